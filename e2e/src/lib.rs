@@ -1,0 +1,1 @@
+//! User stories against any cluster.

@@ -1,0 +1,22 @@
+//! A Kubernetes API server in memory.
+//!
+//! One synchronous state machine, [`ApiServer`]; everything else is a face of it.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`request`], [`response`], [`status`] | the state machine's vocabulary |
+//! | [`server`] | [`ApiServer`]: one file for each verb, and the rules of single kinds |
+//! | [`storage`] | objects, indices, revision counter, bounded change log |
+//! | [`registry`] | which resources are served: built-in tables and CustomResourceDefinitions |
+//! | [`schema`] | structural schemas: pruning, defaulting, validation, CEL |
+//! | [`patch`] | JSON, merge and strategic patches; server-side apply and field ownership |
+//! | [`controllers`] | garbage collection, namespaces, Deployments, Services, simulated kubelet |
+//! | [`face`] | in process handle, tower service, HTTP(S) server, discovery, OpenAPI, Table, protobuf |
+//! | [`kubelet`] | pods as local processes (feature `processes`, Linux) |
+//!
+//! No async, no randomness and no wall clock below [`face`]: the same requests at the same times give the same bytes.
+
+pub mod request;
+pub mod response;
+pub mod status;
+pub mod storage;

@@ -1,0 +1,172 @@
+//! `Status`: how the API server says no.
+//!
+//! Reasons, codes and message forms are those of `k8s.io/apimachinery/pkg/api/errors`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A refusal, as clients see it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Status {
+    /// HTTP status code.
+    pub code: u16,
+    /// Machine readable reason, for instance `NotFound`.
+    pub reason: &'static str,
+    /// For people.
+    pub message: String,
+    /// What was refused, and each cause.
+    pub details: Box<Details>,
+}
+
+/// The object a [`Status`] speaks of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Details {
+    /// Object name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// API group.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub group: String,
+    /// Kind or plural resource, as the real server sends it in this case.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub kind: String,
+    /// Object uid.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub uid: String,
+    /// One entry for each field that was refused.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<Cause>,
+    /// `Retry-After`, seconds; 0 for none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub retry_after_seconds: u32,
+}
+
+fn is_zero(value: &u32) -> bool {
+    *value == 0
+}
+
+/// One refused field.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    /// For instance `FieldValueInvalid`, `FieldValueRequired`, `FieldManagerConflict`.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+    /// Field path in the form of field.Path: `spec.containers[0].name`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub field: String,
+}
+
+impl Cause {
+    /// A cause from its three parts.
+    pub fn new(reason: &str, field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { reason: reason.into(), message: message.into(), field: field.into() }
+    }
+}
+
+impl Status {
+    /// A status without details.
+    pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { code, reason, message: message.into(), details: Box::default() }
+    }
+
+    /// 404 for an object: `pods "x" not found`.
+    pub fn not_found(group: &str, resource: &str, name: &str) -> Self {
+        Self::of(404, "NotFound", group, resource, name, "not found")
+    }
+
+    /// 409 for a second create: `pods "x" already exists`.
+    pub fn already_exists(group: &str, resource: &str, name: &str) -> Self {
+        Self::of(409, "AlreadyExists", group, resource, name, "already exists")
+    }
+
+    /// 409 for a stale write or a failed precondition.
+    pub fn conflict(group: &str, resource: &str, name: &str, why: &str) -> Self {
+        let mut status = Self::of(409, "Conflict", group, resource, name, "");
+        status.message =
+            format!("Operation cannot be fulfilled on {} {name:?}: {why}", qualified(resource, group));
+        status
+    }
+
+    /// 422 with one cause for each refused field: `Pod "x" is invalid: …`.
+    pub fn invalid(group: &str, kind: &str, name: &str, causes: Vec<Cause>) -> Self {
+        let said: Vec<String> = causes.iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
+        let list = if said.len() == 1 { said[0].clone() } else { format!("[{}]", said.join(", ")) };
+        let mut status = Self::of(422, "Invalid", group, kind, name, "");
+        status.message = format!("{} {name:?} is invalid: {list}", qualified(kind, group));
+        status.details.causes = causes;
+        status
+    }
+
+    /// 403: `pods "x" is forbidden: …`.
+    pub fn forbidden(group: &str, resource: &str, name: &str, why: &str) -> Self {
+        let mut status = Self::of(403, "Forbidden", group, resource, name, "");
+        status.message = format!("{} {name:?} is forbidden: {why}", qualified(resource, group));
+        status
+    }
+
+    /// 400.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(400, "BadRequest", message)
+    }
+
+    /// 405.
+    pub fn method_not_allowed(message: impl Into<String>) -> Self {
+        Self::new(405, "MethodNotAllowed", message)
+    }
+
+    /// 410: a resource version or continue token that history no longer covers.
+    pub fn expired(message: impl Into<String>) -> Self {
+        Self::new(410, "Expired", message)
+    }
+
+    /// 415.
+    pub fn unsupported_media_type(message: impl Into<String>) -> Self {
+        Self::new(415, "UnsupportedMediaType", message)
+    }
+
+    /// 500.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(500, "InternalError", message)
+    }
+
+    /// 501: something this server does not model, with the reason.
+    pub fn not_modelled(what: impl Into<String>) -> Self {
+        Self::new(501, "NotImplemented", what)
+    }
+
+    /// The body clients receive.
+    pub fn to_value(&self) -> Value {
+        let mut value = serde_json::json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": self.message, "reason": self.reason, "code": self.code,
+        });
+        if *self.details != Details::default()
+            && let Ok(details) = serde_json::to_value(&*self.details)
+        {
+            value["details"] = details;
+        }
+        value
+    }
+
+    fn of(code: u16, reason: &'static str, group: &str, kind: &str, name: &str, said: &str) -> Self {
+        Self {
+            code,
+            reason,
+            message: format!("{} {name:?} {said}", qualified(kind, group)),
+            details: Box::new(Details {
+                name: name.into(),
+                group: group.into(),
+                kind: kind.into(),
+                ..Details::default()
+            }),
+        }
+    }
+}
+
+/// `deployments.apps`, or `pods` for the core group.
+fn qualified(resource: &str, group: &str) -> String {
+    if group.is_empty() { resource.into() } else { format!("{resource}.{group}") }
+}

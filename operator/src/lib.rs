@@ -1,0 +1,1 @@
+//! The Dask operator for Kubernetes.

@@ -1,0 +1,2 @@
+//! The `dask-operator` program.
+fn main() {}
