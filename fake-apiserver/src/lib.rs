@@ -16,7 +16,9 @@
 //!
 //! No async, no randomness and no wall clock below [`face`]: the same requests at the same times give the same bytes.
 
+pub mod patch;
 pub mod request;
 pub mod response;
+pub mod schema;
 pub mod status;
 pub mod storage;
