@@ -1,2 +1,33 @@
-//! The project's verbs.
-fn main() {}
+//! The project's verbs: `cargo xtask <verb>`, one file each. `.ci/run` and the CI workflow call nothing else.
+
+mod codegen;
+mod lint;
+mod shell;
+mod test;
+mod tidy;
+
+use clap::Parser;
+
+/// What this project can do for you.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+enum Verb {
+    Test(test::Test),
+    Lint(lint::Lint),
+    Codegen(codegen::Codegen),
+}
+
+fn main() -> std::process::ExitCode {
+    let done = match Verb::parse() {
+        Verb::Test(verb) => verb.run(),
+        Verb::Lint(verb) => verb.run(),
+        Verb::Codegen(verb) => verb.run(),
+    };
+    match done {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

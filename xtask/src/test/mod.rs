@@ -1,0 +1,63 @@
+//! `cargo xtask test`: every tier this machine can run, with the set-up it needs.
+
+mod count;
+mod report;
+
+use std::time::Instant;
+
+use anyhow::Result;
+
+use self::report::{Outcome, Report};
+use crate::{codegen, lint, shell, tidy};
+
+/// Run every tier this machine can run, and say what each found.
+#[derive(clap::Args)]
+pub(crate) struct Test {
+    /// Only these tiers; all of them if none is named.
+    #[arg(value_name = "TIER", value_parser = TIERS.map(|tier| tier.name))]
+    only: Vec<String>,
+}
+
+/// One kind of evidence.
+struct Tier {
+    name: &'static str,
+    what: &'static str,
+    run: fn() -> Outcome,
+}
+
+/// Cheapest first, so that the first failure comes early; a failing tier does not stop the next.
+const TIERS: [Tier; 5] = [
+    Tier { name: "format", what: "the sources are formatted", run: || Outcome::of(lint::format()) },
+    Tier { name: "tidy", what: "the house rules hold", run: || Outcome::of(tidy::check()) },
+    Tier { name: "clippy", what: "clippy finds nothing", run: || Outcome::of(lint::clippy()) },
+    Tier { name: "codegen", what: "generated files are up to date", run: || Outcome::of(codegen::check()) },
+    Tier { name: "cargo", what: "unit, integration, scenario and property tests", run: cargo_test },
+];
+
+impl Test {
+    pub(crate) fn run(self) -> Result<()> {
+        let mut report = Report::default();
+        for tier in TIERS {
+            if !self.only.is_empty() && !self.only.iter().any(|name| name == tier.name) {
+                continue;
+            }
+            println!("\n━━ {}: {}", tier.name, tier.what);
+            let begun = Instant::now();
+            let outcome = (tier.run)();
+            outcome.tell();
+            report.add(tier.name, outcome, begun.elapsed());
+        }
+        println!("{report}");
+        report.verdict()
+    }
+}
+
+/// The tests of all crates, counted from what the test programs print.
+fn cargo_test() -> Outcome {
+    let mut count = count::Count::default();
+    let mut command = shell::cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
+    match shell::watch(&mut command, |line| count.see(line)) {
+        Ok(success) => count.outcome(success),
+        Err(error) => Outcome::failed(format!("{error:#}")),
+    }
+}
