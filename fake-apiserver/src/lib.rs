@@ -16,6 +16,7 @@
 //!
 //! No async, no randomness and no wall clock below [`face`]: the same requests at the same times give the same bytes.
 
+pub mod face;
 pub mod patch;
 pub mod request;
 pub mod response;

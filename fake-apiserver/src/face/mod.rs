@@ -1,0 +1,5 @@
+//! How clients reach the state machine: in process, through a tower service, over HTTP(S).
+
+pub mod node;
+
+pub use node::{LogOptions, LogStream, NodeProxy, PodContainer};
