@@ -3,7 +3,9 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`api`] | the four custom resources and their CRDs |
+//! | [`scheduler`] | the seam to Dask: one trait, its HTTP implementation and one for tests |
 //! | [`store`] | the seam to Kubernetes: one trait, its implementations and decorators |
 
 pub mod api;
+pub mod scheduler;
 pub mod store;

@@ -36,13 +36,15 @@ impl SchedulerAddress {
     /// then by the port of the pod behind it: Flyte calls the HTTP port `dashboard`.
     pub fn of_service(service: &Value, domain: &str) -> Self {
         let text = |path: &str| service.pointer(path).and_then(Value::as_str).unwrap_or_default();
-        let (name, namespace, ip) = (text("/metadata/name"), text("/metadata/namespace"), text("/spec/clusterIP"));
+        let (name, namespace, ip) =
+            (text("/metadata/name"), text("/metadata/namespace"), text("/spec/clusterIP"));
         let headless = ip.is_empty() || ip == "None";
         let host = if headless { format!("{name}.{namespace}.svc.{domain}") } else { ip.to_owned() };
         let ports = service.pointer("/spec/ports").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         let find = |wanted: &str, number: u16| {
             // Without a cluster IP the name leads to the pod itself, so the pod's port counts.
-            find(ports, wanted, name, number).map(|port| if headless { number_behind(port, number) } else { number_of(port) })
+            find(ports, wanted, name, number)
+                .map(|port| if headless { number_behind(port, number) } else { number_of(port) })
         };
         Self {
             host,
@@ -55,7 +57,11 @@ impl SchedulerAddress {
     /// `host:port` of the HTTP server, with brackets where an address needs them.
     pub fn http_authority(&self) -> Option<String> {
         let port = self.http_port?;
-        Some(if self.host.contains(':') { format!("[{}]:{port}", self.host) } else { format!("{}:{port}", self.host) })
+        Some(if self.host.contains(':') {
+            format!("[{}]:{port}", self.host)
+        } else {
+            format!("{}:{port}", self.host)
+        })
     }
 }
 
@@ -80,7 +86,9 @@ fn number_of(port: &Value) -> u16 {
 /// The pod's own port where the Service gives it as a number; `default` for a named one, which only the pod could resolve.
 fn number_behind(port: &Value, default: u16) -> u16 {
     match &port["targetPort"] {
-        Value::Number(number) => number.as_u64().and_then(|number| u16::try_from(number).ok()).unwrap_or(default),
+        Value::Number(number) => {
+            number.as_u64().and_then(|number| u16::try_from(number).ok()).unwrap_or(default)
+        }
         Value::Null => number_of(port),
         _ => default,
     }
@@ -96,7 +104,11 @@ mod tests {
     fn check(spec: &Value, host: &str, comm: u16, http: Option<u16>) {
         let service = json!({"metadata": {"name": "ex-scheduler", "namespace": "ns"}, "spec": spec});
         let address = SchedulerAddress::of_service(&service, "cluster.local");
-        assert_eq!((address.host.as_str(), address.comm_port, address.http_port), (host, comm, http), "{spec}");
+        assert_eq!(
+            (address.host.as_str(), address.comm_port, address.http_port),
+            (host, comm, http),
+            "{spec}"
+        );
     }
 
     #[test]

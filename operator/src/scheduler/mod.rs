@@ -57,7 +57,10 @@ pub struct Snapshot {
 impl Snapshot {
     /// The worker with this name (the standard command names a worker as its carrier is named) and its address.
     pub fn by_name(&self, name: &str) -> Option<(&str, &Worker)> {
-        self.workers.iter().find(|(_, worker)| worker.name == name).map(|(address, worker)| (address.as_str(), worker))
+        self.workers
+            .iter()
+            .find(|(_, worker)| worker.name == name)
+            .map(|(address, worker)| (address.as_str(), worker))
     }
 }
 
@@ -90,7 +93,9 @@ pub enum WorkerStatus {
 #[derive(Debug, thiserror::Error)]
 pub enum SchedulerError {
     /// The cluster's Service names no port that could be the dashboard's.
-    #[error("service {service} has no port for the scheduler's HTTP server: name one `http-dashboard` or use 8787")]
+    #[error(
+        "service {service} has no port for the scheduler's HTTP server: name one `http-dashboard` or use 8787"
+    )]
     NoPort {
         /// The Service.
         service: String,

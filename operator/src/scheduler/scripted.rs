@@ -93,7 +93,9 @@ impl Fault {
     fn error(self, url: String) -> SchedulerError {
         match self {
             Self::Refused => SchedulerError::Unreachable { url, source: "connection refused".into() },
-            Self::Hangs | Self::AnswerLost => SchedulerError::TimedOut { url, after: Duration::from_secs(10) },
+            Self::Hangs | Self::AnswerLost => {
+                SchedulerError::TimedOut { url, after: Duration::from_secs(10) }
+            }
             Self::HttpApiOff => SchedulerError::HttpApiOff { url },
             Self::Failed => SchedulerError::Failed { url, status: 500, body: "Internal Server Error".into() },
             Self::Garbled => SchedulerError::Garbled { url, reason: "not JSON".into() },
@@ -104,8 +106,12 @@ impl Fault {
 impl Model {
     /// A worker registers.
     pub fn join(&mut self, address: &str, name: &str) {
-        let worker =
-            Worker { name: name.to_owned(), stored_bytes: Some(0), tasks: Some(0), status: WorkerStatus::Running };
+        let worker = Worker {
+            name: name.to_owned(),
+            stored_bytes: Some(0),
+            tasks: Some(0),
+            status: WorkerStatus::Running,
+        };
         self.workers.insert(address.to_owned(), worker);
     }
 
@@ -156,7 +162,12 @@ mod tests {
     use super::*;
 
     fn mk_address() -> SchedulerAddress {
-        SchedulerAddress { host: "ex".into(), comm_port: 8786, http_port: Some(8787), service: "ns/ex".into() }
+        SchedulerAddress {
+            host: "ex".into(),
+            comm_port: 8786,
+            http_port: Some(8787),
+            service: "ns/ex".into(),
+        }
     }
 
     #[tokio::test]

@@ -49,7 +49,12 @@ impl Client {
         }
     }
 
-    async fn exchange(&self, method: Method, url: &str, body: Option<&Value>) -> Result<Value, SchedulerError> {
+    async fn exchange(
+        &self,
+        method: Method,
+        url: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, SchedulerError> {
         let garbled = |reason: String| SchedulerError::Garbled { url: url.to_owned(), reason };
         let body = body.map(Value::to_string).unwrap_or_default();
         let request = Request::builder()
@@ -72,7 +77,11 @@ impl Client {
             Err(error) => return Err(unreachable(error)),
         };
         if !status.is_success() {
-            return Err(SchedulerError::Failed { url: url.to_owned(), status: status.as_u16(), body: beginning(&bytes) });
+            return Err(SchedulerError::Failed {
+                url: url.to_owned(),
+                status: status.as_u16(),
+                body: beginning(&bytes),
+            });
         }
         serde_json::from_slice(&bytes).map_err(|error| garbled(format!("{error}: {}", beginning(&bytes))))
     }
@@ -80,7 +89,8 @@ impl Client {
 
 /// Where a path of this scheduler's HTTP server is.
 pub(super) fn url(at: &SchedulerAddress, path: &str) -> Result<String, SchedulerError> {
-    let authority = at.http_authority().ok_or_else(|| SchedulerError::NoPort { service: at.service.clone() })?;
+    let authority =
+        at.http_authority().ok_or_else(|| SchedulerError::NoPort { service: at.service.clone() })?;
     Ok(format!("http://{authority}{path}"))
 }
 

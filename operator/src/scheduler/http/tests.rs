@@ -20,7 +20,12 @@ async fn mk_scheduler(answers: &[(&str, ResponseTemplate)]) -> (MockServer, Sche
 }
 
 fn mk_address(http_port: u16) -> SchedulerAddress {
-    SchedulerAddress { host: "127.0.0.1".into(), comm_port: 8786, http_port: Some(http_port), service: "ns/ex".into() }
+    SchedulerAddress {
+        host: "127.0.0.1".into(),
+        comm_port: 8786,
+        http_port: Some(http_port),
+        service: "ns/ex".into(),
+    }
 }
 
 fn ok(body: &Value) -> ResponseTemplate {
@@ -41,13 +46,19 @@ async fn check_fault(answer: ResponseTemplate, expected: &str) {
 #[tokio::test]
 async fn workers_are_listed_with_the_names_they_registered() {
     let counts = ok(&json!({"bytes": 12, "processing": 0}));
-    let (_server, at) = mk_scheduler(&[("/api/v1/get_workers", two_workers()), ("/json/counts.json", counts)]).await;
+    let (_server, at) =
+        mk_scheduler(&[("/api/v1/get_workers", two_workers()), ("/json/counts.json", counts)]).await;
     let snapshot = HttpScheduler::new().snapshot(&at).await.unwrap();
-    let names: Vec<_> = snapshot.workers.iter().map(|(address, worker)| (address.as_str(), &*worker.name)).collect();
+    let names: Vec<_> =
+        snapshot.workers.iter().map(|(address, worker)| (address.as_str(), &*worker.name)).collect();
     assert_eq!(names, [(ALICE, "a"), (BOB, "7")]);
     assert_eq!(snapshot.by_name("7").map(|(address, _)| address), Some(BOB));
     let alice = &snapshot.workers[ALICE];
-    assert_eq!((alice.tasks, alice.stored_bytes), (Some(0), None), "nobody runs a task; who holds the data is not said");
+    assert_eq!(
+        (alice.tasks, alice.stored_bytes),
+        (Some(0), None),
+        "nobody runs a task; who holds the data is not said"
+    );
 }
 
 #[tokio::test]
