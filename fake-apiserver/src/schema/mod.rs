@@ -3,19 +3,36 @@
 //! One type, [`Schema`], serves the built-in kinds (OpenAPI v3 documents with `$ref`) and CustomResourceDefinitions
 //! (`openAPIV3Schema`). All functions are pure; a schema is built once and shared.
 
+mod build;
+pub(crate) mod cause;
+mod cel;
+mod cel_value;
 mod components;
+mod default;
+mod format;
+mod list_type;
+pub(crate) mod node;
+mod object_meta;
+mod path;
+mod prune;
+mod structural;
+mod validate;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
 pub use components::Components;
 
 use crate::status::Cause;
+use node::{Graph, View};
 
 /// What the fields of one kind are.
 #[derive(Debug)]
-pub struct Schema {}
+pub struct Schema {
+    graph: OnceLock<Graph>,
+    source: Option<(Arc<Components>, String)>,
+}
 
 impl Schema {
     /// The schema of one version of a CustomResourceDefinition, checked by the rules of structural schemas.
@@ -24,25 +41,77 @@ impl Schema {
     ///
     /// # Errors
     /// One cause for each rule that is broken, worded as `k8s.io/apiextensions-apiserver` does.
-    pub fn from_crd(_openapi: &Value, _path: &str) -> Result<Self, Vec<Cause>> {
-        Ok(Self {})
+    pub fn from_crd(openapi: &Value, path: &str) -> Result<Self, Vec<Cause>> {
+        let causes = structural::check(openapi, path);
+        if !causes.is_empty() {
+            return Err(causes);
+        }
+        let schema = Self { graph: OnceLock::from(build::custom(openapi)), source: None };
+        let causes = structural::check_defaults(openapi, path);
+        if causes.is_empty() { Ok(schema) } else { Err(causes) }
     }
 
     /// The schema of a built-in kind, for instance `io.k8s.api.core.v1.Pod`; it is built at its first use.
-    pub fn from_openapi(_components: &Arc<Components>, _name: &str) -> Self {
-        Self {}
+    ///
+    /// A name that the components do not define gives a schema that accepts everything.
+    pub fn from_openapi(components: &Arc<Components>, name: &str) -> Self {
+        Self { graph: OnceLock::new(), source: Some((Arc::clone(components), name.into())) }
     }
 
-    /// Removes fields the schema does not know and returns their paths (`spec.foo[0].bar`).
-    pub fn prune(&self, _value: &mut Value) -> Vec<String> {
-        Vec::new()
+    /// Removes fields the schema does not know and returns their paths (`spec.foo[0].bar`), sorted.
+    ///
+    /// The real server warns or refuses with `unknown field "spec.foo"`.
+    pub fn prune(&self, value: &mut Value) -> Vec<String> {
+        self.root().map(|root| prune::prune(value, root)).unwrap_or_default()
     }
 
-    /// Fills in the schema's defaults.
-    pub fn default(&self, _value: &mut Value) {}
+    /// Fills in the schema's defaults, and drops nulls where the schema does not allow them.
+    pub fn default(&self, value: &mut Value) {
+        if let Some(root) = self.root() {
+            default::default(value, root);
+        }
+    }
 
     /// Types, formats, bounds, list keys and CEL rules; with `old`, unchanged values are excused (ratcheting).
-    pub fn validate(&self, _value: &Value, _old: Option<&Value>) -> Vec<Cause> {
-        Vec::new()
+    pub fn validate(&self, value: &Value, old: Option<&Value>) -> Vec<Cause> {
+        let Some(root) = self.root() else { return Vec::new() };
+        let mut causes = validate::validate(value, old, root);
+        if old.is_none_or(|old| list_type::validate(old, root).is_empty()) {
+            causes.extend(list_type::validate(value, root));
+        }
+        if self.graph().has_rules {
+            match causes.iter().any(blocks_rules) {
+                true => causes.push(cause::invalid("<nil>", &Value::Null, RULES_NOT_CHECKED)),
+                false => causes.extend(cel::validate(value, old, root)),
+            }
+        }
+        causes
     }
+
+    /// The root of the graph, for walks of other modules.
+    pub(crate) fn root(&self) -> Option<View<'_>> {
+        self.graph().root()
+    }
+
+    fn graph(&self) -> &Graph {
+        self.graph.get_or_init(|| match &self.source {
+            Some((components, name)) => build::built_in(components, name),
+            None => Graph::default(),
+        })
+    }
+}
+
+const RULES_NOT_CHECKED: &str = "some validation rules were not checked because the object was invalid; \
+                                 correct the existing errors to complete validation";
+
+/// Rules assume values of the right types and sizes.
+fn blocks_rules(cause: &Cause) -> bool {
+    matches!(
+        cause.reason.as_str(),
+        "FieldValueNotSupported"
+            | "FieldValueRequired"
+            | "FieldValueTooLong"
+            | "FieldValueTooMany"
+            | "FieldValueTypeInvalid"
+    )
 }

@@ -1,0 +1,73 @@
+//! Filling in defaults.
+//!
+//! As `k8s.io/apiextensions-apiserver/pkg/apiserver/schema/defaulting` does it on every decoded request and every read:
+//! first `PruneNonNullableNullsWithoutDefaults` drops an object's field that is `null`, is not nullable and has no
+//! default; then `Default` fills in fields that are absent, or `null` though not nullable, and goes on into what it
+//! filled in. Items of lists that are `null` stay unless the item schema has a default. Both are one walk here.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::node::{Node, View};
+use super::prune::is_meta;
+
+/// Drops forbidden nulls and fills in defaults.
+pub(super) fn default(value: &mut Value, root: View<'_>) {
+    walk(value, root);
+}
+
+fn walk(value: &mut Value, schema: View<'_>) {
+    match value {
+        Value::Object(map) => walk_object(map, schema),
+        Value::Array(items) => {
+            let Some(schema) = schema.items() else { return };
+            for item in items {
+                if item.is_null() && !schema.node.nullable {
+                    *item = default_of(schema.node).unwrap_or_default();
+                }
+                walk(item, schema);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn walk_object(map: &mut Map<String, Value>, schema: View<'_>) {
+    for (name, id) in &*schema.node.properties {
+        let node = schema.graph.view(*id).node;
+        if let Some(default) = &node.default
+            && !map.contains_key(&**name)
+        {
+            map.insert(name.to_string(), Value::clone(default));
+        }
+    }
+    let mut doomed = Vec::new();
+    for (key, child) in map.iter_mut() {
+        if schema.node.resource && is_meta(key) && !schema.graph.built_in {
+            continue;
+        }
+        let Some(schema) = schema.property(key).or_else(|| schema.additional()) else { continue };
+        if child.is_null() && !schema.node.nullable && !accepts_null(schema) {
+            match default_of(schema.node) {
+                Some(default) => *child = default,
+                None => doomed.push(key.clone()),
+            }
+        }
+        if child.is_object() || child.is_array() {
+            walk(child, schema);
+        }
+    }
+    for key in doomed {
+        map.remove(&key);
+    }
+}
+
+/// Raw JSON of built-in kinds keeps its nulls.
+fn accepts_null(schema: View<'_>) -> bool {
+    schema.graph.built_in && schema.node.types.is_any() && schema.node.properties.is_empty()
+}
+
+fn default_of(node: &Node) -> Option<Value> {
+    node.default.as_ref().map(|default| Value::clone(Arc::as_ref(default)))
+}
