@@ -16,10 +16,16 @@
 //!
 //! No async, no randomness and no wall clock below [`face`]: the same requests at the same times give the same bytes.
 
+pub mod controllers;
 pub mod face;
 pub mod patch;
+pub mod registry;
 pub mod request;
 pub mod response;
 pub mod schema;
+pub mod server;
 pub mod status;
 pub mod storage;
+
+pub use face::{Server, WatchStream};
+pub use server::{ApiServer, Clock, Config};

@@ -21,7 +21,7 @@ pub struct Response {
 /// The body of an answer.
 #[derive(Debug)]
 pub enum Reply {
-    /// A stored object; its bytes are shared, not copied. The bytes are those of the storage version.
+    /// A stored object; its bytes are shared, not copied. The bytes are in the version asked for.
     Object(Arc<Stored>),
     /// An object that is not stored as such: Scale, Status, a review, a dry-run result.
     Value(Value),

@@ -1,5 +1,7 @@
 //! How clients reach the state machine: in process, through a tower service, over HTTP(S).
 
 pub mod node;
+mod server;
 
 pub use node::{LogOptions, LogStream, NodeProxy, PodContainer};
+pub use server::{Server, WatchStream};

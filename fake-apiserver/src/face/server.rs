@@ -1,0 +1,279 @@
+//! The handle everything else uses: the state machine behind a lock, its clock, its timers, its watchers.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use futures::stream::{BoxStream, Stream, StreamExt};
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Notify;
+
+use super::NodeProxy;
+use crate::request::{Request, Verb};
+use crate::response::Response;
+use crate::server::{ApiServer, Clock, Config};
+use crate::status::Status;
+use crate::storage::{GroupResource, Watch, WatchEvent};
+
+/// An API server that can be shared: clones are handles of the same server.
+#[derive(Clone)]
+pub struct Server {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// Told when the time of the next timer has changed.
+    timer: Notify,
+    history: usize,
+}
+
+struct State {
+    api: ApiServer,
+    clock: Clock,
+    due: Option<Timestamp>,
+    /// One for each resource that is or was watched.
+    wakers: BTreeMap<GroupResource, Arc<Notify>>,
+    watches: usize,
+    nodes: BTreeMap<String, Arc<dyn NodeProxy>>,
+}
+
+/// The events of a watch, without end unless the watch has a timeout or falls out of history.
+///
+/// The last item may be an error: the `Status` of the `ERROR` event.
+pub struct WatchStream {
+    inner: BoxStream<'static, Result<WatchEvent, Status>>,
+}
+
+/// Events read under one lock.
+const BATCH: usize = 256;
+/// Seconds between bookmarks.
+const BOOKMARK_SECONDS: u64 = 60;
+
+impl Server {
+    /// A new cluster.
+    pub fn new(config: Config) -> Self {
+        let history = config.history;
+        let clock = config.clock;
+        let auto_step = config.auto_step;
+        let mut api = ApiServer::new(config, clock_now(clock));
+        let due = if auto_step { api.step(clock_now(clock)) } else { None };
+        let state = State { api, clock, due, wakers: BTreeMap::new(), watches: 0, nodes: BTreeMap::new() };
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), timer: Notify::new(), history }) }
+    }
+
+    /// The server's time.
+    pub fn now(&self) -> Timestamp {
+        clock_now(self.lock().clock)
+    }
+
+    /// Answers one request, then lets the controllers work (with `Config::auto_step`) and wakes watchers.
+    pub fn request(&self, request: &Request) -> Result<Response, Status> {
+        let mut state = self.lock();
+        let now = clock_now(state.clock);
+        let answer = state.api.handle(now, request);
+        let reads = matches!(request.verb, Verb::Get | Verb::List | Verb::Watch);
+        if state.api.config().auto_step && (!reads || state.due.is_some_and(|due| due <= now)) {
+            self.step_locked(&mut state, now);
+        }
+        self.wake(&mut state);
+        answer
+    }
+
+    /// Runs the controllers until nothing is due; returns when something will be.
+    pub fn step(&self) -> Option<Timestamp> {
+        let mut state = self.lock();
+        let now = clock_now(state.clock);
+        self.step_locked(&mut state, now);
+        self.wake(&mut state);
+        state.due
+    }
+
+    /// When the controllers next have something to do that no write announces, as of the last step.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.lock().due
+    }
+
+    /// Reads or changes the state machine itself, for what has no request: `|api| api.compact(…)`.
+    pub fn with<T>(&self, use_it: impl FnOnce(&mut ApiServer) -> T) -> T {
+        let mut state = self.lock();
+        let result = use_it(&mut state.api);
+        self.wake(&mut state);
+        result
+    }
+
+    /// Follows a collection; the watch comes from the answer to a watch request.
+    pub fn watch(&self, watch: Watch) -> WatchStream {
+        let end = watch.timeout_seconds;
+        let wake = {
+            let mut state = self.lock();
+            state.watches += 1;
+            Arc::clone(state.wakers.entry(watch.resource.clone()).or_default())
+        };
+        let follow = Follow {
+            guard: WatchGuard { server: self.clone() },
+            watch,
+            wake,
+            ready: Vec::new().into_iter(),
+            over: false,
+        };
+        let events = futures::stream::unfold(follow, Follow::next);
+        let inner = match end {
+            Some(seconds) => {
+                let end = tokio::time::sleep(std::time::Duration::from_secs(seconds));
+                events.take_until(end).boxed()
+            }
+            None => events.boxed(),
+        };
+        WatchStream { inner }
+    }
+
+    /// Moves a manual clock forward, stopping at every time something is due. A system clock is left alone.
+    pub fn advance(&self, by: SignedDuration) {
+        let mut state = self.lock();
+        let Clock::Manual(start) = state.clock else { return };
+        let Ok(end) = start.checked_add(by) else { return };
+        while let Some(due) = state.due.filter(|due| *due <= end) {
+            let at = due.max(clock_now(state.clock));
+            state.clock = Clock::Manual(at);
+            self.step_locked(&mut state, at);
+            if state.due == Some(due) {
+                break;
+            }
+        }
+        state.clock = Clock::Manual(end);
+        if state.api.config().auto_step {
+            self.step_locked(&mut state, end);
+        }
+        self.wake(&mut state);
+    }
+
+    /// Runs timers as they become due on the system clock; never returns. Idle while nothing is due, and with a
+    /// manual clock.
+    pub async fn run(&self) {
+        if matches!(self.lock().clock, Clock::Manual(_)) {
+            return std::future::pending().await;
+        }
+        loop {
+            let timer = self.shared.timer.notified();
+            match self.next_due() {
+                None => timer.await,
+                Some(due) => {
+                    let wait = due.duration_since(self.now());
+                    let wait = std::time::Duration::try_from(wait).unwrap_or_default();
+                    tokio::select! {
+                        biased;
+                        () = timer => {}
+                        () = tokio::time::sleep(wait) => { self.step(); }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Requests about pods on `node` that only its kubelet can answer (logs) go to `proxy`.
+    pub fn set_node(&self, node: &str, proxy: Arc<dyn NodeProxy>) {
+        self.lock().nodes.insert(node.into(), proxy);
+    }
+
+    /// The kubelet of a node, if one was set.
+    pub fn node(&self, node: &str) -> Option<Arc<dyn NodeProxy>> {
+        self.lock().nodes.get(node).cloned()
+    }
+
+    /// How many changes of each resource are kept.
+    pub fn history(&self) -> usize {
+        self.shared.history
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn step_locked(&self, state: &mut State, now: Timestamp) {
+        let due = state.api.step(now);
+        if due != state.due {
+            state.due = due;
+            self.shared.timer.notify_one();
+        }
+    }
+
+    #[allow(clippy::unused_self)]
+    fn wake(&self, state: &mut State) {
+        for resource in state.api.take_touched() {
+            if let Some(waker) = state.wakers.get(&resource) {
+                waker.notify_waiters();
+            }
+        }
+    }
+}
+
+fn clock_now(clock: Clock) -> Timestamp {
+    match clock {
+        Clock::System => Timestamp::now(),
+        Clock::Manual(now) => now,
+    }
+}
+
+struct WatchGuard {
+    server: Server,
+}
+
+impl Drop for WatchGuard {
+    fn drop(&mut self) {
+        let mut state = self.server.lock();
+        state.watches = state.watches.saturating_sub(1);
+    }
+}
+
+struct Follow {
+    guard: WatchGuard,
+    watch: Watch,
+    wake: Arc<Notify>,
+    ready: std::vec::IntoIter<WatchEvent>,
+    over: bool,
+}
+
+impl Follow {
+    async fn next(mut self) -> Option<(Result<WatchEvent, Status>, Self)> {
+        loop {
+            if let Some(event) = self.ready.next() {
+                return Some((Ok(event), self));
+            }
+            if self.over {
+                return None;
+            }
+            let wake = Arc::clone(&self.wake);
+            let notified = wake.notified();
+            let polled = self.guard.server.lock().api.poll_watch(&mut self.watch, BATCH);
+            match polled {
+                Err(gone) => {
+                    self.over = true;
+                    return Some((Err(gone), self));
+                }
+                Ok(events) if !events.is_empty() => self.ready = events.into_iter(),
+                Ok(_) if !self.watch.bookmarks => notified.await,
+                Ok(_) => {
+                    let bookmark = tokio::time::sleep(std::time::Duration::from_secs(BOOKMARK_SECONDS));
+                    tokio::select! {
+                        biased;
+                        () = notified => {}
+                        () = bookmark => {
+                            let event = self.guard.server.lock().api.bookmark(&self.watch);
+                            return Some((Ok(event), self));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Stream for WatchStream {
+    type Item = Result<WatchEvent, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.inner.poll_next_unpin(context)
+    }
+}

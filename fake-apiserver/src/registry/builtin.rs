@@ -1,0 +1,156 @@
+//! The built-in kinds, from `data/`: facts of Kubernetes' own discovery and Table answers, generated, never edited by hand.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, OnceLock};
+
+use serde::Deserialize;
+
+use super::{Column, Registry, Resource, ScalePaths, SchemaSource, Subresource};
+use crate::schema::Components;
+use crate::storage::GroupResource;
+
+/// One row of `data/resources.json`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Row {
+    group: String,
+    version: String,
+    plural: String,
+    singular: String,
+    kind: String,
+    namespaced: bool,
+    short_names: Vec<String>,
+    categories: Vec<String>,
+    verbs: Vec<String>,
+    subresources: Vec<Subresource>,
+    schema: String,
+}
+
+static COMPONENTS: LazyLock<Arc<Components>> =
+    LazyLock::new(|| Arc::new(Components::from_static(include_str!("../../data/schemas.json"))));
+
+static BUILT_IN: LazyLock<Registry> = LazyLock::new(|| {
+    let rows: Vec<Row> = serde_json::from_str(include_str!("../../data/resources.json")).unwrap_or_default();
+    let mut columns: BTreeMap<String, Vec<Column>> =
+        serde_json::from_str(include_str!("../../data/columns.json")).unwrap_or_default();
+    Registry::of(rows.into_iter().map(|row| {
+        let columns = columns.remove(&format!("{}/{}/{}", row.group, row.version, row.plural));
+        resource(row, columns.unwrap_or_default())
+    }))
+});
+
+/// The OpenAPI definitions of the built-in kinds.
+pub fn components() -> &'static Arc<Components> {
+    &COMPONENTS
+}
+
+/// The built-in resources, read once for each process.
+pub(super) fn registry() -> &'static Registry {
+    &BUILT_IN
+}
+
+fn resource(row: Row, columns: Vec<Column>) -> Resource {
+    let (storage, storage_api_version) = storage(&row);
+    Resource {
+        list_kind: format!("{}List", row.kind),
+        selectable_fields: selectable_fields(&storage),
+        scale: row.subresources.iter().any(|sub| sub.name == "scale").then(scale_paths),
+        counts_generation: counts_generation(&storage),
+        schema: SchemaSource::BuiltIn {
+            components: Arc::clone(&COMPONENTS),
+            definition: row.schema,
+            built: OnceLock::new(),
+        },
+        group: row.group,
+        version: row.version,
+        plural: row.plural,
+        singular: row.singular,
+        kind: row.kind,
+        short_names: row.short_names,
+        categories: row.categories,
+        namespaced: row.namespaced,
+        verbs: row.verbs,
+        subresources: row.subresources,
+        storage,
+        storage_api_version,
+        columns,
+        deprecation: None,
+        custom: None,
+    }
+}
+
+/// Where objects are kept and in which version. Events are kept once and served in two groups.
+fn storage(row: &Row) -> (GroupResource, String) {
+    let own = GroupResource::from_parts(&row.group, &row.plural);
+    match row.group.as_str() {
+        "events.k8s.io" => (GroupResource::new("", "events"), "v1".into()),
+        "autoscaling" => (own, "autoscaling/v2".into()),
+        "" => (own, row.version.clone()),
+        group => (own, format!("{group}/{}", row.version)),
+    }
+}
+
+fn scale_paths() -> ScalePaths {
+    ScalePaths {
+        spec_replicas: "spec.replicas".into(),
+        status_replicas: "status.replicas".into(),
+        selector: Some("spec.selector".into()),
+    }
+}
+
+/// The fields each kind's own `ToSelectableFields` offers.
+fn selectable_fields(storage: &GroupResource) -> Vec<String> {
+    let fields: &[&str] = match (&*storage.group, &*storage.resource) {
+        ("", "pods") => &[
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.nominatedNodeName",
+        ],
+        ("", "events") => &[
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
+        ],
+        ("", "namespaces") => &["status.phase", "name"],
+        ("", "nodes") => &["spec.unschedulable"],
+        ("", "secrets") => &["type"],
+        ("", "services") => &["spec.clusterIP", "spec.type"],
+        ("", "replicationcontrollers") | ("apps", "replicasets") => &["status.replicas"],
+        ("batch", "jobs") => &["status.successful"],
+        ("certificates.k8s.io", "certificatesigningrequests") => &["spec.signerName"],
+        _ => &[],
+    };
+    fields.iter().map(|field| (*field).to_owned()).collect()
+}
+
+/// The kinds whose strategies count generations.
+fn counts_generation(storage: &GroupResource) -> bool {
+    matches!(
+        (&*storage.group, &*storage.resource),
+        ("apps", "deployments" | "replicasets" | "statefulsets" | "daemonsets")
+            | ("", "pods" | "replicationcontrollers")
+            | (
+                "batch"
+                    | "discovery.k8s.io"
+                    | "flowcontrol.apiserver.k8s.io"
+                    | "admissionregistration.k8s.io",
+                _
+            )
+            | ("policy", "poddisruptionbudgets")
+            | ("networking.k8s.io", "ingresses" | "networkpolicies" | "ingressclasses")
+            | ("node.k8s.io" | "resource.k8s.io" | "apiextensions.k8s.io", _)
+    )
+}

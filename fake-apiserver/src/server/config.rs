@@ -1,0 +1,43 @@
+//! How a server is set up.
+
+use jiff::Timestamp;
+
+/// Where the time comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clock {
+    /// The machine's clock; timers run by themselves while `Server::run` runs.
+    #[default]
+    System,
+    /// Starts at this time and stands still until `Server::advance`.
+    Manual(Timestamp),
+}
+
+/// How a server is set up.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the time comes from.
+    pub clock: Clock,
+    /// Run the controllers after every request until nothing is due; without it only `ApiServer::step` runs them.
+    pub auto_step: bool,
+    /// Run the built-in controllers (garbage collection, Deployments, …) at all.
+    pub controllers: bool,
+    /// Changes kept for each resource; older resource versions answer 410.
+    pub history: usize,
+    /// Watches served at the same time; more answer 429.
+    pub max_watches: usize,
+    /// Minor version of Kubernetes that is claimed: 1.`minor`.
+    pub minor: u16,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            clock: Clock::System,
+            auto_step: true,
+            controllers: true,
+            history: 16_384,
+            max_watches: 10_000,
+            minor: 36,
+        }
+    }
+}
