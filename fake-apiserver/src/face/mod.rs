@@ -3,5 +3,10 @@
 pub mod node;
 mod server;
 
+mod negotiate;
+mod path;
+mod protobuf;
+mod table;
+
 pub use node::{LogOptions, LogStream, NodeProxy, PodContainer};
 pub use server::{Server, WatchStream};

@@ -1,0 +1,260 @@
+//! URLs of the Kubernetes API: where a request goes, and its query parameters.
+//!
+//! The shapes are those of `k8s.io/apiserver/pkg/endpoints/request` (RequestInfo).
+
+use crate::request::{FieldValidation, Params};
+use crate::status::Status;
+
+/// A resource URL in its parts; `/api/v1/namespaces/ns/pods/x/log` for instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct ResourcePath {
+    pub(super) group: String,
+    pub(super) version: String,
+    pub(super) namespace: Option<String>,
+    pub(super) resource: String,
+    pub(super) name: Option<String>,
+    pub(super) subresource: Option<String>,
+    /// What follows the subresource, for instance of a proxy.
+    pub(super) rest: Option<String>,
+}
+
+/// Where a URL leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    Version,
+    /// `/healthz`, `/livez`, `/readyz`; with the name of one check or none.
+    Health(String),
+    Metrics,
+    /// `/api`.
+    CoreVersions,
+    /// `/apis`.
+    Groups,
+    /// `/apis/{group}`.
+    Group(String),
+    /// `/api/v1`, `/apis/{group}/{version}`.
+    Resources(String, String),
+    OpenApiIndex,
+    /// `/openapi/v3/{api/v1}`.
+    OpenApi(String),
+    /// `/`: the list of paths.
+    Root,
+    Resource(ResourcePath),
+    Unknown,
+}
+
+/// Routes a path; empty segments (double or trailing slashes) do not count.
+pub(super) fn route(path: &str) -> Route {
+    let parts: Vec<String> = path.split('/').filter(|part| !part.is_empty()).map(percent_decode).collect();
+    let words: Vec<&str> = parts.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        [] => Route::Root,
+        ["version"] => Route::Version,
+        ["metrics"] => Route::Metrics,
+        [check @ ("healthz" | "livez" | "readyz"), ..] => Route::Health((*check).to_owned()),
+        ["openapi", "v3"] => Route::OpenApiIndex,
+        ["openapi", "v3", document @ ..] => Route::OpenApi(document.join("/")),
+        ["api"] => Route::CoreVersions,
+        ["api", version] => Route::Resources(String::new(), (*version).to_owned()),
+        ["api", version, rest @ ..] => resource("", version, rest),
+        ["apis"] => Route::Groups,
+        ["apis", group] => Route::Group((*group).to_owned()),
+        ["apis", group, version] => Route::Resources((*group).to_owned(), (*version).to_owned()),
+        ["apis", group, version, rest @ ..] => resource(group, version, rest),
+        _ => Route::Unknown,
+    }
+}
+
+fn resource(group: &str, version: &str, rest: &[&str]) -> Route {
+    let mut path =
+        ResourcePath { group: group.to_owned(), version: version.to_owned(), ..ResourcePath::default() };
+    let rest = match rest {
+        // Namespaces' own subresources; every other third segment is a resource within the namespace.
+        ["namespaces"] | ["namespaces", _] | ["namespaces", _, "status" | "finalize"] => rest,
+        ["namespaces", namespace, rest @ ..] => {
+            path.namespace = Some((*namespace).to_owned());
+            rest
+        }
+        _ => rest,
+    };
+    let mut segments = rest.iter().map(|segment| (*segment).to_owned());
+    path.resource = segments.next().unwrap_or_default();
+    path.name = segments.next();
+    path.subresource = segments.next();
+    let rest: Vec<String> = segments.collect();
+    path.rest = (!rest.is_empty()).then(|| rest.join("/"));
+    Route::Resource(path)
+}
+
+/// Query parameters in order, decoded.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub(super) fn parse(query: Option<&str>) -> Self {
+        let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+        Self(
+            pairs
+                .map(|pair| {
+                    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                    (percent_decode(&name.replace('+', " ")), percent_decode(&value.replace('+', " ")))
+                })
+                .collect(),
+        )
+    }
+
+    /// The first value of a parameter; an empty value counts as absent, as it does for the real server.
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        self.0.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.clone())
+    }
+
+    /// Whether the parameter occurs at all, with or without a value.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(key, _)| key == name)
+    }
+
+    /// Go's query decoding: anything but `false` and `0` is true.
+    pub(super) fn flag(&self, name: &str) -> bool {
+        self.0
+            .iter()
+            .find(|(key, _)| key == name)
+            .is_some_and(|(_, value)| !matches!(value.to_lowercase().as_str(), "false" | "0"))
+    }
+
+    pub(super) fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Status> {
+        match self.text(name) {
+            None => Ok(None),
+            Some(text) => text.parse().map(Some).map_err(|_| {
+                Status::bad_request(format!(
+                    "invalid value for {name}: strconv.ParseInt: parsing {text:?}: invalid syntax"
+                ))
+            }),
+        }
+    }
+
+    /// The parameters of an API request.
+    ///
+    /// # Errors
+    /// 400 for values that do not parse, 422 for unknown directives.
+    pub(super) fn params(&self) -> Result<Params, Status> {
+        let send_initial_events = self.has("sendInitialEvents").then(|| self.flag("sendInitialEvents"));
+        Ok(Params {
+            label_selector: self.text("labelSelector"),
+            field_selector: self.text("fieldSelector"),
+            resource_version: self.text("resourceVersion"),
+            resource_version_match: self.text("resourceVersionMatch"),
+            limit: self.number("limit")?.unwrap_or(0),
+            continue_token: self.text("continue"),
+            allow_watch_bookmarks: self.flag("allowWatchBookmarks"),
+            send_initial_events,
+            timeout_seconds: self.number("timeoutSeconds")?,
+            field_manager: self.text("fieldManager"),
+            force: self.flag("force"),
+            dry_run: self.dry_run()?,
+            field_validation: self.field_validation()?,
+            grace_period_seconds: self.number("gracePeriodSeconds")?,
+            propagation_policy: self.text("propagationPolicy"),
+        })
+    }
+
+    fn dry_run(&self) -> Result<bool, Status> {
+        match self.text("dryRun").as_deref() {
+            None => Ok(false),
+            Some("All") => Ok(true),
+            Some(other) => Err(unsupported("dryRun", other, "[\"All\"]")),
+        }
+    }
+
+    fn field_validation(&self) -> Result<FieldValidation, Status> {
+        match self.text("fieldValidation").as_deref() {
+            None | Some("Warn") => Ok(FieldValidation::Warn),
+            Some("Strict") => Ok(FieldValidation::Strict),
+            Some("Ignore") => Ok(FieldValidation::Ignore),
+            Some(other) => Err(unsupported("fieldValidation", other, "\"Ignore\", \"Strict\", \"Warn\"")),
+        }
+    }
+}
+
+fn unsupported(parameter: &str, value: &str, supported: &str) -> Status {
+    let message = format!("Unsupported value: {value:?}: supported values: {supported}");
+    let cause = crate::status::Cause::new("FieldValueNotSupported", parameter, message);
+    Status::invalid("meta.k8s.io", "CreateOptions", "", vec![cause])
+}
+
+/// Decodes `%41`; anything that is not two hex digits stays as it is.
+fn percent_decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let escaped = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten();
+        match escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                out.push(byte);
+                at += 3;
+            }
+            None => {
+                out.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(path: &str) -> (String, Option<String>, String, Option<String>, Option<String>) {
+        match route(path) {
+            Route::Resource(p) => (p.group, p.namespace, p.resource, p.name, p.subresource),
+            other => panic!("{path} is {other:?}"),
+        }
+    }
+
+    fn some(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
+    #[test]
+    fn resource_urls_fall_into_their_parts() {
+        assert_eq!(parts("/api/v1/pods"), ("".into(), None, "pods".into(), None, None));
+        assert_eq!(
+            parts("/api/v1/namespaces/ns/pods/x/log"),
+            ("".into(), some("ns"), "pods".into(), some("x"), some("log"))
+        );
+        assert_eq!(
+            parts("/apis/apps/v1/namespaces/ns/deployments"),
+            ("apps".into(), some("ns"), "deployments".into(), None, None)
+        );
+    }
+
+    #[test]
+    fn namespaces_have_subresources_of_their_own() {
+        assert_eq!(parts("/api/v1/namespaces/ns"), ("".into(), None, "namespaces".into(), some("ns"), None));
+        assert_eq!(
+            parts("/api/v1/namespaces/ns/finalize"),
+            ("".into(), None, "namespaces".into(), some("ns"), some("finalize"))
+        );
+    }
+
+    #[test]
+    fn trailing_slashes_do_not_matter() {
+        assert_eq!(route("/version/"), Route::Version);
+        assert_eq!(route("/readyz/ping"), Route::Health("readyz".into()));
+        assert_eq!(route("/openapi/v3/apis/apps/v1"), Route::OpenApi("apis/apps/v1".into()));
+    }
+
+    #[test]
+    fn query_values_are_decoded_and_checked() {
+        let query =
+            Query::parse(Some("labelSelector=a%3Db%2Cc+in+%28d%29&limit=500&watch=1&fieldValidation=Strict"));
+        let params = query.params().unwrap();
+        assert_eq!(params.label_selector.as_deref(), Some("a=b,c in (d)"));
+        assert_eq!(params.limit, 500);
+        assert!(query.flag("watch"));
+        assert_eq!(params.field_validation, FieldValidation::Strict);
+        assert_eq!(Query::parse(Some("limit=x")).params().unwrap_err().code, 400);
+        assert_eq!(Query::parse(Some("dryRun=Some")).params().unwrap_err().code, 422);
+    }
+}

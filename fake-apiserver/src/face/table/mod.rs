@@ -1,0 +1,207 @@
+//! Table answers: what `kubectl get` prints, computed on the server.
+//!
+//! Column names, types and priorities of the built-in kinds come from `data/columns.json`; the cells of the kinds people
+//! look at are computed as `k8s.io/kubernetes/pkg/printers/internalversion` does. Custom resources have their
+//! `additionalPrinterColumns`.
+
+mod age;
+mod apps;
+mod batch;
+mod core;
+mod fields;
+mod jsonpath;
+mod network;
+mod paths;
+mod pods;
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::negotiate::TableVersion;
+use crate::status::Status;
+use jsonpath::JsonPath;
+
+/// What a row carries beside its cells (`includeObject`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Include {
+    Nothing,
+    #[default]
+    Metadata,
+    Object,
+}
+
+impl Include {
+    /// # Errors
+    /// 400 for values the API does not know.
+    pub(super) fn parse(text: Option<&str>) -> Result<Self, Status> {
+        match text {
+            None | Some("" | "Metadata") => Ok(Self::Metadata),
+            Some("None") => Ok(Self::Nothing),
+            Some("Object") => Ok(Self::Object),
+            Some(other) => Err(Status::bad_request(format!("unrecognized includeObject value: {other:?}"))),
+        }
+    }
+}
+
+/// One column as clients see it.
+#[derive(Clone, Debug, Deserialize)]
+struct Column {
+    name: String,
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    format: String,
+    #[serde(default)]
+    priority: i64,
+}
+
+static BUILT_IN: LazyLock<BTreeMap<String, Vec<Column>>> =
+    LazyLock::new(|| serde_json::from_str(include_str!("../../../data/columns.json")).unwrap_or_default());
+
+/// How objects of one resource become rows.
+#[derive(Clone, Debug)]
+pub(super) struct Printer {
+    columns: Vec<Column>,
+    /// Paths of a custom resource's columns; the built-in kinds have code instead.
+    paths: Option<Vec<JsonPath>>,
+    group: String,
+    plural: String,
+}
+
+impl Printer {
+    /// The printer of a resource; `additional` are the `additionalPrinterColumns` of a custom resource's version.
+    pub(super) fn new(group: &str, version: &str, plural: &str, additional: Option<&[Value]>) -> Self {
+        let home =
+            |columns, paths| Self { columns, paths, group: group.to_owned(), plural: plural.to_owned() };
+        if let Some(columns) = BUILT_IN.get(&format!("{group}/{version}/{plural}")) {
+            return home(columns.clone(), None);
+        }
+        let (mut columns, mut paths) = (vec![column("Name", "string", "name")], Vec::new());
+        for definition in additional.unwrap_or_default() {
+            let text = |name: &str| definition[name].as_str().unwrap_or_default();
+            let priority = definition["priority"].as_i64().unwrap_or(0);
+            columns.push(Column { priority, ..column(text("name"), text("type"), text("format")) });
+            paths.push(JsonPath::parse(text("jsonPath")));
+        }
+        if paths.is_empty() {
+            columns.push(column("Age", "date", ""));
+            paths.push(JsonPath::parse(".metadata.creationTimestamp"));
+        }
+        home(columns, Some(paths))
+    }
+
+    /// The whole Table of a page of objects.
+    pub(super) fn table(
+        &self,
+        version: TableVersion,
+        metadata: &Value,
+        objects: &[Value],
+        include: Include,
+        now: Timestamp,
+    ) -> Value {
+        let columns: Vec<Value> = self
+            .columns
+            .iter()
+            .map(|c| json!({"name": c.name, "type": c.kind, "format": c.format, "description": "", "priority": c.priority}))
+            .collect();
+        let mut table = self.rows(version, objects, include, now);
+        table["metadata"] = metadata.clone();
+        table["columnDefinitions"] = Value::Array(columns);
+        table
+    }
+
+    /// A Table without column definitions: what later events of a watch carry.
+    pub(super) fn rows(
+        &self,
+        version: TableVersion,
+        objects: &[Value],
+        include: Include,
+        now: Timestamp,
+    ) -> Value {
+        let rows: Vec<Value> = objects.iter().map(|object| self.row(version, object, include, now)).collect();
+        json!({
+            "kind": "Table", "apiVersion": api_version(version), "metadata": {},
+            "columnDefinitions": Value::Null, "rows": rows,
+        })
+    }
+
+    fn row(&self, version: TableVersion, object: &Value, include: Include, now: Timestamp) -> Value {
+        let mut row = json!({ "cells": self.cells(object, now) });
+        match include {
+            Include::Nothing => {}
+            Include::Object => row["object"] = object.clone(),
+            Include::Metadata => row["object"] = metadata_only(object, api_version(version)),
+        }
+        if let Some(conditions) = (self.plural == "pods").then(|| pods::row_conditions(object)).flatten() {
+            row["conditions"] = conditions;
+        }
+        row
+    }
+
+    fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        if let Some(paths) = &self.paths {
+            let mut cells = vec![object["metadata"]["name"].clone()];
+            cells.extend(
+                self.columns[1..]
+                    .iter()
+                    .zip(paths)
+                    .map(|(column, path)| custom_cell(&column.kind, path.first(object), now)),
+            );
+            return cells;
+        }
+        let cells = match (self.group.as_str(), self.plural.as_str()) {
+            ("", "pods") => Some(pods::cells(object, now)),
+            ("" | "events.k8s.io", "events") => Some(core::event(object, now)),
+            ("", plural) => core::cells(plural, object, now).or_else(|| network::cells(plural, object, now)),
+            ("discovery.k8s.io" | "networking.k8s.io", plural) => network::cells(plural, object, now),
+            ("apps", plural) => apps::cells(plural, object, now),
+            ("batch", plural) => batch::cells(plural, object, now),
+            _ => None,
+        };
+        cells.unwrap_or_else(|| {
+            self.columns.iter().map(|c| paths::cell(&self.plural, &c.name, object, now)).collect()
+        })
+    }
+}
+
+fn column(name: &str, kind: &str, format: &str) -> Column {
+    Column { name: name.to_owned(), kind: kind.to_owned(), format: format.to_owned(), priority: 0 }
+}
+
+fn api_version(version: TableVersion) -> &'static str {
+    match version {
+        TableVersion::V1 => "meta.k8s.io/v1",
+        TableVersion::V1beta1 => "meta.k8s.io/v1beta1",
+    }
+}
+
+/// An object as PartialObjectMetadata.
+pub(super) fn metadata_only(object: &Value, api_version: &str) -> Value {
+    json!({"kind": "PartialObjectMetadata", "apiVersion": api_version, "metadata": object["metadata"]})
+}
+
+/// A custom resource's cell: a value of another type than the column's is left out, as the real server does.
+fn custom_cell(kind: &str, value: Option<&Value>, now: Timestamp) -> Value {
+    let Some(value) = value else { return Value::Null };
+    match kind {
+        "integer" => {
+            value.as_i64().or_else(|| value.as_f64().map(|n| n as i64)).map_or(Value::Null, |n| json!(n))
+        }
+        "number" => value.as_f64().map_or(Value::Null, |n| json!(n)),
+        "boolean" => value.as_bool().map_or(Value::Null, |b| json!(b)),
+        "date" => value.as_str().map_or(Value::Null, |text| json!(age::since(text, now))),
+        "string" => match value {
+            Value::String(text) => json!(text),
+            Value::Null => Value::Null,
+            other => json!(other.to_string()),
+        },
+        _ => Value::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! Kinds whose cells are single fields: one line for each column.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::fields::{array, created, name, text};
+
+/// (plural, column, JSON pointer).
+const FIELDS: &[(&str, &str, &str)] = &[
+    ("leases", "Holder", "/spec/holderIdentity"),
+    ("limitranges", "Created At", "/metadata/creationTimestamp"),
+    ("persistentvolumes", "Capacity", "/spec/capacity/storage"),
+    ("persistentvolumes", "Reclaim Policy", "/spec/persistentVolumeReclaimPolicy"),
+    ("persistentvolumes", "Status", "/status/phase"),
+    ("persistentvolumes", "StorageClass", "/spec/storageClassName"),
+    ("persistentvolumes", "Reason", "/status/reason"),
+    ("persistentvolumes", "VolumeMode", "/spec/volumeMode"),
+    ("poddisruptionbudgets", "Min Available", "/spec/minAvailable"),
+    ("poddisruptionbudgets", "Max Unavailable", "/spec/maxUnavailable"),
+    ("poddisruptionbudgets", "Allowed Disruptions", "/status/disruptionsAllowed"),
+    ("horizontalpodautoscalers", "MinPods", "/spec/minReplicas"),
+    ("horizontalpodautoscalers", "MaxPods", "/spec/maxReplicas"),
+    ("horizontalpodautoscalers", "Replicas", "/status/currentReplicas"),
+    ("certificatesigningrequests", "SignerName", "/spec/signerName"),
+    ("certificatesigningrequests", "Requestor", "/spec/username"),
+    ("flowschemas", "PriorityLevel", "/spec/priorityLevelConfiguration/name"),
+    ("flowschemas", "MatchingPrecedence", "/spec/matchingPrecedence"),
+    ("flowschemas", "DistinguisherMethod", "/spec/distinguisherMethod/type"),
+    ("prioritylevelconfigurations", "Type", "/spec/type"),
+    ("ingressclasses", "Controller", "/spec/controller"),
+    ("runtimeclasses", "Handler", "/handler"),
+    ("resourceslices", "Node", "/spec/nodeName"),
+    ("resourceslices", "Driver", "/spec/driver"),
+    ("resourceslices", "Pool", "/spec/pool/name"),
+    ("priorityclasses", "Value", "/value"),
+    ("priorityclasses", "PreemptionPolicy", "/preemptionPolicy"),
+    ("csidrivers", "AttachRequired", "/spec/attachRequired"),
+    ("csidrivers", "PodInfoOnMount", "/spec/podInfoOnMount"),
+    ("csidrivers", "StorageCapacity", "/spec/storageCapacity"),
+    ("csidrivers", "RequiresRepublish", "/spec/requiresRepublish"),
+    ("storageclasses", "Provisioner", "/provisioner"),
+    ("storageclasses", "ReclaimPolicy", "/reclaimPolicy"),
+    ("storageclasses", "VolumeBindingMode", "/volumeBindingMode"),
+    ("volumeattachments", "Attacher", "/spec/attacher"),
+    ("volumeattachments", "PV", "/spec/source/persistentVolumeName"),
+    ("volumeattachments", "Node", "/spec/nodeName"),
+    ("volumeattachments", "Attached", "/status/attached"),
+    ("volumeattributesclasses", "DriverName", "/driverName"),
+    ("validatingadmissionpolicybindings", "PolicyName", "/spec/policyName"),
+    ("mutatingadmissionpolicybindings", "PolicyName", "/spec/policyName"),
+];
+
+/// One cell. A column that is not modelled is `<unset>`, not invented.
+pub(super) fn cell(plural: &str, column: &str, object: &Value, now: Timestamp) -> Value {
+    if let Some((_, _, pointer)) = FIELDS.iter().find(|(p, c, _)| *p == plural && *c == column) {
+        return object.pointer(pointer).cloned().unwrap_or_else(|| json!("<none>"));
+    }
+    match column {
+        "Name" => json!(name(object)),
+        "Age" => json!(created(object, now)),
+        "Created At" => json!(text(object, "/metadata/creationTimestamp")),
+        "Role" => json!(format!("{}/{}", text(object, "/roleRef/kind"), text(object, "/roleRef/name"))),
+        "Users" => subjects(object, "User"),
+        "Groups" => subjects(object, "Group"),
+        "ServiceAccounts" => subjects(object, "ServiceAccount"),
+        "Webhooks" => json!(array(object, "/webhooks").len()),
+        "Validations" => json!(array(object, "/spec/validations").len()),
+        "Mutations" => json!(array(object, "/spec/mutations").len()),
+        "Drivers" => json!(array(object, "/spec/drivers").len()),
+        "Global-Default" => json!(object["globalDefault"] == true),
+        "AllowVolumeExpansion" => json!((object["allowVolumeExpansion"] == true).to_string()),
+        "Service" => json!("Local"),
+        "Available" => json!("True"),
+        "Reference" => {
+            let target = |field: &str| text(object, &format!("/spec/scaleTargetRef/{field}")).to_owned();
+            json!(format!("{}/{}", target("kind"), target("name")))
+        }
+        _ => json!("<unset>"),
+    }
+}
+
+fn subjects(object: &Value, kind: &str) -> Value {
+    let names: Vec<String> = array(object, "/subjects")
+        .iter()
+        .filter(|subject| text(subject, "/kind") == kind)
+        .map(|subject| match (kind, text(subject, "/namespace")) {
+            ("ServiceAccount", namespace) => format!("{namespace}/{}", text(subject, "/name")),
+            _ => text(subject, "/name").to_owned(),
+        })
+        .collect();
+    json!(names.join(", "))
+}

@@ -1,0 +1,92 @@
+use serde_json::json;
+
+use super::*;
+
+fn now() -> Timestamp {
+    "2026-01-01T01:00:00Z".parse().unwrap()
+}
+
+fn printed(group: &str, version: &str, plural: &str, object: &Value) -> Vec<Value> {
+    Printer::new(group, version, plural, None).cells(object, now())
+}
+
+fn pod(spec: Value, status: Value) -> Value {
+    json!({"metadata": {"name": "p", "creationTimestamp": "2026-01-01T00:59:00Z"}, "spec": spec, "status": status})
+}
+
+#[test]
+fn a_running_pod_shows_its_readiness_restarts_and_place() {
+    let object = pod(
+        json!({"nodeName": "node", "containers": [{"name": "a"}, {"name": "b"}]}),
+        json!({"phase": "Running", "podIPs": [{"ip": "10.0.0.1"}], "containerStatuses": [
+            {"name": "a", "ready": true, "restartCount": 0, "state": {"running": {}}},
+            {"name": "b", "ready": true, "restartCount": 2, "state": {"running": {}},
+             "lastState": {"terminated": {"finishedAt": "2026-01-01T00:59:30Z"}}},
+        ]}),
+    );
+    let expected =
+        json!(["p", "2/2", "Running", "2 (30s ago)", "60s", "10.0.0.1", "node", "<none>", "<none>"]);
+    assert_eq!(json!(printed("", "v1", "pods", &object)), expected);
+}
+
+#[test]
+fn the_status_of_a_pod_is_the_reason_that_matters() {
+    let waiting = json!({"phase": "Pending", "containerStatuses": [{"state": {"waiting": {"reason": "CrashLoopBackOff"}}}]});
+    let failed =
+        json!({"phase": "Failed", "containerStatuses": [{"state": {"terminated": {"exitCode": 3}}}]});
+    let init =
+        json!({"phase": "Pending", "initContainerStatuses": [{"name": "i", "state": {"running": {}}}]});
+    let gated = json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}]});
+    for (status, reason) in [
+        (waiting, "CrashLoopBackOff"),
+        (failed, "ExitCode:3"),
+        (init, "Init:0/1"),
+        (gated, "SchedulingGated"),
+    ] {
+        let object = pod(json!({"containers": [{"name": "a"}], "initContainers": [{"name": "i"}]}), status);
+        assert_eq!(printed("", "v1", "pods", &object)[2], reason);
+    }
+    let mut object = pod(json!({"containers": [{"name": "a"}]}), json!({"phase": "Running"}));
+    object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:59:00Z");
+    assert_eq!(printed("", "v1", "pods", &object)[2], "Terminating");
+}
+
+#[test]
+fn every_built_in_kind_fills_all_of_its_columns() {
+    for key in BUILT_IN.keys() {
+        let parts: Vec<&str> = key.split('/').collect();
+        let printer = Printer::new(parts[0], parts[1], parts[2], None);
+        assert_eq!(
+            printer.cells(&json!({"metadata": {"name": "x"}}), now()).len(),
+            printer.columns.len(),
+            "{key}"
+        );
+    }
+}
+
+#[test]
+fn custom_columns_follow_their_paths_and_types() {
+    let additional = [
+        json!({"name": "Workers", "type": "integer", "jsonPath": ".spec.n"}),
+        json!({"name": "Phase", "type": "string", "jsonPath": ".status.phase"}),
+        json!({"name": "Since", "type": "date", "jsonPath": ".metadata.creationTimestamp"}),
+        json!({"name": "Wrong", "type": "integer", "jsonPath": ".spec.text", "priority": 1}),
+    ];
+    let printer = Printer::new("example.com", "v1", "things", Some(&additional));
+    let object = json!({"metadata": {"name": "t", "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": {"n": 4, "text": "x"}});
+    assert_eq!(json!(printer.cells(&object, now())), json!(["t", 4, null, "60m", null]));
+}
+
+#[test]
+fn rows_carry_metadata_nothing_or_the_object() {
+    let printer = Printer::new("", "v1", "configmaps", None);
+    let object = json!({"metadata": {"name": "c"}, "data": {"a": "b"}});
+    let table = |include| {
+        printer.table(TableVersion::V1, &json!({"resourceVersion": "1"}), &[object.clone()], include, now())
+    };
+    assert_eq!(table(Include::Metadata)["rows"][0]["object"]["kind"], "PartialObjectMetadata");
+    assert_eq!(table(Include::Object)["rows"][0]["object"], object);
+    assert_eq!(table(Include::Nothing)["rows"][0].get("object"), None);
+    assert_eq!(table(Include::Metadata)["columnDefinitions"][0]["format"], "name");
+    assert!(Include::parse(Some("All")).is_err());
+}
