@@ -2,6 +2,7 @@
 //!
 //! The shapes are those of `k8s.io/apiserver/pkg/endpoints/request` (RequestInfo).
 
+use super::LogOptions;
 use crate::request::{FieldValidation, Params};
 use crate::status::Status;
 
@@ -153,6 +154,20 @@ impl Query {
             field_validation: self.field_validation()?,
             grace_period_seconds: self.number("gracePeriodSeconds")?,
             propagation_policy: self.text("propagationPolicy"),
+            container: self.text("container"),
+            log: self.log_options()?,
+        })
+    }
+
+    fn log_options(&self) -> Result<LogOptions, Status> {
+        Ok(LogOptions {
+            follow: self.flag("follow"),
+            previous: self.flag("previous"),
+            since_seconds: self.number("sinceSeconds")?,
+            since_time: self.text("sinceTime"),
+            tail_lines: self.number("tailLines")?,
+            limit_bytes: self.number("limitBytes")?,
+            timestamps: self.flag("timestamps"),
         })
     }
 
