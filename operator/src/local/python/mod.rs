@@ -205,14 +205,16 @@ impl Python {
     }
 }
 
-/// Twelve hexadecimal digits that change when anything in the environment would.
+/// Sixteen hexadecimal digits that change when anything in the environment would.
 fn fingerprint(interpreter: &Interpreter) -> String {
     let mut hash = Sha256::new();
     for part in [REQUIREMENTS, FETCH_PIP, &interpreter.version, &interpreter.program] {
         hash.update(part);
         hash.update([0]);
     }
-    hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    let digest = hash.finalize();
+    let first = digest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    format!("{first:016x}")
 }
 
 /// Runs a program without a terminal: what it wrote, or its last words if it failed.
