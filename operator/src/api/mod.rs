@@ -12,15 +12,20 @@
 //! |---|---|
 //! | [`cluster`], [`worker_group`], [`job`], [`autoscaler`] | one kind each |
 //! | [`shared`] | what several kinds hold: raw specs, metadata for children, conditions, times |
+//! | [`schema`] | Kubernetes' pod and Service schemas as they stand in our CRDs |
+//! | [`crds`](mod@crds) | the four CustomResourceDefinitions |
 
 pub mod autoscaler;
 pub mod cluster;
+pub mod crds;
 pub mod job;
+pub mod schema;
 pub mod shared;
 pub mod worker_group;
 
 pub use autoscaler::{DaskAutoscaler, DaskAutoscalerSpec, DaskAutoscalerStatus};
 pub use cluster::{ClusterPhase, DaskCluster, DaskClusterSpec, DaskClusterStatus, SchedulerSpec, WorkerSpec};
+pub use crds::crds;
 pub use job::{DaskJob, DaskJobSpec, DaskJobStatus, JobClusterSpec, JobState, RunnerSpec};
 pub use shared::{ChildMetadata, Condition, ConditionStatus, RawPodSpec, RawServiceSpec};
 pub use worker_group::{DaskWorkerGroup, DaskWorkerGroupSpec, DaskWorkerGroupStatus};

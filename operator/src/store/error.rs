@@ -52,6 +52,8 @@ pub enum StoreError {
     NotFound {
         /// What was asked for.
         object: ObjectName,
+        /// What exactly is not there.
+        missing: Missing,
         /// The server's reason.
         message: String,
     },
@@ -128,6 +130,17 @@ impl StoreError {
             Self::Unsupported { .. } => "Unsupported",
         }
     }
+}
+
+/// What is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Missing {
+    /// The object itself.
+    Object,
+    /// The namespace it would live in.
+    Namespace,
+    /// The kind or the subresource is not served.
+    Endpoint,
 }
 
 /// What a call was about, for people: `Pod ns/name`.

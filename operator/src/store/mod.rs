@@ -4,6 +4,13 @@
 //! |---|---|
 //! | [`error`] | why a call failed, by what the caller can do about it |
 //! | [`ext`] | [`StoreExt`]: the same calls with Rust types |
+//! | [`call`] | one call as a value |
+//! | [`kube`](mod@kube) | a real API server, through `kube::Client` |
+//! | `fake` | the API server in memory, in process (feature `fake`) |
+//! | [`faults`] | decorator: calls that fail, get lost, or kill the operator |
+//! | [`recording`] | decorator: the ordered transcript of calls |
+//! | [`metering`] | decorator: counts and latencies for each verb and kind |
+//! | [`served`] | which kinds, endpoints and fields the API server offers us |
 //!
 //! # Contract
 //!
@@ -35,11 +42,22 @@ use ::kube::core::{ApiResource, DynamicObject};
 use futures::{future::BoxFuture, stream::BoxStream};
 use serde_json::Value;
 
+pub mod call;
 pub mod error;
 pub mod ext;
+pub mod faults;
+pub mod kube;
+pub mod metering;
+pub mod recording;
+mod refusal;
+pub mod served;
 
-pub use error::{Cause, StoreError};
+pub use error::{Cause, Missing, ObjectName, StoreError};
 pub use ext::StoreExt;
+pub use faults::FaultStore;
+pub use kube::KubeStore;
+pub use metering::MeteringStore;
+pub use recording::RecordingStore;
 
 /// What a call gives.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;

@@ -1,0 +1,155 @@
+//! The four CustomResourceDefinitions, as `kubectl apply` and the Helm chart install them.
+//!
+//! The Rust types say fields, short names, columns and subresources; this file adds what Rust types cannot say:
+//! Kubernetes' pod and Service schemas, defaults, bounds and CEL rules.
+
+use kube::CustomResourceExt;
+use serde_json::{Map, Value, json};
+
+use super::{DaskAutoscaler, DaskCluster, DaskJob, DaskWorkerGroup, schema};
+
+/// Most bytes that a CRD may have as compact JSON: client-side `kubectl apply` keeps a copy in an annotation of this size.
+pub const MAX_BYTES: usize = 262_144;
+
+/// Longest name of a DaskCluster: 63 characters of a Service name less `-scheduler`.
+pub const MAX_CLUSTER_NAME: usize = 53;
+
+/// Longest name of a DaskWorkerGroup: it is the value of a label on each worker.
+pub const MAX_GROUP_NAME: usize = 63;
+
+/// The CustomResourceDefinitions of DaskCluster, DaskWorkerGroup, DaskJob and DaskAutoscaler, in this order.
+pub fn crds() -> Vec<Value> {
+    vec![cluster(), worker_group(), job(), autoscaler()]
+}
+
+fn cluster() -> Value {
+    let mut crd = definition::<DaskCluster>();
+    let root = root(&mut crd);
+    cluster_spec(&mut root["properties"]["spec"]);
+    // Only here, as ever: a group or job without a spec is accepted, and reported by the operator.
+    root["required"] = json!(["spec"]);
+    root["x-kubernetes-validations"] = cluster_name_rules("DaskCluster");
+    crd
+}
+
+fn worker_group() -> Value {
+    let mut crd = definition::<DaskWorkerGroup>();
+    let root = root(&mut crd);
+    worker_spec(&mut root["properties"]["spec"]["properties"]["worker"]);
+    let rule = format!("size(self.metadata.name) <= {MAX_GROUP_NAME}");
+    let said = format!(
+        "the name of a DaskWorkerGroup has at most {MAX_GROUP_NAME} characters, because it is a label value on each worker"
+    );
+    root["x-kubernetes-validations"] = json!([on_creation(&rule, &said)]);
+    crd
+}
+
+fn job() -> Value {
+    let mut crd = definition::<DaskJob>();
+    let root = root(&mut crd);
+    let spec = &mut root["properties"]["spec"]["properties"];
+    let runner = &mut spec["job"]["properties"]["spec"];
+    *runner = schema::pod_spec();
+    runner["properties"]["restartPolicy"]["default"] = json!("OnFailure");
+    let cluster = &mut spec["cluster"]["properties"];
+    cluster_spec(&mut cluster["spec"]);
+    // Go clients embed a whole DaskCluster: `metadata.creationTimestamp: null` and `status: {}` come with it.
+    cluster["metadata"]["properties"]["creationTimestamp"] = json!({"type": "string", "format": "date-time"});
+    cluster["status"] = json!({"type": "object", "properties": {"phase": {"type": "string"}}});
+    root["x-kubernetes-validations"] = cluster_name_rules("DaskJob");
+    crd
+}
+
+fn autoscaler() -> Value {
+    let mut crd = definition::<DaskAutoscaler>();
+    let spec = &mut root(&mut crd)["properties"]["spec"];
+    for bound in ["minimum", "maximum"] {
+        spec["properties"][bound]["minimum"] = json!(0);
+    }
+    spec["x-kubernetes-validations"] = json!([{
+        "rule": "self.minimum <= self.maximum",
+        "message": "minimum must not be greater than maximum",
+    }]);
+    crd
+}
+
+fn cluster_spec(spec: &mut Value) {
+    let properties = &mut spec["properties"];
+    properties["idleTimeout"]["default"] = json!(0);
+    worker_spec(&mut properties["worker"]);
+    properties["scheduler"]["properties"]["spec"] = schema::pod_spec();
+    properties["scheduler"]["properties"]["service"] = schema::service_spec();
+}
+
+fn worker_spec(worker: &mut Value) {
+    let properties = &mut worker["properties"];
+    properties["replicas"]["default"] = json!(1);
+    properties["replicas"]["minimum"] = json!(0);
+    properties["spec"] = schema::pod_spec();
+}
+
+/// Names of which a Service and a label value can be made.
+fn cluster_name_rules(kind: &str) -> Value {
+    json!([
+        on_creation(
+            &format!("size(self.metadata.name) <= {MAX_CLUSTER_NAME}"),
+            &format!(
+                "the name of a {kind} has at most {MAX_CLUSTER_NAME} characters, because its Service is named {{name}}-scheduler"
+            ),
+        ),
+        on_creation(
+            "self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+            &format!(
+                "the name of a {kind} consists of a-z, 0-9 and '-', and starts and ends with a letter or digit, because its Service is named after it"
+            ),
+        ),
+    ])
+}
+
+/// A rule that only new objects must obey. Names never change; an object that was made under older rules must stay writable,
+/// or nobody could remove its finalizers.
+fn on_creation(rule: &str, message: &str) -> Value {
+    json!({"rule": format!("oldSelf.hasValue() || {rule}"), "optionalOldSelf": true, "message": message})
+}
+
+/// The definition as derived, without defaults: which there are is said above, field by field.
+fn definition<K: CustomResourceExt>() -> Value {
+    let mut crd = serde_json::to_value(K::crd()).expect("a definition of plain data serialises");
+    let root = root(&mut crd);
+    without_defaults(root);
+    let mut properties = Map::new();
+    for key in ["spec", "status"] {
+        properties.insert(key.into(), root["properties"][key].take());
+    }
+    *root = json!({
+        "description": root["description"],
+        "type": "object",
+        "properties": properties,
+    });
+    let conditions = &mut root["properties"]["status"]["properties"]["conditions"];
+    conditions["x-kubernetes-list-type"] = json!("map");
+    conditions["x-kubernetes-list-map-keys"] = json!(["type"]);
+    conditions["items"]["required"] = json!(["type", "status"]);
+    crd
+}
+
+fn root(crd: &mut Value) -> &mut Value {
+    &mut crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+}
+
+fn without_defaults(schema: &mut Value) {
+    if let Value::Object(map) = schema {
+        if map.contains_key("type") || map.contains_key("properties") {
+            map.remove("default");
+        }
+        for (key, inner) in map.iter_mut() {
+            match (key.as_str(), inner) {
+                ("properties", Value::Object(properties)) => {
+                    properties.values_mut().for_each(without_defaults)
+                }
+                ("items" | "additionalProperties", inner) => without_defaults(inner),
+                _ => {}
+            }
+        }
+    }
+}

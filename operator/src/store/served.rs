@@ -1,0 +1,194 @@
+//! What the API server offers us of our own kinds: found out once, at the start.
+//!
+//! A cluster may have upstream's CustomResourceDefinitions, ours, or some of each. Upstream's store `status.phase` of a
+//! DaskCluster through the main resource and nothing of a worker group's or autoscaler's status; ours have a status endpoint
+//! on all four kinds and store everything. The operator works on both and says what is missing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::{
+    Resource,
+    core::{ApiResource, DynamicObject},
+};
+use serde_json::{Value, json};
+
+use super::{
+    ObjectKey, Part, Patch, PatchOptions, Result, Scope, Store, StoreError,
+    error::Missing,
+    ext::{Known, resource},
+};
+use crate::api::{DaskAutoscaler, DaskCluster, DaskJob, DaskWorkerGroup};
+
+/// A name that no object has, for questions that must change nothing.
+const NOBODY: &str = "dask-operator-asks";
+
+/// Depth to which field paths are remembered: `spec.cluster.spec.worker.metadata.labels`.
+const DEPTH: usize = 6;
+
+/// What is served of the four kinds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Served {
+    kinds: BTreeMap<&'static str, ServedKind>,
+}
+
+/// What is served of one kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServedKind {
+    /// The kind exists.
+    pub served: bool,
+    /// There is a status endpoint; if not, status is written through the main resource.
+    pub status_endpoint: bool,
+    /// There is a scale endpoint with a selector, so that autoscalers can work.
+    pub scale_selector: bool,
+    /// Paths of the fields that are stored, outside pod and Service specs. `None` if we may not read the definition.
+    fields: Option<BTreeSet<String>>,
+}
+
+impl ServedKind {
+    /// Where status is to be written.
+    pub fn status_part(&self) -> Part {
+        if self.status_endpoint { Part::Status } else { Part::Object }
+    }
+
+    /// Whether a field, for instance `status.conditions`, is kept by the API server.
+    ///
+    /// Where the definition cannot be read, a status endpoint on the kind is taken as the sign of our own definitions,
+    /// except for DaskJob, of which upstream's have one too: there the API server drops what it does not keep.
+    pub fn stores(&self, path: &str) -> bool {
+        match &self.fields {
+            Some(fields) => fields.contains(path),
+            None => self.served && (self.status_endpoint || path == "status.phase"),
+        }
+    }
+}
+
+impl Served {
+    /// What is served of a kind.
+    pub fn of<K: Resource<DynamicType = ()>>(&self) -> ServedKind {
+        self.kinds.get(&*K::kind(&())).cloned().unwrap_or_default()
+    }
+
+    /// Kinds that are not served at all.
+    pub fn missing(&self) -> Vec<&'static str> {
+        self.kinds.iter().filter(|(_, kind)| !kind.served).map(|(name, _)| *name).collect()
+    }
+
+    /// What does not work on these definitions and would on ours; one sentence for each kind, for people.
+    pub fn shortcomings(&self) -> Vec<String> {
+        self.kinds.iter().filter_map(|(name, kind)| shortcoming(name, kind)).collect()
+    }
+}
+
+fn shortcoming(name: &str, kind: &ServedKind) -> Option<String> {
+    if !kind.served {
+        return Some(format!("{name} is not served: install the definitions with `dask-operator crds`"));
+    }
+    if kind.stores("status.conditions") {
+        return None;
+    }
+    let lost = if kind.status_endpoint {
+        "conditions are not stored"
+    } else {
+        "conditions and counts are not stored"
+    };
+    Some(format!("{name}: {lost} by the installed definition; apply ours (`dask-operator crds`) to see them"))
+}
+
+/// Finds out what is served.
+///
+/// Reads the definitions if that is allowed; if not, asks each kind harmless questions in `namespace` (or, if `None`, in all
+/// namespaces). Never fails for want of rights; errors are [`StoreError::Transient`] and the like, to be tried again.
+pub async fn served(store: &dyn Store, namespace: Option<&str>) -> Result<Served> {
+    let mut kinds = BTreeMap::new();
+    kinds.insert("DaskCluster", kind::<DaskCluster>(store, namespace).await?);
+    kinds.insert("DaskWorkerGroup", kind::<DaskWorkerGroup>(store, namespace).await?);
+    kinds.insert("DaskJob", kind::<DaskJob>(store, namespace).await?);
+    kinds.insert("DaskAutoscaler", kind::<DaskAutoscaler>(store, namespace).await?);
+    Ok(Served { kinds })
+}
+
+async fn kind<K: Known>(store: &dyn Store, namespace: Option<&str>) -> Result<ServedKind> {
+    let resource = resource::<K>();
+    match definition(store, &resource).await {
+        Ok(Some(definition)) => Ok(from_definition(&definition.data, &resource.version)),
+        Ok(None) => Ok(ServedKind::default()),
+        Err(StoreError::Forbidden { .. }) => by_asking(store, &resource, namespace).await,
+        Err(error) => Err(error),
+    }
+}
+
+/// The CustomResourceDefinition by `get`, or by `list` where only that is granted, as upstream's chart does.
+async fn definition(store: &dyn Store, of: &ApiResource) -> Result<Option<DynamicObject>> {
+    let definitions = definitions();
+    let name = format!("{}.{}", of.plural, of.group);
+    match store.get(&definitions, &ObjectKey::cluster(&name)).await {
+        Err(StoreError::Forbidden { .. }) => {
+            let scope = Scope::everywhere().with_fields(format!("metadata.name={name}"));
+            Ok(store.list(&definitions, &scope).await?.into_iter().next())
+        }
+        answer => answer,
+    }
+}
+
+fn definitions() -> ApiResource {
+    ApiResource {
+        group: "apiextensions.k8s.io".into(),
+        version: "v1".into(),
+        api_version: "apiextensions.k8s.io/v1".into(),
+        kind: "CustomResourceDefinition".into(),
+        plural: "customresourcedefinitions".into(),
+    }
+}
+
+/// Reads the facts out of a definition.
+fn from_definition(definition: &Value, version: &str) -> ServedKind {
+    let versions = definition["spec"]["versions"].as_array();
+    let Some(version) =
+        versions.and_then(|all| all.iter().find(|v| v["name"] == version && v["served"] == true))
+    else {
+        return ServedKind::default();
+    };
+    let mut fields = BTreeSet::new();
+    paths(&version["schema"]["openAPIV3Schema"], "", DEPTH, &mut fields);
+    ServedKind {
+        served: true,
+        status_endpoint: version["subresources"]["status"].is_object(),
+        scale_selector: version["subresources"]["scale"]["labelSelectorPath"].is_string(),
+        fields: Some(fields),
+    }
+}
+
+/// Collects the paths of fields; a pod or Service spec is one field.
+fn paths(schema: &Value, above: &str, depth: usize, into: &mut BTreeSet<String>) {
+    let Some(properties) = schema["properties"].as_object() else { return };
+    if depth == 0 || properties.contains_key("containers") || properties.contains_key("clusterIP") {
+        return;
+    }
+    for (name, inner) in properties {
+        let path = if above.is_empty() { name.clone() } else { format!("{above}.{name}") };
+        paths(inner, &path, depth - 1, into);
+        into.insert(path);
+    }
+}
+
+/// Finds out by requests that change nothing: a list, and an empty patch of the status of an object that does not exist.
+async fn by_asking(store: &dyn Store, resource: &ApiResource, namespace: Option<&str>) -> Result<ServedKind> {
+    let scope = Scope { namespace: namespace.map(str::to_owned), ..Scope::default() };
+    let scope = scope.with_fields(format!("metadata.name={NOBODY}"));
+    match store.list(resource, &scope).await {
+        Err(StoreError::NotFound { .. }) => return Ok(ServedKind::default()),
+        Ok(_) | Err(StoreError::Forbidden { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    let key = ObjectKey::namespaced(namespace.unwrap_or("default"), NOBODY);
+    let options = PatchOptions { manager: "dask-operator".into(), part: Part::Status };
+    let answer = store.patch(resource, &key, &Patch::Merge(json!({})), &options).await;
+    let status_endpoint = match answer {
+        Err(StoreError::NotFound { missing, .. }) => missing != Missing::Endpoint,
+        // We may not write it, so it makes no difference whether it is there.
+        Err(StoreError::Forbidden { .. }) => false,
+        Ok(_) => true,
+        Err(error) => return Err(error),
+    };
+    Ok(ServedKind { served: true, status_endpoint, scale_selector: status_endpoint, fields: None })
+}
