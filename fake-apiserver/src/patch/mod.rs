@@ -1,9 +1,19 @@
 //! The four ways to change an object by PATCH, and the ownership of fields.
 
-use serde_json::Value;
+mod apply;
+mod compare;
+mod field_set;
+mod json;
+mod managed_fields;
+mod merge;
+mod strategic;
+mod typed;
 
-use crate::schema::Schema;
-use crate::status::Status;
+pub use apply::apply;
+pub use json::json;
+pub use managed_fields::track_update;
+pub use merge::merge;
+pub use strategic::strategic;
 
 /// Who applies or writes, and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,44 +32,3 @@ pub struct Applier {
     /// `["metadata", "labels"]` on a status subresource: `resetFields` of the real server.
     pub reset: Vec<Vec<String>>,
 }
-
-/// JSON patch, RFC 6902.
-///
-/// # Errors
-/// 422 when an operation fails, 413 for more than 10,000 operations, 400 for something that is not a patch.
-pub fn json(target: &Value, _operations: &Value) -> Result<Value, Status> {
-    Ok(target.clone())
-}
-
-/// JSON merge patch, RFC 7386.
-pub fn merge(target: &Value, _patch: &Value) -> Value {
-    target.clone()
-}
-
-/// Strategic merge patch.
-///
-/// # Errors
-/// 400 for a directive that makes no sense, 422 for a list item without its merge key.
-pub fn strategic(_schema: &Schema, target: &Value, _patch: &Value) -> Result<Value, Status> {
-    Ok(target.clone())
-}
-
-/// Server-side apply: `live` as it becomes when `applied` is what the manager wants.
-///
-/// The result carries `metadata.managedFields`. When nothing changes, the result equals `live`.
-///
-/// # Errors
-/// 409 with one `FieldManagerConflict` cause for each field that another manager owns with another value.
-pub fn apply(
-    _schema: Option<&Schema>,
-    _live: Option<&Value>,
-    applied: &Value,
-    _by: &Applier,
-) -> Result<Value, Status> {
-    Ok(applied.clone())
-}
-
-/// Records the ownership of fields that a create, update or patch other than apply has changed.
-///
-/// `old` is `None` on create. `new.metadata.managedFields` is what the client sent; it is replaced.
-pub fn track_update(_schema: Option<&Schema>, _old: Option<&Value>, _new: &mut Value, _by: &Applier) {}

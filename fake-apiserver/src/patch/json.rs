@@ -1,0 +1,33 @@
+//! JSON patch, RFC 6902.
+
+use serde_json::Value;
+
+use crate::status::Status;
+
+/// As the real server: `maxJSONPatchOperations`.
+const MAX_OPERATIONS: usize = 10_000;
+
+/// JSON patch, RFC 6902.
+///
+/// # Errors
+/// 422 when an operation fails or points nowhere, 413 for more than 10,000 operations, 400 for something that is not a
+/// patch.
+pub fn json(target: &Value, operations: &Value) -> Result<Value, Status> {
+    if operations.as_array().is_some_and(|all| all.len() > MAX_OPERATIONS) {
+        let said = format!(
+            "Request entity too large: The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {}",
+            operations.as_array().map_or(0, Vec::len)
+        );
+        return Err(Status::new(413, "RequestEntityTooLarge", said));
+    }
+    let patch: json_patch::Patch = serde_json::from_value(operations.clone())
+        .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
+    let mut patched = target.clone();
+    json_patch::patch(&mut patched, &patch).map_err(|_| rejected())?;
+    Ok(patched)
+}
+
+/// The real server keeps the reason to itself (`NewGenericServerResponse` of 422).
+fn rejected() -> Status {
+    Status::new(422, "Invalid", "the server rejected our request due to an error in our request")
+}

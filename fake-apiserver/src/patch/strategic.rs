@@ -1,0 +1,248 @@
+//! Strategic merge patch, with all its directives.
+//!
+//! As `k8s.io/apimachinery/pkg/util/strategicpatch`. Merge keys and strategies come from the schema.
+
+use serde_json::{Map, Value};
+
+use crate::schema::Schema;
+use crate::schema::node::{PatchStrategy, View};
+use crate::status::Status;
+
+const DIRECTIVE: &str = "$patch";
+const RETAIN_KEYS: &str = "$retainKeys";
+const DELETE_PRIMITIVES: &str = "$deleteFromPrimitiveList/";
+const ELEMENT_ORDER: &str = "$setElementOrder/";
+
+/// Strategic merge patch.
+///
+/// # Errors
+/// 400 for a patch that is not an object or a directive that makes no sense; 500, as the real server, for a list item
+/// without its merge key.
+pub fn strategic(schema: &Schema, target: &Value, patch: &Value) -> Result<Value, Status> {
+    let (Value::Object(target), Value::Object(patch)) = (target.clone(), patch.clone()) else {
+        return Err(Status::bad_request("error decoding patch: a strategic merge patch is a JSON object"));
+    };
+    merge_map(target, patch, schema.root()).map(Value::Object)
+}
+
+type Object = Map<String, Value>;
+
+fn merge_map(mut target: Object, mut patch: Object, schema: Option<View<'_>>) -> Result<Object, Status> {
+    if let Some(directive) = patch.remove(DIRECTIVE) {
+        return match directive.as_str() {
+            Some("replace") => Ok(patch),
+            Some("delete") => Ok(Object::new()),
+            Some("merge") => merge_map(target, patch, schema),
+            _ => Err(unknown_directive(&directive, &patch)),
+        };
+    }
+    retain_keys(&mut target, &mut patch)?;
+    ordered_lists(&mut target, &mut patch, schema)?;
+    for (key, value) in patch {
+        if let Some(name) = key.strip_prefix(DELETE_PRIMITIVES) {
+            if let (Some(Value::Array(list)), Value::Array(doomed)) = (target.get_mut(name), &value) {
+                list.retain(|item| !doomed.contains(item));
+            }
+            continue;
+        }
+        let field = schema.and_then(|s| s.owned_field(&key));
+        match (target.remove(&key), value) {
+            (_, Value::Null) => {}
+            (Some(Value::Object(old)), Value::Object(new)) if !replaces(field) => {
+                target.insert(key, Value::Object(merge_map(old, new, field)?));
+            }
+            (Some(Value::Array(old)), Value::Array(new)) => {
+                let merged = merge_list(old, new, field, None)?;
+                target.insert(key, Value::Array(merged));
+            }
+            (_, value) => {
+                if let Some(value) = plain(value) {
+                    target.insert(key, value);
+                }
+            }
+        }
+    }
+    Ok(target)
+}
+
+fn strategy(field: Option<View<'_>>) -> Option<&PatchStrategy> {
+    field.and_then(|f| f.node.patch.as_deref())
+}
+
+/// A map whose strategy is `replace` and nothing else.
+fn replaces(field: Option<View<'_>>) -> bool {
+    strategy(field).is_some_and(|s| !s.merge && !s.retain_keys && s.merge_key.is_none())
+}
+
+/// `$retainKeys`: keys of the target that are not listed go; every key of the patch must be listed.
+fn retain_keys(target: &mut Object, patch: &mut Object) -> Result<(), Status> {
+    let Some(kept) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
+    let Value::Array(kept) = kept else {
+        return Err(Status::bad_request("invalid patch format of retainKeys"));
+    };
+    let listed = |key: &str| kept.iter().any(|name| name == key);
+    if patch.keys().any(|key| !key.starts_with('$') && !listed(key)) {
+        return Err(Status::bad_request("invalid patch format of retainKeys"));
+    }
+    target.retain(|key, _| listed(key));
+    Ok(())
+}
+
+/// Lists with `$setElementOrder/x`: merged as usual, then brought into that order.
+fn ordered_lists(target: &mut Object, patch: &mut Object, schema: Option<View<'_>>) -> Result<(), Status> {
+    let orders: Vec<String> = patch.keys().filter(|key| key.starts_with(ELEMENT_ORDER)).cloned().collect();
+    for directive in orders {
+        let Some(Value::Array(order)) = patch.remove(&directive) else {
+            return Err(Status::bad_request("invalid patch format of setElementOrder list"));
+        };
+        let name = &directive[ELEMENT_ORDER.len()..];
+        let field = schema.and_then(|s| s.owned_field(name));
+        if let Some(Value::Array(doomed)) = patch.remove(&format!("{DELETE_PRIMITIVES}{name}"))
+            && let Some(Value::Array(list)) = target.get_mut(name)
+        {
+            list.retain(|item| !doomed.contains(item));
+        }
+        let old = match target.get_mut(name) {
+            Some(Value::Array(list)) => std::mem::take(list),
+            Some(_) => continue,
+            None => Vec::new(),
+        };
+        let new = match patch.remove(name) {
+            Some(Value::Array(list)) => list,
+            Some(other) => {
+                patch.insert(name.into(), other);
+                continue;
+            }
+            None => Vec::new(),
+        };
+        if old.is_empty() && new.is_empty() {
+            continue;
+        }
+        let merged = merge_list(old, new, field, Some(&order))?;
+        target.insert(name.into(), Value::Array(merged));
+    }
+    Ok(())
+}
+
+fn merge_list(
+    old: Vec<Value>,
+    new: Vec<Value>,
+    field: Option<View<'_>>,
+    order: Option<&[Value]>,
+) -> Result<Vec<Value>, Status> {
+    let merges = strategy(field).is_some_and(|s| s.merge);
+    if !merges && order.is_none() {
+        return Ok(new);
+    }
+    if old.is_empty() && new.is_empty() {
+        return Ok(old);
+    }
+    let key = strategy(field).and_then(|s| s.merge_key.as_deref());
+    let of_maps = old.iter().chain(&new).next().is_some_and(Value::is_object);
+    let order_of = |old: &[Value], new: &[Value], merged: Vec<Value>, key: Option<&str>| {
+        in_order(merged, order.unwrap_or(new), old, key)
+    };
+    if !of_maps {
+        let mut merged: Vec<Value> = Vec::new();
+        for item in old.iter().chain(&new) {
+            if !merged.contains(item) {
+                merged.push(item.clone());
+            }
+        }
+        return Ok(order_of(&old, &new, merged, None));
+    }
+    let Some(key) = key else {
+        return Err(Status::internal("cannot merge lists without merge key"));
+    };
+    let before = old.clone();
+    let (mut merged, new) = special_items(old, new, key)?;
+    for item in &new {
+        let Value::Object(patch) = item.clone() else {
+            return Err(Status::bad_request("expected a map in a list of maps"));
+        };
+        let value = patch.get(key).ok_or_else(|| no_merge_key(&patch, key))?;
+        match merged.iter_mut().find(|known| known.get(key) == Some(value)) {
+            Some(Value::Object(known)) => {
+                *known = merge_map(std::mem::take(known), patch, field.and_then(View::items))?;
+            }
+            _ => merged.extend(plain(Value::Object(patch))),
+        }
+    }
+    Ok(order_of(&before, &new, merged, Some(key)))
+}
+
+/// `$patch: delete` and `$patch: replace` as items of a list.
+fn special_items(
+    mut old: Vec<Value>,
+    new: Vec<Value>,
+    key: &str,
+) -> Result<(Vec<Value>, Vec<Value>), Status> {
+    let mut ordinary = Vec::new();
+    let mut replace = false;
+    for item in new {
+        let Some(directive) = item.get(DIRECTIVE) else {
+            ordinary.push(item);
+            continue;
+        };
+        let map = item.as_object().cloned().unwrap_or_default();
+        match directive.as_str() {
+            Some("delete") => {
+                let value = item.get(key).ok_or_else(|| no_merge_key(&map, key))?;
+                old.retain(|known| known.get(key) != Some(value));
+            }
+            Some("replace") => replace = true,
+            Some("merge") => {
+                return Err(Status::internal("merging lists cannot yet be specified in the patch"));
+            }
+            _ => return Err(unknown_directive(directive, &map)),
+        }
+    }
+    Ok(if replace { (ordinary, Vec::new()) } else { (old, ordinary) })
+}
+
+/// Items the patch names come in the patch's order; the others are put among them where the old list had them
+/// (`normalizeElementOrder`).
+fn in_order(merged: Vec<Value>, wanted: &[Value], old: &[Value], key: Option<&str>) -> Vec<Value> {
+    let same = |a: &Value, b: &Value| match key {
+        Some(key) => a.get(key) == b.get(key),
+        None => a == b,
+    };
+    let rank = |list: &[Value], item: &Value| list.iter().position(|known| same(known, item));
+    let (mut named, mut others): (Vec<Value>, Vec<Value>) =
+        merged.into_iter().partition(|item| rank(wanted, item).is_some());
+    named.sort_by_key(|item| rank(wanted, item));
+    others.sort_by_key(|item| rank(old, item));
+    let mut out = Vec::with_capacity(named.len() + others.len());
+    let (mut named, mut others) = (named.into_iter().peekable(), others.into_iter().peekable());
+    while let (Some(other), Some(next)) = (others.peek(), named.peek()) {
+        let before = rank(old, other).zip(rank(old, next)).is_some_and(|(o, n)| o < n);
+        out.extend(if before { others.next() } else { named.next() });
+    }
+    out.extend(named);
+    out.extend(others);
+    out
+}
+
+/// A patch value where the target has nothing: without nulls and directives; `None` if it only asks for deletion.
+fn plain(value: Value) -> Option<Value> {
+    match value {
+        Value::Object(map) => {
+            if map.get(DIRECTIVE).is_some_and(|d| d == "delete") {
+                return None;
+            }
+            let wanted = map.into_iter().filter(|(key, value)| !value.is_null() && !key.starts_with('$'));
+            Some(Value::Object(wanted.filter_map(|(key, value)| Some((key, plain(value)?))).collect()))
+        }
+        Value::Array(list) => Some(Value::Array(list.into_iter().filter_map(plain).collect())),
+        scalar => Some(scalar),
+    }
+}
+
+fn unknown_directive(directive: &Value, map: &Object) -> Status {
+    Status::bad_request(format!("unknown patch type: {directive} in map: {}", Value::Object(map.clone())))
+}
+
+fn no_merge_key(map: &Object, key: &str) -> Status {
+    let map = Value::Object(map.clone());
+    Status::internal(format!("map: {map} does not contain declared merge key: {key}"))
+}
