@@ -113,7 +113,11 @@ impl Store for KubeStore {
         async move {
             let namespace = scope.namespace.as_deref();
             let api = self.api(resource, namespace);
-            patiently(ObjectName::all(resource, namespace), Self::pages(&api, scope)).await
+            let mut objects =
+                patiently(ObjectName::all(resource, namespace), Self::pages(&api, scope)).await?;
+            // The server orders by its storage key, in which `a-b/x` comes before `a/x`.
+            objects.sort_by_cached_key(ObjectKey::of);
+            Ok(objects)
         }
         .boxed()
     }

@@ -45,6 +45,8 @@ use serde_json::Value;
 pub mod call;
 pub mod error;
 pub mod ext;
+#[cfg(feature = "fake")]
+pub mod fake;
 pub mod faults;
 pub mod kube;
 pub mod metering;
@@ -54,6 +56,8 @@ pub mod served;
 
 pub use error::{Cause, Missing, ObjectName, StoreError};
 pub use ext::StoreExt;
+#[cfg(feature = "fake")]
+pub use fake::FakeStore;
 pub use faults::FaultStore;
 pub use kube::KubeStore;
 pub use metering::MeteringStore;

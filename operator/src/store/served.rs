@@ -130,7 +130,8 @@ async fn definition(store: &dyn Store, of: &ApiResource) -> Result<Option<Dynami
     }
 }
 
-fn definitions() -> ApiResource {
+/// The resource of CustomResourceDefinitions.
+pub fn definitions() -> ApiResource {
     ApiResource {
         group: "apiextensions.k8s.io".into(),
         version: "v1".into(),
