@@ -1,0 +1,125 @@
+//! Names, labels and fixed strings of the wire contract.
+//!
+//! Every name is a function of what owns it, so a stale cache can only collide with an existing object, never duplicate one.
+
+use sha2::{Digest, Sha256};
+
+/// API group of the four kinds.
+pub const GROUP: &str = "kubernetes.dask.org";
+/// `apiVersion` of the four kinds.
+pub const API_VERSION: &str = "kubernetes.dask.org/v1";
+
+/// Label: name of the DaskCluster (on a job's objects: of the job).
+pub const CLUSTER_NAME: &str = "dask.org/cluster-name";
+/// Label: `scheduler`, `worker`, `workergroup` or `job-runner`.
+pub const COMPONENT: &str = "dask.org/component";
+/// Label: name of the DaskWorkerGroup.
+pub const GROUP_NAME: &str = "dask.org/workergroup-name";
+/// Label that keeps Istio's sidecar out; today's operator sets it on every pod.
+pub const ISTIO_INJECT: &str = "sidecar.istio.io/inject";
+/// Label of our own: one worker Deployment's selector. Upstream's selectors are alike for a whole group.
+pub const WORKER_NAME: &str = "operator.dask.org/worker-name";
+
+/// Prefix of the annotations this operator keeps its bookkeeping in. They are never copied to children.
+pub const OWN_PREFIX: &str = "operator.dask.org/";
+/// Annotation on each child: hash of what was wanted when it was written.
+pub const HASH: &str = "operator.dask.org/hash";
+/// Annotation on a default group: the cluster's worker number that flowed last.
+pub const FLOWED_REPLICAS: &str = "operator.dask.org/cluster-replicas";
+/// Annotation on a worker: how many times in a row its predecessors failed.
+pub const FAILURES: &str = "operator.dask.org/failures";
+/// Annotation of today's operator on a DaskAutoscaler: decimal Unix seconds.
+pub const COOLDOWN_UNTIL: &str = "kubernetes.dask.org/cooldown-until";
+/// Annotation kopf leaves on every object it has handled.
+pub const KOPF_LAST_HANDLED: &str = "kopf.zalando.org/last-handled-configuration";
+/// Finalizer kopf leaves on objects with timers; with that operator gone it blocks deletion.
+pub const KOPF_FINALIZER: &str = "kopf.zalando.org/KopfFinalizerMarker";
+
+/// Port of the scheduler's comm protocol, whatever its Service says.
+pub const COMM_PORT: u16 = 8786;
+/// Longest DaskCluster name: 63 less the length of `-scheduler`.
+pub const CLUSTER_NAME_MAX: usize = 53;
+
+/// Deployment and Service of the scheduler.
+pub fn scheduler(cluster: &str) -> String {
+    format!("{cluster}-scheduler")
+}
+
+/// The worker group a cluster makes for itself.
+pub fn default_group(cluster: &str) -> String {
+    format!("{cluster}-default")
+}
+
+/// The pod that runs a job.
+pub fn runner(job: &str) -> String {
+    format!("{job}-runner")
+}
+
+/// The worker in `slot` of the group with `group_uid`: `{group}-worker-{10 hex}`.
+pub fn worker(group: &str, group_uid: &str, slot: u32) -> String {
+    format!("{group}-worker-{}", hex(&[group_uid, &slot.to_string()], 10))
+}
+
+/// Address under which workers and runners reach the scheduler.
+pub fn scheduler_address(cluster: &str, namespace: &str, domain: &str) -> String {
+    format!("tcp://{}.{namespace}.svc.{domain}:{COMM_PORT}", scheduler(cluster))
+}
+
+/// What is wrong with a DaskCluster name, if anything.
+///
+/// The Service's name must be a DNS label of at most 63 characters; today's operator checks the same rule.
+pub fn check_cluster_name(name: &str) -> Result<(), String> {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.is_empty() || name.len() > CLUSTER_NAME_MAX {
+        return Err(format!(
+            "the name has {} characters; at most {CLUSTER_NAME_MAX} leave room for the Service {name}-scheduler",
+            name.len()
+        ));
+    }
+    if !name.chars().all(inner) || name.starts_with('-') || name.ends_with('-') {
+        return Err(format!(
+            "the name {name} must consist of lower case letters, digits and '-', and begin and end with a letter or digit"
+        ));
+    }
+    Ok(())
+}
+
+/// The first `digits` hexadecimal digits of the hash of some texts.
+pub fn hex(parts: &[&str], digits: usize) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    }
+    let mut text = String::with_capacity(digits + 1);
+    for byte in hash.finalize().iter().take(digits.div_ceil(2)) {
+        text.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
+        text.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
+    }
+    text.truncate(digits);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_name_is_a_function_of_group_and_slot() {
+        let name = worker("simple-default", "u-1", 0);
+        assert_eq!(name, worker("simple-default", "u-1", 0));
+        assert_ne!(name, worker("simple-default", "u-1", 1));
+        assert_ne!(name, worker("simple-default", "u-2", 0));
+        assert_eq!(name.len(), "simple-default-worker-".len() + 10);
+    }
+
+    #[test]
+    fn cluster_names_follow_the_rule_of_the_scheduler_service() {
+        for good in ["a", "valid-name", "9x", &"a".repeat(53)] {
+            assert!(check_cluster_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", "invalid.chars.in.name", "Upper", "-a", "a-", "under_score", &"a".repeat(54)] {
+            assert!(check_cluster_name(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! A plan: what is to be written, as data.
+//!
+//! No step's input is another step's answer; what must be learnt is learnt by the next observation.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::observe::{Child, ChildId, Key};
+
+/// What to do about one resource, and when to look again.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Stages run in order and stop at the first failed one; the steps within a stage are independent of each other.
+    pub stages: Vec<Vec<Step>>,
+    /// When to look again even if nothing happens.
+    pub again: Option<Timestamp>,
+    /// Ask the scheduler of this cluster.
+    pub poll: Option<Poll>,
+    /// What the resource waits for, in the words of its conditions.
+    pub waiting: Vec<String>,
+}
+
+/// A question to a Dask scheduler, asked at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ask {
+    /// Its workers, with what they hold and run.
+    pub workers: bool,
+    /// How many workers it wants.
+    pub target: bool,
+    /// Since when it has been idle.
+    pub idle: bool,
+}
+
+/// A wish to have the scheduler asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Poll {
+    /// Namespace of the cluster.
+    pub namespace: String,
+    /// The cluster.
+    pub cluster: String,
+    /// What is asked.
+    pub ask: Ask,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// One write.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// POST. An object of that name that already exists is not an error: the next observation will show whose it is.
+    Create {
+        /// What is made.
+        target: Target,
+        /// The whole object.
+        body: Value,
+        /// For children: how they count until a watch shows them.
+        expect: Option<Box<Child>>,
+    },
+    /// Merge patch of the object (not its status).
+    Patch {
+        /// What is changed.
+        target: Target,
+        /// The patch. With `metadata.resourceVersion` it applies only to that version.
+        body: Value,
+    },
+    /// DELETE with the uid as precondition.
+    Delete {
+        /// What is deleted.
+        target: Target,
+        /// Only the object with this uid.
+        uid: String,
+        /// Only in this version: where the reason for deleting is the state it was seen in.
+        resource_version: Option<String>,
+        /// Why, for the log.
+        why: &'static str,
+    },
+    /// Ask the scheduler to retire workers, then delete exactly the carriers whose retirement it confirmed.
+    Drain {
+        /// Namespace of the cluster.
+        namespace: String,
+        /// The cluster whose scheduler is asked.
+        cluster: String,
+        /// Workers to retire.
+        victims: Vec<Victim>,
+    },
+    /// Merge patch of the status, through whichever endpoint the installed CRD serves.
+    Status {
+        /// Whose.
+        key: Key,
+        /// The fields that change.
+        body: Value,
+    },
+    /// A Kubernetes Event. Named after its content, so that saying it twice is one event.
+    Announce(Announcement),
+}
+
+/// A worker to be retired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Victim {
+    /// Its carrier: a Pod or Deployment.
+    pub carrier: ChildId,
+    /// The carrier's uid.
+    pub uid: String,
+    /// Addresses of the Dask workers it runs (several with `--nworkers`).
+    pub addresses: Vec<String>,
+}
+
+/// What a write is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// A child.
+    Child(ChildId),
+    /// A resource of ours.
+    Resource(Key),
+}
+
+impl Target {
+    /// `apiVersion`, `kind`, namespace and name.
+    pub fn parts(&self) -> (&'static str, &'static str, &str, &str) {
+        match self {
+            Self::Child(id) => {
+                let (api_version, kind) = id.kind.gvk();
+                (api_version, kind, &id.namespace, &id.name)
+            }
+            Self::Resource(key) => (key.kind.api_version(), key.kind.name(), &key.namespace, &key.name),
+        }
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Child(id) => id.fmt(f),
+            Self::Resource(key) => key.fmt(f),
+        }
+    }
+}
+
+/// A Kubernetes Event to be posted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announcement {
+    /// The resource it is about.
+    pub about: Key,
+    /// That resource's uid.
+    pub uid: String,
+    /// `Warning` instead of `Normal`.
+    pub warning: bool,
+    /// CamelCase, for machines.
+    pub reason: &'static str,
+    /// For people.
+    pub message: String,
+}
+
+impl Plan {
+    /// A plan that does nothing.
+    pub fn nothing() -> Self {
+        Self::default()
+    }
+
+    /// Appends a stage; empty ones are left out.
+    pub fn stage(&mut self, steps: Vec<Step>) {
+        if !steps.is_empty() {
+            self.stages.push(steps);
+        }
+    }
+
+    /// Appends a stage of one step.
+    pub fn then(&mut self, step: Step) {
+        self.stages.push(vec![step]);
+    }
+
+    /// Asks to look again at `at`, or earlier if that was asked before.
+    pub fn look_again(&mut self, at: Timestamp) {
+        self.again = Some(self.again.map_or(at, |known| known.min(at)));
+    }
+
+    /// All steps in order.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.stages.iter().flatten()
+    }
+
+    /// Whether nothing would be written.
+    pub fn is_empty(&self) -> bool {
+        self.stages.is_empty()
+    }
+}
+
+impl Step {
+    /// A DELETE of a child.
+    pub fn delete(child: &Child, why: &'static str) -> Self {
+        Self::Delete { target: Target::Child(child.id.clone()), uid: child.uid.to_string(), resource_version: None, why }
+    }
+
+    /// A DELETE of a child that holds only while the child is as it was seen.
+    pub fn delete_as_seen(child: &Child, why: &'static str) -> Self {
+        Self::Delete {
+            target: Target::Child(child.id.clone()),
+            uid: child.uid.to_string(),
+            resource_version: Some(child.resource_version.to_string()),
+            why,
+        }
+    }
+
+    /// The child this step makes, if it makes one.
+    pub fn creates(&self) -> Option<&ChildId> {
+        match self {
+            Self::Create { target: Target::Child(id), .. } => Some(id),
+            _ => None,
+        }
+    }
+
+    /// One line for logs and transcripts, without the body.
+    pub fn summary(&self) -> String {
+        match self {
+            Self::Create { target, .. } => format!("create {target}"),
+            Self::Patch { target, body } => format!("patch {target} {body}"),
+            Self::Delete { target, why, .. } => format!("delete {target} ({why})"),
+            Self::Drain { namespace, cluster, victims } => {
+                let names: Vec<&str> = victims.iter().map(|victim| &*victim.carrier.name).collect();
+                format!("drain {namespace}/{cluster} [{}]", names.join(", "))
+            }
+            Self::Status { key, body } => format!("status {key} {body}"),
+            Self::Announce(said) => {
+                let kind = if said.warning { "Warning" } else { "Normal" };
+                format!("announce {kind} {} on {}: {}", said.reason, said.about, said.message)
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Everything planning may look at: the cache, what schedulers answered, and what this process remembers.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::observe::{Cache, Key, Kind};
+use crate::plan::{Ask, Poll};
+use crate::settings::Settings;
+
+/// Longest pause between two questions to a scheduler that does not answer.
+const POLL_PAUSE_MAX: SignedDuration = SignedDuration::from_secs(60);
+
+/// The world as the operator knows it.
+#[derive(Debug, Default)]
+pub struct World {
+    /// Objects.
+    pub cache: Cache,
+    /// Schedulers, by namespace and cluster.
+    pub schedulers: BTreeMap<(String, String), SchedulerFacts>,
+    /// What is remembered of each resource beyond what is stored on it. Losing it costs at most a repeated message.
+    pub memory: BTreeMap<Key, Memory>,
+    /// How status is written, per kind.
+    pub forms: BTreeMap<Kind, StatusForm>,
+    /// Operator-wide settings.
+    pub settings: Settings,
+}
+
+/// What is remembered of a resource.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// When its status was last written.
+    pub status_written: Option<Timestamp>,
+    /// Why the last plan could not be carried out.
+    pub trouble: Option<Trouble>,
+}
+
+/// A write that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// CamelCase, for a condition.
+    pub reason: String,
+    /// For people; names the object and what to do.
+    pub message: String,
+}
+
+/// How the status of a kind is written, as the installed CRD has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusForm {
+    /// `/status` is served; otherwise status is written through the main resource.
+    pub subresource: bool,
+    /// The top-level fields the CRD stores; `None` means all.
+    pub fields: Option<Vec<String>>,
+}
+
+impl Default for StatusForm {
+    fn default() -> Self {
+        Self { subresource: true, fields: None }
+    }
+}
+
+/// What a scheduler answered last.
+#[derive(Clone, Debug, Default)]
+pub struct SchedulerFacts {
+    /// When the last question was sent.
+    pub asked: Option<Timestamp>,
+    /// Questions in a row that were not answered.
+    pub failures: u32,
+    /// Why the last one was not.
+    pub failure: Option<Unanswered>,
+    /// Its workers, and when they were asked for.
+    pub workers: Option<(Timestamp, Vec<DaskWorker>)>,
+    /// How many workers it wants.
+    pub target: Option<(Timestamp, u32)>,
+    /// Since when it is idle, in Unix seconds; `None` inside means busy.
+    pub idle: Option<(Timestamp, Option<f64>)>,
+}
+
+/// Why a scheduler could not be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unanswered {
+    /// It runs, but offers no way to ask (the HTTP API is off by default in Dask).
+    pub api_off: bool,
+    /// For people.
+    pub message: String,
+}
+
+/// A worker as the scheduler knows it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DaskWorker {
+    /// `tcp://10.0.0.1:40331`.
+    pub address: String,
+    /// Its name; with `--nworkers` above 1 the pod's name and a number.
+    pub name: String,
+    /// Bytes of results it stores, where known.
+    pub stored_bytes: Option<u64>,
+    /// Tasks it runs or has been given, where known.
+    pub tasks: Option<u64>,
+}
+
+impl DaskWorker {
+    /// Host part of the address.
+    pub fn host(&self) -> &str {
+        let rest = self.address.split_once("://").map_or(self.address.as_str(), |(_, rest)| rest);
+        rest.rsplit_once(':').map_or(rest, |(host, _)| host)
+    }
+}
+
+impl World {
+    /// A world in which nothing has been observed.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, ..Self::default() }
+    }
+
+    /// What the scheduler of a cluster answered.
+    pub fn scheduler(&self, namespace: &str, cluster: &str) -> Option<&SchedulerFacts> {
+        self.schedulers.get(&(namespace.to_owned(), cluster.to_owned()))
+    }
+
+    /// What is remembered of a resource.
+    pub fn remembered(&self, key: &Key) -> Memory {
+        self.memory.get(key).cloned().unwrap_or_default()
+    }
+
+    /// A question to a scheduler, asked no more often than the pace allows and less often while it does not answer.
+    pub fn poll(&self, namespace: &str, cluster: &str, ask: Ask, now: Timestamp) -> Poll {
+        let facts = self.scheduler(namespace, cluster);
+        let failures = facts.map_or(0, |facts| facts.failures);
+        let pause = (self.settings.pace.poll * 2_i32.pow(failures.min(6))).min(POLL_PAUSE_MAX);
+        let asked = facts.and_then(|facts| facts.asked);
+        let at = asked.map_or(now, |asked| (asked + pause).max(now));
+        Poll { namespace: namespace.into(), cluster: cluster.into(), ask, at }
+    }
+}
