@@ -1,15 +1,14 @@
 //! What the operator changes in a pod spec on its way from the custom resource to the child: environment, nothing else.
-//!
-//! Specs are raw JSON so that a field this build has never heard of arrives unchanged.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+
+use crate::api::RawPodSpec;
 
 /// Appends variables to every entry of `containers` (not `initContainers`), each only where no variable of that name exists.
 ///
 /// They come last and in this order, as today's operator writes them; `envFrom` is not looked at.
-/// `null` counts as absent.
-pub fn with_environment(spec: &Value, variables: &[(&str, &str)]) -> Value {
-    let mut spec = without_nulls(spec);
+pub fn with_environment(spec: &RawPodSpec, variables: &[(&str, &str)]) -> Value {
+    let mut spec = spec.to_value();
     let containers = spec.get_mut("containers").and_then(Value::as_array_mut);
     for container in containers.into_iter().flatten().filter_map(Value::as_object_mut) {
         let mut environment = match container.remove("env") {
@@ -28,19 +27,11 @@ pub fn with_environment(spec: &Value, variables: &[(&str, &str)]) -> Value {
     spec
 }
 
-/// The same value without members that are `null`: a null means the same as leaving the field out.
-///
-/// Clients send nulls (`env: null`, `resources: null`), and our schema keeps unknown fields, so the API server does not drop them.
-pub fn without_nulls(value: &Value) -> Value {
-    match value {
-        Value::Object(map) => Value::Object(
-            map.iter()
-                .filter(|(_, member)| !member.is_null())
-                .map(|(key, member)| (key.clone(), without_nulls(member)))
-                .collect::<Map<_, _>>(),
-        ),
-        Value::Array(list) => Value::Array(list.iter().map(without_nulls).collect()),
-        other => other.clone(),
+/// What is wrong with a pod spec beyond what the API server says when the pod is made: it has no containers at all.
+pub fn check(spec: &RawPodSpec, path: &str) -> Result<(), String> {
+    match spec.0.get("containers").and_then(Value::as_array) {
+        Some(list) if !list.is_empty() => Ok(()),
+        _ => Err(format!("{path}.containers must name at least one container")),
     }
 }
 
@@ -50,14 +41,14 @@ mod tests {
 
     #[test]
     fn variables_go_last_and_never_replace_the_users() {
-        let spec = json!({
+        let spec = RawPodSpec::from_value(json!({
             "initContainers": [{"name": "init"}],
             "containers": [
                 {"name": "a", "env": [{"name": "FIRST", "value": "1"}, {"name": "TWO", "value": "mine"}]},
                 {"name": "b", "env": null, "resources": null},
             ],
             "brandNewField": {"kept": true},
-        });
+        }));
         assert_eq!(
             with_environment(&spec, &[("ONE", "1"), ("TWO", "2")]),
             json!({

@@ -27,6 +27,7 @@ pub struct Cache {
     by_cluster: BTreeMap<(Box<str>, Box<str>), BTreeSet<ChildId>>,
     groups_of: BTreeMap<(String, String), BTreeSet<Key>>,
     expected: BTreeMap<ChildId, Expectation>,
+    expected_resources: BTreeMap<Key, Timestamp>,
 }
 
 #[derive(Debug)]
@@ -79,6 +80,7 @@ impl Cache {
     /// Takes in a resource of ours. An older version than the known one of the same object is ignored.
     pub fn apply_resource(&mut self, resource: Resource) {
         let key = resource.key.clone();
+        self.expected_resources.remove(&key);
         if let Some(known) = self.resources.get(&key) {
             if known.uid == resource.uid && known.revision() > resource.revision() {
                 return;
@@ -100,6 +102,7 @@ impl Cache {
 
     /// Forgets a resource.
     pub fn delete_resource(&mut self, key: &Key) {
+        self.expected_resources.remove(key);
         if let Some(known) = self.resources.remove(key) {
             self.unfollow(&known);
         }
@@ -138,6 +141,23 @@ impl Cache {
         self.children.insert(child.id.clone(), Arc::new(child));
     }
 
+    /// Records that the creation of a resource is being sent.
+    pub fn expect_resource(&mut self, key: &Key, now: Timestamp) {
+        if !self.resources.contains_key(key) {
+            self.expected_resources.insert(key.clone(), now + EXPECTATION_TTL);
+        }
+    }
+
+    /// Whether the creation of a resource was sent and no watch has shown it yet.
+    pub fn resource_expected(&self, key: &Key) -> bool {
+        self.expected_resources.contains_key(key)
+    }
+
+    /// Takes back the expectation of a resource whose creation failed.
+    pub fn unexpect_resource(&mut self, key: &Key) {
+        self.expected_resources.remove(key);
+    }
+
     /// Records that the deletion of a child is being sent.
     pub fn expect_deleted(&mut self, id: &ChildId, uid: &str, now: Timestamp) {
         let Some(child) = self.children.get_mut(id) else { return };
@@ -160,23 +180,49 @@ impl Cache {
         }
     }
 
-    /// Takes back expectations that ran out; returns the children concerned.
-    pub fn expire(&mut self, now: Timestamp) -> Vec<Arc<Child>> {
+    /// Takes back expectations that ran out; returns the keys concerned.
+    pub fn expire(&mut self, now: Timestamp) -> Vec<Key> {
+        let resources: Vec<Key> =
+            self.expected_resources.iter().filter(|(_, until)| **until <= now).map(|(key, _)| key.clone()).collect();
+        self.expected_resources.retain(|_, until| *until > now);
         let expired: Vec<_> =
             self.expected.iter().filter(|(_, e)| e.until <= now).map(|(id, _)| id.clone()).collect();
-        expired
-            .iter()
-            .filter_map(|id| {
-                let child = self.children.get(id).cloned();
-                self.unexpect(id);
-                child
-            })
-            .collect()
+        let mut keys: BTreeSet<Key> = resources.iter().flat_map(|key| self.makers(key)).collect();
+        for id in &expired {
+            let child = self.children.get(id).cloned();
+            self.unexpect(id);
+            keys.extend(child.iter().flat_map(|child| self.concerned(child)));
+        }
+        keys.into_iter().collect()
+    }
+
+    /// The keys a resource concerns besides itself: its owners, the cluster it follows, and those that follow it.
+    pub fn makers(&self, key: &Key) -> Vec<Key> {
+        let mut keys = vec![key.clone()];
+        let sibling = |kind| Key::new(kind, &key.namespace, &key.name);
+        match key.kind {
+            Kind::Job => keys.push(sibling(Kind::Cluster)),
+            Kind::Cluster => {
+                keys.push(sibling(Kind::Job));
+                keys.extend(self.followers(&key.namespace, &key.name).cloned());
+            }
+            Kind::WorkerGroup | Kind::Autoscaler => {
+                let named = self.resources.get(key).and_then(|known| known.follows().map(str::to_owned));
+                let cluster = named.or_else(|| key.name.strip_suffix("-default").map(str::to_owned));
+                for cluster in cluster {
+                    keys.push(Key::new(Kind::Cluster, &key.namespace, &cluster));
+                    keys.extend(
+                        self.followers(&key.namespace, &cluster).filter(|f| f.kind == Kind::Autoscaler).cloned(),
+                    );
+                }
+            }
+        }
+        keys
     }
 
     /// When the next expectation runs out.
     pub fn next_expiry(&self) -> Option<Timestamp> {
-        self.expected.values().map(|e| e.until).min()
+        self.expected.values().map(|e| e.until).chain(self.expected_resources.values().copied()).min()
     }
 
     /// Drops resources of a kind that a relist did not contain; returns their keys.

@@ -1,0 +1,193 @@
+//! What to write for a DaskCluster.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::build::Desired;
+use super::validate::{Invalid, Valid};
+use super::{View, scheduler_ready, status};
+use crate::api::ClusterPhase;
+use crate::names;
+use crate::observe::{Child, ChildId, ChildKind, Key, Kind, Resource};
+use crate::ownership::{self, Claim};
+use crate::plan::{Announcement, Ask, Plan, Step, Target};
+use crate::world::World;
+
+/// Missing children are made, the worker number flows to the default group when it changes, an idle cluster goes.
+pub fn plan(world: &World, view: &View, valid: &Valid, desired: Desired, now: Timestamp) -> Plan {
+    let mut plan = Plan::nothing();
+    let resource = &*view.resource;
+    let finalizer = ownership::without_kopf_finalizer(resource);
+    plan.stage(finalizer.into_iter().collect());
+    if resource.deleting {
+        return plan;
+    }
+    let mut children = Vec::new();
+    let mut waiting = Vec::new();
+    for (kind, found, body) in [
+        (ChildKind::Deployment, view.deployment.as_deref(), desired.deployment),
+        (ChildKind::Service, view.service.as_deref(), desired.service),
+    ] {
+        children.extend(scheduler_child(resource, kind, found, body, now, &mut waiting));
+    }
+    let group = default_group(view, valid, desired.group, &mut waiting);
+    let remembered = world.remembered(&resource.key);
+    // While the Service is on its way there is nothing to say yet, unless something is in the way.
+    let something_to_say = view.seen_service().is_some()
+        || remembered.trouble.is_some()
+        || !waiting.is_empty()
+        || !resource.status["phase"].is_null();
+    if something_to_say {
+        let status = status::status(world, view, remembered.trouble.as_ref(), &waiting, now);
+        let moved = crate::status::write(&mut plan, world, resource, status, now);
+        plan.stage(announcements(view, moved));
+    }
+    plan.stage(children);
+    plan.stage(group.into_iter().collect());
+    idle(world, view, valid, &mut plan, now);
+    plan.waiting = waiting;
+    plan
+}
+
+/// A cluster that cannot be built: the phase says `Error` and nothing is made or touched.
+pub fn refuse(world: &World, view: &View, invalid: &Invalid, now: Timestamp) -> Plan {
+    let mut plan = Plan::nothing();
+    plan.stage(ownership::without_kopf_finalizer(&view.resource).into_iter().collect());
+    if view.resource.deleting {
+        return plan;
+    }
+    let status = status::refused(view, invalid, now);
+    if crate::status::write(&mut plan, world, &view.resource, status, now) {
+        plan.then(announce(&view.resource, true, "Refused", invalid.message.clone()));
+    }
+    plan
+}
+
+fn scheduler_child(
+    resource: &Resource,
+    kind: ChildKind,
+    found: Option<&Child>,
+    body: Value,
+    now: Timestamp,
+    waiting: &mut Vec<String>,
+) -> Option<Step> {
+    let id = ChildId::new(kind, resource.namespace(), &names::scheduler(resource.name()));
+    match ownership::of_child(resource, found) {
+        Claim::Free => Some(Step::Create {
+            expect: Some(Box::new(Child::expected(id.clone(), resource, None, now))),
+            target: Target::Child(id),
+            body,
+        }),
+        Claim::Orphan => {
+            found.map(|child| ownership::adopt(Target::Child(id), &child.owners, &child.resource_version, resource))
+        }
+        Claim::Leaving(why) | Claim::Foreign(why) => {
+            waiting.push(why);
+            None
+        }
+        Claim::Ours | Claim::Expected => None,
+    }
+}
+
+/// Makes the default group, or lets a changed worker number flow to it. The group adopts itself.
+fn default_group(view: &View, valid: &Valid, body: Value, waiting: &mut Vec<String>) -> Option<Step> {
+    let resource = &*view.resource;
+    let key = Key::new(Kind::WorkerGroup, resource.namespace(), &names::default_group(resource.name()));
+    match ownership::of_resource(resource, view.group.as_deref()) {
+        Claim::Free if view.group_expected => None,
+        Claim::Free => Some(Step::Create { target: Target::Resource(key), body, expect: None }),
+        Claim::Ours | Claim::Orphan => view.group.as_deref().and_then(|group| flow(resource, valid, group)),
+        Claim::Leaving(why) | Claim::Foreign(why) => {
+            waiting.push(why);
+            None
+        }
+        Claim::Expected => None,
+    }
+}
+
+/// The group's number is the truth; the cluster's number flows only when it changes (compatibility contract, trap 9).
+///
+/// The number that flowed last is remembered on the group, so that an operator that was down neither misses nor repeats a
+/// change. Without that memory (a group made by today's operator) the number kopf handled last tells whether one is due.
+fn flow(resource: &Resource, valid: &Valid, group: &Resource) -> Option<Step> {
+    let wanted = valid.spec.worker.replicas;
+    let flowed = group.annotations.get(names::FLOWED_REPLICAS).and_then(|text| text.parse::<i64>().ok());
+    if flowed == Some(wanted) {
+        return None;
+    }
+    let before = flowed.or_else(|| handled_by_kopf(resource)).unwrap_or(wanted);
+    let mut body = json!({"metadata": {
+        "resourceVersion": group.resource_version,
+        "annotations": {names::FLOWED_REPLICAS: wanted.to_string()},
+    }});
+    if before != wanted {
+        body["spec"] = json!({"worker": {"replicas": wanted}});
+    }
+    Some(Step::Patch { target: Target::Resource(group.key.clone()), body })
+}
+
+/// The worker number that the Python operator had handled, from kopf's memory on the cluster.
+fn handled_by_kopf(resource: &Resource) -> Option<i64> {
+    let text = resource.annotations.get(names::KOPF_LAST_HANDLED)?;
+    let handled: Value = serde_json::from_str(text.trim()).ok()?;
+    handled["spec"]["worker"]["replicas"].as_i64()
+}
+
+/// Deletes the cluster when its scheduler has been idle for longer than `idleTimeout`. Costs nothing when unset.
+///
+/// A cluster made for a job stays while the job's runner is active, whatever the scheduler says.
+fn idle(world: &World, view: &View, valid: &Valid, plan: &mut Plan, now: Timestamp) {
+    let resource = &*view.resource;
+    if valid.spec.idle_timeout <= 0 || view.active_job.is_some() || !scheduler_ready(&view.scheduler_pods) {
+        return;
+    }
+    let timeout = SignedDuration::from_secs(valid.spec.idle_timeout);
+    let answer = world.scheduler(resource.namespace(), resource.name()).and_then(|facts| facts.idle);
+    let since = answer.and_then(|(_, since)| since).and_then(|seconds| {
+        Timestamp::from_millisecond((seconds * 1000.0) as i64).ok()
+    });
+    // An answer from before the scheduler's present pod would be about its predecessor.
+    let current = answer.is_some_and(|(asked, _)| view.scheduler_pods.iter().all(|pod| pod.created <= asked));
+    if let Some(since) = since.filter(|since| current && now > *since + timeout) {
+        let idle_for = now.duration_since(since).as_secs();
+        plan.then(announce(
+            resource,
+            false,
+            "IdleTimeout",
+            format!("deleting the cluster: it has been idle for {idle_for} s, longer than its idleTimeout of {} s", timeout.as_secs()),
+        ));
+        plan.then(Step::Delete {
+            target: Target::Resource(resource.key.clone()),
+            uid: resource.uid.clone(),
+            resource_version: None,
+            why: "idle for longer than idleTimeout",
+        });
+        return;
+    }
+    plan.poll = Some(world.poll(
+        resource.namespace(),
+        resource.name(),
+        Ask { idle: true, ..Ask::default() },
+        now,
+    ));
+}
+
+fn announcements(view: &View, moved: bool) -> Vec<Step> {
+    let phase = status::phase(view);
+    if !moved || view.resource.status["phase"] == phase.as_str() {
+        return Vec::new();
+    }
+    match phase {
+        ClusterPhase::Running => vec![announce(
+            &view.resource,
+            false,
+            "Running",
+            format!("the scheduler is addressed by Service {}", names::scheduler(view.resource.name())),
+        )],
+        _ => Vec::new(),
+    }
+}
+
+fn announce(resource: &Resource, warning: bool, reason: &'static str, message: String) -> Step {
+    Step::Announce(Announcement { about: resource.key.clone(), uid: resource.uid.clone(), warning, reason, message })
+}

@@ -1,0 +1,116 @@
+//! What a DaskCluster says of itself: phase as today, counts, and conditions that name the first thing that blocks.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::{View, scheduler_ready};
+use crate::api::ClusterPhase;
+use crate::conditions::{self, Condition};
+use crate::names;
+use crate::world::{Trouble, World};
+
+/// The phase is a function of state (compatibility contract §2.1), and follows the Service, never the pods:
+/// `KubeCluster` allows 60 s to `Running` and waits for the pod only after that.
+pub fn phase(view: &View) -> ClusterPhase {
+    match view.seen_service().and_then(|child| child.service()) {
+        None => ClusterPhase::Created,
+        Some(service) if service.load_balancer && !service.ingress => ClusterPhase::Pending,
+        Some(_) => ClusterPhase::Running,
+    }
+}
+
+/// The whole status.
+pub fn status(world: &World, view: &View, trouble: Option<&Trouble>, waiting: &[String], now: Timestamp) -> Map<String, Value> {
+    let resource = &view.resource;
+    let name = resource.name();
+    let said = [ready(view, trouble, waiting), scheduler(view), workers(view)];
+    let selector = format!(
+        "{}={name},{}=worker,{}={}",
+        names::CLUSTER_NAME,
+        names::COMPONENT,
+        names::GROUP_NAME,
+        names::default_group(name)
+    );
+    let mut status = Map::new();
+    status.insert("phase".into(), json!(phase(view).as_str()));
+    status.insert("observedGeneration".into(), json!(resource.generation));
+    status.insert("replicas".into(), json!(view.workers.default_existing));
+    status.insert("readyWorkers".into(), json!(view.workers.default_ready));
+    status.insert("selector".into(), json!(selector));
+    let address = names::scheduler_address(name, resource.namespace(), &world.settings.domain);
+    status.insert("schedulerAddress".into(), json!(address));
+    status.insert(
+        "conditions".into(),
+        conditions::list(&resource.status["conditions"], &said, resource.generation, now),
+    );
+    status
+}
+
+/// The status of a cluster that is refused.
+pub fn refused(view: &View, invalid: &super::Invalid, now: Timestamp) -> Map<String, Value> {
+    let said = [Condition::no("Ready", invalid.reason, invalid.message.clone())];
+    let resource = &view.resource;
+    let mut status = Map::new();
+    status.insert("phase".into(), json!(ClusterPhase::Error.as_str()));
+    status.insert("observedGeneration".into(), json!(resource.generation));
+    status.insert(
+        "conditions".into(),
+        conditions::list(&resource.status["conditions"], &said, resource.generation, now),
+    );
+    status
+}
+
+fn ready(view: &View, trouble: Option<&Trouble>, waiting: &[String]) -> Condition {
+    if let Some(trouble) = trouble {
+        return Condition::no("Ready", &trouble.reason, trouble.message.clone());
+    }
+    if let Some(first) = waiting.first() {
+        return Condition::no("Ready", "Waiting", first.clone());
+    }
+    let scheduler = scheduler(view);
+    match (phase(view), scheduler.status) {
+        (ClusterPhase::Running, Some(true)) => Condition::yes("Ready", "Running", "the scheduler can be reached"),
+        (ClusterPhase::Running, _) => Condition::no("Ready", &scheduler.reason, scheduler.message),
+        (ClusterPhase::Pending, _) => Condition::no(
+            "Ready",
+            "LoadBalancerPending",
+            format!("waiting for the load balancer of Service {}", names::scheduler(view.resource.name())),
+        ),
+        _ => Condition::no("Ready", "Creating", "the scheduler's Service does not exist yet"),
+    }
+}
+
+fn scheduler(view: &View) -> Condition {
+    const KIND: &str = "SchedulerReady";
+    if scheduler_ready(&view.scheduler_pods) {
+        return Condition::yes(KIND, "Ready", "the scheduler's pod is ready");
+    }
+    if let Some(failure) = view.deployment.as_ref().and_then(|d| d.deployment()).and_then(|d| d.failure.as_ref()) {
+        return Condition::no(KIND, "PodRefused", failure.to_string());
+    }
+    match view.scheduler_pods.as_slice() {
+        [] => Condition::no(KIND, "PodMissing", "the scheduler's pod does not exist yet"),
+        [pod] => match pod.pod().and_then(|facts| facts.blocked.as_ref()) {
+            Some(blocked) => {
+                Condition::no(KIND, &blocked.reason, format!("pod {}: {}", pod.id.name, blocked.message))
+            }
+            None => Condition::no(KIND, "PodNotReady", format!("waiting for pod {} to be ready", pod.id.name)),
+        },
+        several => {
+            let names: Vec<&str> = several.iter().map(|pod| &*pod.id.name).collect();
+            Condition::no(KIND, "SeveralPods", format!("waiting for one of the pods {} to go", names.join(", ")))
+        }
+    }
+}
+
+fn workers(view: &View) -> Condition {
+    const KIND: &str = "WorkersReady";
+    let counts = format!("{} of {} workers are ready", view.workers.ready, view.workers.wanted);
+    if view.workers.ready >= view.workers.wanted {
+        return Condition::yes(KIND, "Ready", counts);
+    }
+    match &view.workers.blocked {
+        Some(blocked) => Condition::no(KIND, "Blocked", format!("{counts}; {blocked}")),
+        None => Condition::no(KIND, "Starting", counts),
+    }
+}

@@ -1,0 +1,70 @@
+//! The children of a DaskJob as they should be: a DaskCluster of its own and the runner pod (compatibility contract §6).
+
+use serde_json::{Value, json};
+
+use super::validate::Valid;
+use crate::metadata::{self, Map};
+use crate::observe::Resource;
+use crate::settings::Settings;
+use crate::{api, hash, names, podspec};
+
+/// The wanted children.
+#[derive(Clone, Debug)]
+pub struct Desired {
+    /// DaskCluster.
+    pub cluster: Value,
+    /// v1 Pod.
+    pub runner: Value,
+}
+
+/// Builds the children; cannot fail.
+pub fn build(resource: &Resource, valid: &Valid, settings: &Settings) -> Desired {
+    Desired { cluster: cluster(resource, valid), runner: runner(resource, valid, settings) }
+}
+
+fn cluster(resource: &Resource, valid: &Valid) -> Value {
+    let own = &valid.spec.cluster.metadata;
+    let fixed = metadata::map([(names::CLUSTER_NAME, resource.name())]);
+    let labels = metadata::layers([&metadata::inherited_labels(&resource.labels), &own.labels, &fixed]);
+    let given = &resource.spec["cluster"]["spec"];
+    // Raw, so that fields this build does not know arrive too.
+    let mut spec = json!({"worker": given["worker"], "scheduler": given["scheduler"]});
+    if valid.spec.cluster.spec.idle_timeout > 0 {
+        spec["idleTimeout"] = json!(valid.spec.cluster.spec.idle_timeout);
+    }
+    json!({
+        "apiVersion": names::API_VERSION,
+        "kind": "DaskCluster",
+        "metadata": child_metadata(resource, resource.name(), &labels, &own.annotations),
+        "spec": api::shared::without_nulls(spec),
+    })
+}
+
+fn runner(resource: &Resource, valid: &Valid, settings: &Settings) -> Value {
+    let own = &valid.spec.job.metadata;
+    let mut fixed = metadata::map([(names::CLUSTER_NAME, resource.name()), (names::COMPONENT, "job-runner")]);
+    if settings.istio_label {
+        fixed.insert(names::ISTIO_INJECT.into(), "false".into());
+    }
+    let labels = metadata::layers([&metadata::inherited_labels(&resource.labels), &own.labels, &fixed]);
+    let address = names::scheduler_address(resource.name(), resource.namespace(), &settings.domain);
+    let mut object = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": child_metadata(resource, &names::runner(resource.name()), &labels, &own.annotations),
+        "spec": podspec::with_environment(&valid.runner, &[("DASK_SCHEDULER_ADDRESS", &address)]),
+    });
+    hash::seal(&mut object);
+    object
+}
+
+fn child_metadata(resource: &Resource, name: &str, labels: &Map, own_annotations: &Map) -> Value {
+    let annotations = metadata::layers([&metadata::inherited_annotations(&resource.annotations), own_annotations]);
+    json!({
+        "name": name,
+        "namespace": resource.namespace(),
+        "labels": labels,
+        "annotations": annotations,
+        "ownerReferences": [resource.owner_reference()],
+    })
+}

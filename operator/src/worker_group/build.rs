@@ -1,0 +1,110 @@
+//! The workers of a group as they should be (compatibility contract §2.2 and §3): one builder for both carriers.
+
+use serde_json::{Value, json};
+
+use super::validate::Valid;
+use crate::metadata::{self, Map};
+use crate::observe::{ChildKind, Resource};
+use crate::settings::{Carrier, Settings};
+use crate::{hash, names, podspec};
+
+/// What every worker of a group is made from.
+#[derive(Clone, Debug)]
+pub struct Desired {
+    /// What carries a worker.
+    pub carrier: ChildKind,
+    /// Hash of the template: a worker that carries another one was made from an earlier template.
+    pub hash: String,
+    namespace: String,
+    owner: Value,
+    labels: Map,
+    annotations: Map,
+    spec: crate::api::RawPodSpec,
+    address: String,
+}
+
+/// Builds the template; cannot fail. The cluster's own labels fill gaps.
+pub fn build(resource: &Resource, cluster: &Resource, valid: &Valid, settings: &Settings) -> Desired {
+    let worker = &valid.spec.worker;
+    let mut fixed = metadata::map([
+        (names::CLUSTER_NAME, cluster.name()),
+        (names::GROUP_NAME, resource.name()),
+        (names::COMPONENT, "worker"),
+    ]);
+    if settings.istio_label {
+        fixed.insert(names::ISTIO_INJECT.into(), "false".into());
+    }
+    let labels = metadata::layers([
+        &metadata::inherited_labels(&cluster.labels),
+        &metadata::inherited_labels(&resource.labels),
+        &worker.metadata.labels,
+        &fixed,
+    ]);
+    let annotations =
+        metadata::layers([&metadata::inherited_annotations(&resource.annotations), &worker.metadata.annotations]);
+    let address = names::scheduler_address(cluster.name(), resource.namespace(), &settings.domain);
+    // Of metadata only what the group itself says: a label edited on the cluster does not make workers outdated.
+    let hash = hash::of(&json!([worker.metadata, worker.spec, address]));
+    Desired {
+        carrier: match settings.carrier {
+            Carrier::Pod => ChildKind::Pod,
+            Carrier::Deployment => ChildKind::Deployment,
+        },
+        hash,
+        namespace: resource.namespace().into(),
+        owner: resource.owner_reference(),
+        labels,
+        annotations,
+        spec: worker.spec.clone(),
+        address,
+    }
+}
+
+impl Desired {
+    /// The worker of that name. `failures`: how many predecessors in a row failed.
+    pub fn worker(&self, name: &str, failures: u32) -> Value {
+        let environment = [("DASK_WORKER_NAME", name), ("DASK_SCHEDULER_ADDRESS", self.address.as_str())];
+        let spec = podspec::with_environment(&self.spec, &environment);
+        let mut annotations = self.annotations.clone();
+        annotations.insert(names::HASH.into(), self.hash.clone());
+        if failures > 0 {
+            annotations.insert(names::FAILURES.into(), failures.to_string());
+        }
+        match self.carrier {
+            ChildKind::Deployment => self.deployment(name, spec, &annotations),
+            _ => json!({
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": self.metadata(name, &self.labels, &annotations),
+                "spec": spec,
+            }),
+        }
+    }
+
+    fn deployment(&self, name: &str, mut spec: Value, annotations: &Map) -> Value {
+        // A Deployment takes no other policy; the Pod carrier takes the user's as given.
+        spec["restartPolicy"] = "Always".into();
+        let selector = metadata::map([(names::WORKER_NAME, name)]);
+        let labels = metadata::layers([&self.labels, &selector]);
+        json!({
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": self.metadata(name, &labels, annotations),
+            "spec": {
+                "replicas": 1,
+                "selector": {"matchLabels": selector},
+                "template": {"metadata": {"labels": labels, "annotations": self.annotations}, "spec": spec},
+            },
+        })
+    }
+
+    fn metadata(&self, name: &str, labels: &Map, annotations: &Map) -> Value {
+        json!({
+            "name": name,
+            "namespace": self.namespace,
+            "labels": labels,
+            "annotations": annotations,
+            "ownerReferences": [self.owner],
+        })
+    }
+}

@@ -1,0 +1,206 @@
+//! What to write for a DaskWorkerGroup.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::build::Desired;
+use super::validate::{Invalid, Valid};
+use super::victims::{self, Choice};
+use super::worker::Worker;
+use super::{View, status};
+use crate::names;
+use crate::observe::{Child, ChildId, Resource};
+use crate::ownership;
+use crate::plan::{Announcement, Ask, Plan, Step, Target, Victim};
+use crate::world::World;
+
+/// At most this many workers are made by one plan, so that a large group does not hold up others; the rest follows at once.
+const CREATES_MAX: usize = 256;
+/// An answer of the scheduler older than this does not choose who goes.
+const ANSWER_MAX_AGE: SignedDuration = SignedDuration::from_secs(3);
+
+/// Missing workers are made, ended ones replaced, superfluous ones drained.
+pub fn plan(world: &World, view: &View, valid: &Valid, desired: Option<&Desired>, now: Timestamp) -> Plan {
+    let mut plan = Plan::nothing();
+    let resource = &*view.resource;
+    if resource.deleting {
+        return plan;
+    }
+    let (Some(cluster), Some(desired)) = (&view.cluster, desired) else {
+        let why = format!("waiting for DaskCluster {} to be created in this namespace", valid.spec.cluster);
+        return say(world, view, "ClusterMissing", why, now);
+    };
+    if cluster.deleting {
+        return plan;
+    }
+    if let Some(other) = resource.controller().filter(|owner| *owner.uid != *cluster.uid && &*owner.kind == "DaskCluster") {
+        let why = format!("waiting to be deleted with the earlier DaskCluster {} that owns it", other.name);
+        return say(world, view, "OwnerGone", why, now);
+    }
+    if !resource.owned_by(&cluster.uid) {
+        plan.then(ownership::adopt(
+            Target::Resource(resource.key.clone()),
+            &resource.owners,
+            &resource.resource_version,
+            cluster,
+        ));
+    }
+    let mut rest = Plan::nothing();
+    let alive: Vec<&Worker> = view.workers.iter().filter(|worker| worker.alive()).collect();
+    if alive.len() > valid.replicas {
+        shrink(world, view, &alive, alive.len() - valid.replicas, &mut rest, now);
+        rest.stage(view.workers.iter().filter(|w| w.ended() && !w.carrier.deleting).map(ended).collect());
+    } else {
+        grow(world, view, desired, valid.replicas - alive.len(), &mut rest, now);
+    }
+    let trouble = world.remembered(&resource.key).trouble;
+    let wanted = status::status(view, valid.replicas, desired, trouble.as_ref(), &rest.waiting, now);
+    crate::status::write(&mut plan, world, resource, wanted, now);
+    plan.stages.append(&mut rest.stages);
+    plan.waiting = rest.waiting;
+    plan.poll = rest.poll;
+    if let Some(at) = rest.again {
+        plan.look_again(at);
+    }
+    plan
+}
+
+/// A group that cannot be built.
+pub fn refuse(world: &World, view: &View, invalid: &Invalid, now: Timestamp) -> Plan {
+    if view.resource.deleting {
+        return Plan::nothing();
+    }
+    let mut plan = say(world, view, invalid.reason, invalid.message.clone(), now);
+    let before = &view.resource.status["conditions"][0]["reason"];
+    if *before != invalid.reason {
+        plan.then(announce(&view.resource, true, "Refused", invalid.message.clone()));
+    }
+    plan
+}
+
+fn say(world: &World, view: &View, reason: &str, message: String, now: Timestamp) -> Plan {
+    let mut plan = Plan::nothing();
+    crate::status::write(&mut plan, world, &view.resource, status::blocked(view, reason, &message, now), now);
+    plan.waiting.push(message);
+    plan
+}
+
+/// Makes `missing` workers in the lowest free slots. A worker that ended is replaced after a pause that grows with each
+/// failure in a row, and goes once its successor exists.
+fn grow(world: &World, view: &View, desired: &Desired, missing: usize, plan: &mut Plan, now: Timestamp) {
+    let mut over: Vec<&Worker> = view.workers.iter().filter(|w| w.ended() && !w.carrier.deleting).collect();
+    over.sort_by_key(|worker| worker.replacement());
+    let resting = over.iter().filter(|worker| worker.replacement().0 > now).count();
+    // Workers that ended and may not be replaced yet keep their seat.
+    let resting = resting.min(missing);
+    if let Some(next) = over.iter().map(|worker| worker.replacement().0).find(|at| *at > now).filter(|_| resting > 0) {
+        plan.waiting.push("waiting before a worker that failed is replaced".into());
+        plan.look_again(next);
+    }
+    let count = (missing - resting).min(batch(world, view, plan, now)).min(CREATES_MAX);
+    let mut failures: Vec<u32> =
+        over.iter().filter(|w| w.replacement().0 <= now).map(|w| w.replacement().1).collect();
+    failures.reverse();
+    let created: Vec<Step> = free_slots(world, &view.resource, desired)
+        .take(count)
+        .map(|id| {
+            let body = desired.worker(&id.name, failures.pop().unwrap_or(0));
+            let expect = Child::expected(id.clone(), &view.resource, Some(view.resource.name()), now);
+            Step::Create { target: Target::Child(id), body, expect: Some(Box::new(expect)) }
+        })
+        .collect();
+    if created.len() < missing - resting && plan.again.is_none() {
+        plan.look_again(now);
+    }
+    plan.stage(created);
+    let settled = over.iter().filter(|w| w.replacement().0 <= now || missing == 0);
+    plan.stage(settled.copied().map(ended).collect());
+}
+
+fn ended(worker: &Worker) -> Step {
+    Step::delete(&worker.carrier, "it has ended")
+}
+
+/// How many workers may be made in this round; the time of the last round is the youngest worker's creation.
+fn batch(world: &World, view: &View, plan: &mut Plan, now: Timestamp) -> usize {
+    let settings = &world.settings;
+    if settings.batch_size == 0 {
+        return usize::MAX;
+    }
+    let last = view.workers.iter().map(|worker| worker.carrier.created).max();
+    match last.map(|last| last + settings.batch_delay).filter(|next| *next > now) {
+        Some(next) => {
+            plan.waiting.push(format!("waiting before the next {} workers are made", settings.batch_size));
+            plan.look_again(next);
+            0
+        }
+        None => settings.batch_size as usize,
+    }
+}
+
+/// Names of free slots, lowest first. A name that anything has, even something that is going, is not free.
+fn free_slots<'a>(world: &'a World, group: &'a Resource, desired: &'a Desired) -> impl Iterator<Item = ChildId> + 'a {
+    (0..)
+        .map(|slot| names::worker(group.name(), &group.uid, slot))
+        .map(|name| ChildId::new(desired.carrier, group.namespace(), &name))
+        .filter(|id| world.cache.child(id).is_none())
+}
+
+/// Takes `excess` workers away: those that never started at once, the others after the scheduler has retired them.
+fn shrink(world: &World, view: &View, alive: &[&Worker], excess: usize, plan: &mut Plan, now: Timestamp) {
+    let facts = view.scheduler.as_ref();
+    let answer = facts.and_then(|f| f.workers.as_ref()).filter(|(asked, _)| now.duration_since(*asked) <= ANSWER_MAX_AGE);
+    let choice = victims::choose(alive, excess, answer.map(|(_, known)| known.as_slice()));
+    let unanswered = facts.and_then(|f| f.failure.as_ref()).filter(|_| answer.is_none());
+    if choice.undecided > 0 && unanswered.is_some_and(|failure| failure.api_off) {
+        return blindly(view, alive, excess, plan);
+    }
+    let Choice { unstarted, unregistered, registered, undecided } = choice;
+    let gone = unstarted.iter().map(|worker| Step::delete_as_seen(&worker.carrier, "it never started"));
+    let idle = unregistered.iter().map(|w| Step::delete_as_seen(&w.carrier, "the scheduler does not know it"));
+    plan.stage(gone.chain(idle).collect());
+    let cluster = view.cluster.as_ref().map(|cluster| cluster.name().to_owned()).unwrap_or_default();
+    if !registered.is_empty() {
+        let victims = registered
+            .into_iter()
+            .map(|(worker, addresses)| Victim {
+                carrier: worker.carrier.id.clone(),
+                uid: worker.carrier.uid.to_string(),
+                addresses,
+            })
+            .collect();
+        plan.then(Step::Drain { namespace: view.resource.namespace().into(), cluster: cluster.clone(), victims });
+    }
+    if undecided > 0 {
+        plan.waiting.push(match unanswered {
+            Some(failure) => format!("waiting for the scheduler to say which workers are idle: {}", failure.message),
+            None => "waiting for the scheduler to say which workers are idle".into(),
+        });
+        let ask = Ask { workers: true, ..Ask::default() };
+        let mut poll = world.poll(view.resource.namespace(), &cluster, ask, now);
+        // The first question of a scale-down does not wait for the pace of others.
+        if facts.is_none_or(|f| f.failures == 0) {
+            poll.at = now;
+        }
+        plan.poll = Some(poll);
+    }
+}
+
+/// The scheduler runs but offers no way to ask which workers are idle: Kubernetes' facts choose, and that is said aloud.
+fn blindly(view: &View, alive: &[&Worker], excess: usize, plan: &mut Plan) {
+    let chosen = victims::choose_blindly(alive, excess);
+    let names: Vec<&str> = chosen.iter().map(|worker| worker.name()).collect();
+    plan.then(announce(
+        &view.resource,
+        true,
+        "ScaleDownUnconfirmed",
+        format!(
+            "deleting {} without the scheduler's word, because its HTTP API is off; what they hold may be computed again",
+            names.join(", ")
+        ),
+    ));
+    plan.stage(chosen.into_iter().map(|worker| Step::delete(&worker.carrier, "fewer workers are wanted")).collect());
+}
+
+fn announce(resource: &Resource, warning: bool, reason: &'static str, message: String) -> Step {
+    Step::Announce(Announcement { about: resource.key.clone(), uid: resource.uid.clone(), warning, reason, message })
+}

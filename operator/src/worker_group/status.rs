@@ -1,0 +1,69 @@
+//! What a DaskWorkerGroup says of itself.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::View;
+use super::build::Desired;
+use crate::conditions::{self, Condition};
+use crate::names;
+use crate::world::Trouble;
+
+/// The whole status.
+pub fn status(
+    view: &View,
+    replicas: usize,
+    desired: &Desired,
+    trouble: Option<&Trouble>,
+    waiting: &[String],
+    now: Timestamp,
+) -> Map<String, Value> {
+    let alive: Vec<_> = view.workers.iter().filter(|worker| worker.alive()).collect();
+    let ready = alive.iter().filter(|worker| worker.ready()).count();
+    let counts = format!("{ready} of {replicas} workers are ready");
+    let state = if let Some(trouble) = trouble {
+        Condition::no("Ready", &trouble.reason, format!("{counts}; {}", trouble.message))
+    } else if alive.len() > replicas {
+        let why = waiting.first().cloned().unwrap_or_default();
+        Condition::no("Ready", "ScalingDown", format!("{} workers exist, {replicas} are wanted; {why}", alive.len()))
+    } else if ready >= replicas {
+        Condition::yes("Ready", "Ready", counts)
+    } else if let Some(blocked) = alive.iter().find_map(|worker| worker.blocked()) {
+        Condition::no("Ready", "Blocked", format!("{counts}; {blocked}"))
+    } else {
+        let why = waiting.first().map(|why| format!("; {why}")).unwrap_or_default();
+        Condition::no("Ready", "Starting", format!("{counts}{why}"))
+    };
+    let outdated = alive
+        .iter()
+        .filter(|worker| !worker.expected() && worker.carrier.hash.as_deref() != Some(desired.hash.as_str()))
+        .count();
+    let up_to_date = if outdated == 0 {
+        Condition::yes("UpToDate", "UpToDate", "all workers were made from the present template")
+    } else {
+        let said = format!("{outdated} of {} workers were made from another template; delete them to renew them", alive.len());
+        Condition::no("UpToDate", "Outdated", said)
+    };
+    let selector = format!("{}=worker,{}={}", names::COMPONENT, names::GROUP_NAME, view.resource.name());
+    let mut status = conditions_of(view, &[state, up_to_date], now);
+    status.insert("replicas".into(), json!(alive.len()));
+    status.insert("readyReplicas".into(), json!(ready));
+    status.insert("selector".into(), json!(selector));
+    status
+}
+
+/// The status of a group that cannot be worked on.
+pub fn blocked(view: &View, reason: &str, message: &str, now: Timestamp) -> Map<String, Value> {
+    conditions_of(view, &[Condition::no("Ready", reason, message)], now)
+}
+
+fn conditions_of(view: &View, said: &[Condition], now: Timestamp) -> Map<String, Value> {
+    let resource = &view.resource;
+    let mut status = Map::new();
+    status.insert("observedGeneration".into(), json!(resource.generation));
+    status.insert(
+        "conditions".into(),
+        conditions::list(&resource.status["conditions"], said, resource.generation, now),
+    );
+    status
+}
