@@ -3,12 +3,39 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`api`] | the four custom resources and their CRDs |
+//! | [`cluster`], [`worker_group`], [`job`], [`autoscaler`] | one kind each: observe, validate, build, plan |
+//! | [`observe`], [`world`] | what is known: the cache, schedulers' answers, settings |
+//! | [`plan`], [`check`] | what is to be written, as data, and an independent judge of it |
+//! | [`engine`], [`queue`] | events in, work out; synchronous and replayable |
+//! | [`execute`] | the only place that writes |
 //! | [`local`] | `dask-operator local`: everything in one process, without Kubernetes |
 //! | [`scheduler`] | the seam to Dask: one trait, its HTTP implementation and one for tests |
 //! | [`store`] | the seam to Kubernetes: one trait, its implementations and decorators |
+//! | [`names`], [`metadata`], [`podspec`], [`ownership`], [`hash`] | the rules of the wire contract |
+//! | [`conditions`], [`status`] | what resources say of themselves, and how often |
 
 pub mod api;
+pub mod autoscaler;
+pub mod check;
+pub mod cluster;
+pub mod conditions;
+pub mod engine;
+pub mod execute;
+pub mod hash;
+pub mod job;
+pub mod metadata;
+pub mod names;
+pub mod observe;
+pub mod ownership;
+pub mod plan;
+pub mod podspec;
+pub mod queue;
 #[cfg(feature = "local")]
 pub mod local;
 pub mod scheduler;
+pub mod settings;
+pub mod spec;
+pub mod status;
 pub mod store;
+pub mod worker_group;
+pub mod world;

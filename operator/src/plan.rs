@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::observe::{Child, ChildId, Key};
+use crate::scheduler::SchedulerAddress;
 
 /// What to do about one resource, and when to look again.
 #[derive(Clone, Debug, Default)]
@@ -76,10 +77,8 @@ pub enum Step {
     },
     /// Ask the scheduler to retire workers, then delete exactly the carriers whose retirement it confirmed.
     Drain {
-        /// Namespace of the cluster.
-        namespace: String,
-        /// The cluster whose scheduler is asked.
-        cluster: String,
+        /// The scheduler that is asked.
+        at: SchedulerAddress,
         /// Workers to retire.
         victims: Vec<Victim>,
     },
@@ -215,9 +214,9 @@ impl Step {
             Self::Create { target, .. } => format!("create {target}"),
             Self::Patch { target, body } => format!("patch {target} {body}"),
             Self::Delete { target, why, .. } => format!("delete {target} ({why})"),
-            Self::Drain { namespace, cluster, victims } => {
+            Self::Drain { at, victims } => {
                 let names: Vec<&str> = victims.iter().map(|victim| &*victim.carrier.name).collect();
-                format!("drain {namespace}/{cluster} [{}]", names.join(", "))
+                format!("drain {} [{}]", at.service, names.join(", "))
             }
             Self::Status { key, body } => format!("status {key} {body}"),
             Self::Announce(said) => {

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::observe::{Cache, Key, Kind};
+use crate::names;
+use crate::observe::{Cache, ChildId, ChildKind, Key, Kind};
 use crate::plan::{Ask, Poll};
+use crate::scheduler::{SchedulerAddress, Snapshot};
 use crate::settings::Settings;
 
 /// Longest pause between two questions to a scheduler that does not answer.
@@ -69,11 +71,11 @@ pub struct SchedulerFacts {
     /// Why the last one was not.
     pub failure: Option<Unanswered>,
     /// Its workers, and when they were asked for.
-    pub workers: Option<(Timestamp, Vec<DaskWorker>)>,
+    pub workers: Option<(Timestamp, Snapshot)>,
     /// How many workers it wants.
     pub target: Option<(Timestamp, u32)>,
-    /// Since when it is idle, in Unix seconds; `None` inside means busy.
-    pub idle: Option<(Timestamp, Option<f64>)>,
+    /// Since when it is idle; `None` inside means busy.
+    pub idle: Option<(Timestamp, Option<Timestamp>)>,
 }
 
 /// Why a scheduler could not be asked.
@@ -85,27 +87,6 @@ pub struct Unanswered {
     pub message: String,
 }
 
-/// A worker as the scheduler knows it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct DaskWorker {
-    /// `tcp://10.0.0.1:40331`.
-    pub address: String,
-    /// Its name; with `--nworkers` above 1 the pod's name and a number.
-    pub name: String,
-    /// Bytes of results it stores, where known.
-    pub stored_bytes: Option<u64>,
-    /// Tasks it runs or has been given, where known.
-    pub tasks: Option<u64>,
-}
-
-impl DaskWorker {
-    /// Host part of the address.
-    pub fn host(&self) -> &str {
-        let rest = self.address.split_once("://").map_or(self.address.as_str(), |(_, rest)| rest);
-        rest.rsplit_once(':').map_or(rest, |(host, _)| host)
-    }
-}
-
 impl World {
     /// A world in which nothing has been observed.
     pub fn new(settings: Settings) -> Self {
@@ -115,6 +96,12 @@ impl World {
     /// What the scheduler of a cluster answered.
     pub fn scheduler(&self, namespace: &str, cluster: &str) -> Option<&SchedulerFacts> {
         self.schedulers.get(&(namespace.to_owned(), cluster.to_owned()))
+    }
+
+    /// Where the scheduler of a cluster listens, once its Service has been seen.
+    pub fn scheduler_address(&self, namespace: &str, cluster: &str) -> Option<&SchedulerAddress> {
+        let service = self.cache.child(&ChildId::new(ChildKind::Service, namespace, &names::scheduler(cluster)))?;
+        service.service().map(|facts| &facts.address)
     }
 
     /// What is remembered of a resource.

@@ -143,9 +143,7 @@ fn idle(world: &World, view: &View, valid: &Valid, plan: &mut Plan, now: Timesta
     }
     let timeout = SignedDuration::from_secs(valid.spec.idle_timeout);
     let answer = world.scheduler(resource.namespace(), resource.name()).and_then(|facts| facts.idle);
-    let since = answer.and_then(|(_, since)| since).and_then(|seconds| {
-        Timestamp::from_millisecond((seconds * 1000.0) as i64).ok()
-    });
+    let since = answer.and_then(|(_, since)| since);
     // An answer from before the scheduler's present pod would be about its predecessor.
     let current = answer.is_some_and(|(asked, _)| view.scheduler_pods.iter().all(|pod| pod.created <= asked));
     if let Some(since) = since.filter(|since| current && now > *since + timeout) {

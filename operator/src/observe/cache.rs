@@ -225,28 +225,18 @@ impl Cache {
         self.expected.values().map(|e| e.until).chain(self.expected_resources.values().copied()).min()
     }
 
-    /// Drops resources of a kind that a relist did not contain; returns their keys.
-    pub fn retain_resources(&mut self, kind: Kind, keep: &BTreeSet<Key>) -> Vec<Key> {
-        let gone: Vec<_> =
-            self.resources.keys().filter(|key| key.kind == kind && !keep.contains(key)).cloned().collect();
-        for key in &gone {
-            self.delete_resource(key);
-        }
-        gone
+    /// Children that a relist did not contain. Expected ones are left out: the list may be older than they are.
+    pub fn unlisted(&self, listed: impl Fn(&ChildId) -> bool) -> Vec<ChildId> {
+        self.children
+            .iter()
+            .filter(|(id, child)| !listed(id) && !matches!(child.facts, super::child::Facts::Expected))
+            .map(|(id, _)| id.clone())
+            .collect()
     }
 
-    /// Drops children that a relist did not contain; returns them. Expected ones stay: the list may be older than they are.
-    pub fn retain_children(&mut self, keep: impl Fn(&ChildId) -> bool) -> Vec<Arc<Child>> {
-        let gone: Vec<_> = self
-            .children
-            .iter()
-            .filter(|(id, child)| !keep(id) && !matches!(child.facts, super::child::Facts::Expected))
-            .map(|(_, child)| child.clone())
-            .collect();
-        for child in &gone {
-            self.delete_child(&child.id);
-        }
-        gone
+    /// How many children carry a group's label.
+    pub fn group_size(&self, namespace: &str, group: &str) -> usize {
+        self.by_group.get(&(namespace.into(), group.into())).map_or(0, BTreeSet::len)
     }
 
     /// How many children are known.

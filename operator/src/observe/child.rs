@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::pod::PodFacts;
 use super::resource::Resource;
 use crate::names;
+use crate::scheduler::SchedulerAddress;
 
 /// Kinds of children besides our own resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -160,19 +161,19 @@ pub struct DeploymentFacts {
 }
 
 /// A Service's state.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ServiceFacts {
     /// `type: LoadBalancer`.
     pub load_balancer: bool,
     /// `status.loadBalancer.ingress` has an entry.
     pub ingress: bool,
-    /// Name and number of each port.
-    pub ports: Box<[(Box<str>, u16)]>,
+    /// Where it leads, for questions to the scheduler.
+    pub address: SchedulerAddress,
 }
 
 impl Child {
-    /// Projects an object. `None` if it lacks what the API server always sets.
-    pub fn project(kind: ChildKind, object: &DynamicObject) -> Option<Self> {
+    /// Projects an object. `None` if it lacks what the API server always sets. `domain` is the DNS domain of the cluster.
+    pub fn project(kind: ChildKind, object: &DynamicObject, domain: &str) -> Option<Self> {
         let meta = &object.metadata;
         let label = |key: &str| meta.labels.as_ref().and_then(|labels| labels.get(key));
         let annotation = |key: &str| meta.annotations.as_ref().and_then(|annotations| annotations.get(key));
@@ -196,7 +197,10 @@ impl Child {
             facts: match kind {
                 ChildKind::Pod => Facts::Pod(PodFacts::project(&object.data)),
                 ChildKind::Deployment => Facts::Deployment(DeploymentFacts::project(&object.data)),
-                ChildKind::Service => Facts::Service(ServiceFacts::project(&object.data)),
+                ChildKind::Service => {
+                    let (namespace, name) = (meta.namespace.as_deref()?, meta.name.as_deref()?);
+                    Facts::Service(ServiceFacts::project(namespace, name, &object.data, domain))
+                },
             },
         })
     }
@@ -267,20 +271,13 @@ impl DeploymentFacts {
 }
 
 impl ServiceFacts {
-    fn project(data: &Value) -> Self {
+    fn project(namespace: &str, name: &str, data: &Value, domain: &str) -> Self {
+        let whole = serde_json::json!({"metadata": {"namespace": namespace, "name": name}, "spec": data["spec"]});
         let ingress = &data["status"]["loadBalancer"]["ingress"];
         Self {
             load_balancer: data["spec"]["type"] == "LoadBalancer",
             ingress: ingress.as_array().is_some_and(|list| !list.is_empty()),
-            ports: data["spec"]["ports"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(|port| {
-                    let number = u16::try_from(port["port"].as_u64()?).ok()?;
-                    Some((port["name"].as_str().unwrap_or_default().into(), number))
-                })
-                .collect(),
+            address: SchedulerAddress::of_service(&whole, domain),
         }
     }
 }

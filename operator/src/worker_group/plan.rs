@@ -149,7 +149,7 @@ fn free_slots<'a>(world: &'a World, group: &'a Resource, desired: &'a Desired) -
 fn shrink(world: &World, view: &View, alive: &[&Worker], excess: usize, plan: &mut Plan, now: Timestamp) {
     let facts = view.scheduler.as_ref();
     let answer = facts.and_then(|f| f.workers.as_ref()).filter(|(asked, _)| now.duration_since(*asked) <= ANSWER_MAX_AGE);
-    let choice = victims::choose(alive, excess, answer.map(|(_, known)| known.as_slice()));
+    let choice = victims::choose(alive, excess, answer.map(|(_, known)| known));
     let unanswered = facts.and_then(|f| f.failure.as_ref()).filter(|_| answer.is_none());
     if choice.undecided > 0 && unanswered.is_some_and(|failure| failure.api_off) {
         return blindly(view, alive, excess, plan);
@@ -159,7 +159,8 @@ fn shrink(world: &World, view: &View, alive: &[&Worker], excess: usize, plan: &m
     let idle = unregistered.iter().map(|w| Step::delete_as_seen(&w.carrier, "the scheduler does not know it"));
     plan.stage(gone.chain(idle).collect());
     let cluster = view.cluster.as_ref().map(|cluster| cluster.name().to_owned()).unwrap_or_default();
-    if !registered.is_empty() {
+    let address = world.scheduler_address(view.resource.namespace(), &cluster);
+    if let Some(at) = address.filter(|_| !registered.is_empty()) {
         let victims = registered
             .into_iter()
             .map(|(worker, addresses)| Victim {
@@ -168,7 +169,9 @@ fn shrink(world: &World, view: &View, alive: &[&Worker], excess: usize, plan: &m
                 addresses,
             })
             .collect();
-        plan.then(Step::Drain { namespace: view.resource.namespace().into(), cluster: cluster.clone(), victims });
+        plan.then(Step::Drain { at: at.clone(), victims });
+        // Those that the scheduler could not retire now stay, and are asked for again.
+        plan.look_again(now + world.settings.pace.poll);
     }
     if undecided > 0 {
         plan.waiting.push(match unanswered {

@@ -5,7 +5,7 @@
 use std::cmp::Reverse;
 
 use super::worker::Worker;
-use crate::world::DaskWorker;
+use crate::scheduler::Snapshot;
 
 /// Who goes, by how.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub struct Choice<'a> {
 }
 
 /// Chooses `excess` of `alive`. Without an answer of the scheduler only workers that never started are chosen.
-pub fn choose<'a>(alive: &[&'a Worker], excess: usize, known: Option<&[DaskWorker]>) -> Choice<'a> {
+pub fn choose<'a>(alive: &[&'a Worker], excess: usize, known: Option<&Snapshot>) -> Choice<'a> {
     let mut choice = Choice::default();
     let (mut unstarted, started): (Vec<&Worker>, Vec<&Worker>) =
         alive.iter().copied().filter(|worker| !worker.expected()).partition(|worker| !worker.started());
@@ -35,7 +35,7 @@ pub fn choose<'a>(alive: &[&'a Worker], excess: usize, known: Option<&[DaskWorke
     let mut ranked: Vec<_> = started.into_iter().map(|worker| (rank(worker, known), worker)).collect();
     ranked.sort_by(|(a, _), (b, _)| a.cmp(b));
     for (_, worker) in ranked.into_iter().take(rest) {
-        let addresses: Vec<String> = worker.registered(known).iter().map(|w| w.address.clone()).collect();
+        let addresses: Vec<String> = worker.registered(known).into_iter().map(|(address, _)| address.to_owned()).collect();
         if addresses.is_empty() {
             choice.unregistered.push(worker);
         } else {
@@ -56,9 +56,9 @@ pub fn choose_blindly<'a>(alive: &[&'a Worker], excess: usize) -> Vec<&'a Worker
 }
 
 /// Lower goes first: unregistered, idle, then by stored bytes; the younger of equals.
-fn rank(worker: &Worker, known: &[DaskWorker]) -> (bool, bool, u64, Reverse<jiff::Timestamp>, String) {
+fn rank(worker: &Worker, known: &Snapshot) -> (bool, bool, u64, Reverse<jiff::Timestamp>, String) {
     let registered = worker.registered(known);
-    let busy = registered.iter().any(|dask| dask.tasks.is_none_or(|tasks| tasks > 0));
-    let bytes = registered.iter().map(|dask| dask.stored_bytes.unwrap_or(0)).sum();
+    let busy = registered.iter().any(|(_, dask)| dask.tasks.is_none_or(|tasks| tasks > 0));
+    let bytes = registered.iter().map(|(_, dask)| dask.stored_bytes.unwrap_or(0)).sum();
     (!registered.is_empty(), busy, bytes, Reverse(worker.carrier.created), worker.name().to_owned())
 }

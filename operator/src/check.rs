@@ -1,0 +1,123 @@
+//! The checker: judges any plan by its world, independently of the planner.
+//!
+//! Every test runs it; in production a plan that breaks an invariant is refused, logged and counted.
+
+use std::collections::BTreeSet;
+
+use crate::names;
+use crate::observe::{Child, Key, Kind, Resource};
+use crate::plan::{Plan, Step, Target};
+use crate::world::World;
+
+/// More steps than this in one plan are a mistake.
+const STEPS_MAX: usize = 4_096;
+
+/// The invariants a plan breaks, in words.
+pub fn check(world: &World, key: &Key, plan: &Plan) -> Vec<String> {
+    let mut broken = Vec::new();
+    let Some(owner) = world.cache.resource(key) else {
+        if !plan.is_empty() {
+            broken.push(format!("{key} does not exist and yet something is to be written for it"));
+        }
+        return broken;
+    };
+    if plan.steps().count() > STEPS_MAX {
+        broken.push(format!("{key}: more than {STEPS_MAX} steps in one plan"));
+    }
+    let mut created = BTreeSet::new();
+    for step in plan.steps() {
+        if let Err(why) = check_step(world, owner, step) {
+            broken.push(format!("{key}: {}: {why}", step.summary()));
+        }
+        if let Step::Create { target, .. } = step
+            && !created.insert(target.clone())
+        {
+            broken.push(format!("{key}: {target} is created twice"));
+        }
+    }
+    broken
+}
+
+fn check_step(world: &World, owner: &Resource, step: &Step) -> Result<(), String> {
+    if owner.deleting && !is_finalizer_removal(step) {
+        return Err("the owner is being deleted; its children are garbage collection's".into());
+    }
+    match step {
+        Step::Create { target, body, .. } => check_create(owner, target, body),
+        Step::Delete { target: Target::Child(id), uid, .. } => check_delete(world, owner, id, uid),
+        Step::Delete { target: Target::Resource(key), uid, .. } => {
+            let found = world.cache.resource(key).ok_or("what is deleted is not known")?;
+            let own = key == &owner.key && key.kind == Kind::Cluster;
+            let of_job = owner.key.kind == Kind::Job && key.kind == Kind::Cluster && found.owned_by(&owner.uid);
+            check_uid(&found.uid, uid)?;
+            if own || of_job { Ok(()) } else { Err("it deletes a resource that is not its own".into()) }
+        }
+        Step::Drain { victims, .. } => {
+            if owner.key.kind != Kind::WorkerGroup {
+                return Err("only a worker group drains workers".into());
+            }
+            victims.iter().try_for_each(|victim| {
+                if victim.addresses.is_empty() {
+                    return Err(format!("{} has no address to retire", victim.carrier));
+                }
+                check_delete(world, owner, &victim.carrier, &victim.uid)
+            })
+        }
+        Step::Status { key, .. } if key != &owner.key => Err("it writes another resource's status".into()),
+        Step::Patch { target: Target::Resource(key), .. } => check_patch(owner, key),
+        Step::Patch { .. } | Step::Status { .. } | Step::Announce(_) => Ok(()),
+    }
+}
+
+fn check_create(owner: &Resource, target: &Target, body: &serde_json::Value) -> Result<(), String> {
+    let (api_version, kind, namespace, name) = target.parts();
+    let told = |path: &str| body.pointer(path).and_then(serde_json::Value::as_str).unwrap_or_default();
+    if (told("/apiVersion"), told("/kind")) != (api_version, kind)
+        || (told("/metadata/namespace"), told("/metadata/name")) != (namespace, name)
+    {
+        return Err("the object is another than the step says".into());
+    }
+    if namespace != owner.namespace() {
+        return Err("children live in their owner's namespace".into());
+    }
+    let owned = body["metadata"]["ownerReferences"].as_array().is_some_and(|owners| {
+        owners.len() == 1 && owners[0]["uid"] == owner.uid && owners[0]["controller"] == true
+    });
+    if !owned {
+        return Err("a child without its owner would never be collected".into());
+    }
+    let labels = &body["metadata"]["labels"];
+    let fixed = [names::CLUSTER_NAME, names::COMPONENT];
+    let missing = fixed.iter().find(|label| labels[**label].is_null());
+    match missing {
+        // A job's cluster carries no component.
+        Some(label) if !(kind == "DaskCluster" && *label == &names::COMPONENT[..]) => Err(format!("the label {label} is missing")),
+        _ => Ok(()),
+    }
+}
+
+fn check_delete(world: &World, owner: &Resource, id: &crate::observe::ChildId, uid: &str) -> Result<(), String> {
+    let child: &Child = world.cache.child(id).ok_or("what is deleted is not known")?;
+    check_uid(&child.uid, uid)?;
+    let labelled = child.group.as_deref() == Some(owner.name()) && &*child.id.namespace == owner.namespace();
+    let orphaned = child.controller().is_none() && labelled;
+    if owner.key.kind == Kind::WorkerGroup && (child.owned_by(&owner.uid) || orphaned) {
+        return Ok(());
+    }
+    Err("it deletes something that is not its own worker".into())
+}
+
+fn check_uid(known: &str, given: &str) -> Result<(), String> {
+    if given.is_empty() || known != given { Err("the uid is not that of what was observed".into()) } else { Ok(()) }
+}
+
+fn check_patch(owner: &Resource, key: &Key) -> Result<(), String> {
+    let group = names::default_group(owner.follows().unwrap_or(owner.name()));
+    let own = key == &owner.key;
+    let default_group = key.kind == Kind::WorkerGroup && key.name == group && key.namespace == owner.namespace();
+    if own || default_group { Ok(()) } else { Err("it changes a resource that is not its own".into()) }
+}
+
+fn is_finalizer_removal(step: &Step) -> bool {
+    matches!(step, Step::Patch { body, .. } if body["metadata"]["finalizers"].is_array())
+}

@@ -1,0 +1,444 @@
+//! The engine: events in, work out. Synchronous; the clock comes in as an argument.
+//!
+//! ```text
+//! observe(event) → cache → queue → next() → Work::Execute(plan) → finished(outcome)
+//!                                          Work::Poll(question)  → answered(answer)
+//! ```
+//!
+//! The same events at the same times give the same work in the same order. The shell ([`crate::run`]) and the simulation
+//! drive it alike.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use kube::core::DynamicObject;
+
+use crate::check;
+use crate::execute::Outcome;
+use crate::observe::{Child, ChildId, ChildKind, Key, Kind, Resource};
+use crate::plan::{Ask, Plan, Poll, Step, Target};
+use crate::queue::Queue;
+use crate::scheduler::{SchedulerAddress, SchedulerError, Snapshot};
+use crate::settings::Settings;
+use crate::store::Event;
+use crate::world::{Trouble, Unanswered, World};
+use crate::{autoscaler, cluster, job, worker_group};
+
+/// Failures in a row of a passing kind after which they are shown on the resource.
+const PASSING_FAILURES_SHOWN: u32 = 3;
+/// Children of a group for each millisecond that its events are gathered: a plan costs time in proportion to them.
+const CHILDREN_PER_MILLISECOND: usize = 100;
+
+/// One followed collection.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Source {
+    /// What is followed.
+    pub what: What,
+    /// The namespace, or all.
+    pub namespace: Option<String>,
+}
+
+/// What a collection holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum What {
+    /// Resources of ours.
+    Resource(Kind),
+    /// Children.
+    Child(ChildKind),
+}
+
+impl What {
+    /// Everything the operator follows, parents before children.
+    pub const ALL: [Self; 7] = [
+        Self::Resource(Kind::Job),
+        Self::Resource(Kind::Cluster),
+        Self::Resource(Kind::WorkerGroup),
+        Self::Resource(Kind::Autoscaler),
+        Self::Child(ChildKind::Deployment),
+        Self::Child(ChildKind::Service),
+        Self::Child(ChildKind::Pod),
+    ];
+}
+
+/// Something to be done outside.
+#[derive(Debug)]
+pub enum Work {
+    /// Carry out a plan, then call [`Engine::finished`].
+    Execute(Task),
+    /// Ask a scheduler, then call [`Engine::answered`].
+    Poll(Question),
+}
+
+/// A plan and whose it is.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// Whose.
+    pub key: Key,
+    /// What to write.
+    pub plan: Plan,
+}
+
+/// A question to a scheduler.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Namespace and name of the cluster.
+    pub cluster: (String, String),
+    /// Where the scheduler listens; `None` if its Service is not there.
+    pub at: Option<SchedulerAddress>,
+    /// What is asked.
+    pub ask: Ask,
+    /// When it was asked.
+    pub asked: Timestamp,
+}
+
+/// A scheduler's answers; `None` for what was not asked.
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// Its workers.
+    pub workers: Option<Result<Snapshot, SchedulerError>>,
+    /// How many it wants.
+    pub target: Option<Result<u32, SchedulerError>>,
+    /// Since when it is idle.
+    pub idle: Option<Result<Option<Timestamp>, SchedulerError>>,
+}
+
+/// The operator without its shell.
+#[derive(Debug)]
+pub struct Engine {
+    /// What is known.
+    pub world: World,
+    /// Violations the checker found; their plans were not carried out.
+    pub violations: Vec<String>,
+    queue: Queue<Key>,
+    polls: BTreeMap<(String, String), Polled>,
+    sources: BTreeMap<Source, Sync>,
+}
+
+#[derive(Debug, Default)]
+struct Polled {
+    wanted: BTreeMap<Key, (Ask, Timestamp)>,
+    asking: bool,
+}
+
+/// How far a source has been listed.
+#[derive(Debug, Default)]
+struct Sync {
+    done: bool,
+    listed: Option<(BTreeSet<Key>, BTreeSet<ChildId>)>,
+}
+
+impl Engine {
+    /// An engine that follows these sources; it plans nothing before each of them has been listed once.
+    pub fn new(settings: Settings, sources: impl IntoIterator<Item = Source>, seed: u64) -> Self {
+        Self {
+            world: World::new(settings),
+            violations: Vec::new(),
+            queue: Queue::new(seed),
+            polls: BTreeMap::new(),
+            sources: sources.into_iter().map(|source| (source, Sync::default())).collect(),
+        }
+    }
+
+    /// Takes in an event of a watch.
+    pub fn observe(&mut self, source: &Source, event: Event, now: Timestamp) {
+        match event {
+            Event::Init => self.sync(source).listed = Some(Default::default()),
+            Event::InitApply(object) => self.apply(source, object, now, true),
+            Event::InitDone => self.listed(source, now),
+            Event::Apply(object) => self.apply(source, object, now, false),
+            Event::Delete(object) => self.delete(source, &object, now),
+        }
+    }
+
+    /// Whether every source has been listed.
+    pub fn synced(&self) -> bool {
+        self.sources.values().all(|sync| sync.done)
+    }
+
+    /// The next thing to do, if any is due.
+    pub fn next(&mut self, now: Timestamp) -> Option<Work> {
+        if !self.synced() {
+            return None;
+        }
+        for key in self.world.cache.expire(now) {
+            self.queue.add(key, now);
+        }
+        if let Some(question) = self.question(now) {
+            return Some(Work::Poll(question));
+        }
+        while let Some(key) = self.queue.take(now) {
+            if let Some(work) = self.plan(key, now) {
+                return Some(work);
+            }
+        }
+        None
+    }
+
+    /// The keys that are due, for a simulation that chooses among them with [`Engine::next_key`].
+    pub fn due(&self, now: Timestamp) -> Vec<Key> {
+        if self.synced() { self.queue.due(now) } else { Vec::new() }
+    }
+
+    /// Plans for a given key that is due.
+    pub fn next_key(&mut self, key: &Key, now: Timestamp) -> Option<Work> {
+        if self.queue.take_key(key) { self.plan(key.clone(), now) } else { None }
+    }
+
+    /// When something is due next.
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        let polls = self
+            .polls
+            .values()
+            .filter(|polled| !polled.asking)
+            .flat_map(|polled| polled.wanted.values().map(|(_, at)| *at));
+        self.queue.next_due().into_iter().chain(polls).chain(self.world.cache.next_expiry()).min()
+    }
+
+    /// How many keys wait.
+    pub fn backlog(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Takes in the end of a task.
+    pub fn finished(&mut self, task: &Task, outcome: Outcome, now: Timestamp) {
+        for (id, uid) in &outcome.deleted {
+            self.world.cache.expect_deleted(id, uid, now);
+        }
+        for target in &outcome.undone {
+            match target {
+                Target::Child(id) => self.world.cache.unexpect(id),
+                Target::Resource(key) => self.world.cache.unexpect_resource(key),
+            }
+        }
+        for object in outcome.written {
+            let kind = object.types.as_ref().and_then(|t| Kind::ALL.into_iter().find(|kind| kind.name() == t.kind));
+            if let Some(resource) = kind.and_then(|kind| Resource::project(kind, object)) {
+                self.world.cache.apply_written(resource);
+            }
+        }
+        let key = &task.key;
+        let Some(failure) = outcome.failure else {
+            let memory = self.world.memory.entry(key.clone()).or_default();
+            if outcome.status_written {
+                memory.status_written = Some(now);
+            }
+            let cured = memory.trouble.take().is_some();
+            self.queue.done(key, if cured { Some(now) } else { task.plan.again });
+            self.poll(key, task.plan.poll.clone());
+            return;
+        };
+        let passing = failure.passing && self.queue.failures(key) < PASSING_FAILURES_SHOWN;
+        let memory = self.world.memory.entry(key.clone()).or_default();
+        if outcome.status_written {
+            memory.status_written = Some(now);
+        }
+        if !passing {
+            memory.trouble = Some(Trouble { reason: failure.reason, message: failure.message });
+        }
+        self.queue.failed(key, now, failure.retry_after);
+        self.poll(key, task.plan.poll.clone());
+    }
+
+    /// Takes in a scheduler's answer and lets those who asked look at it.
+    pub fn answered(&mut self, question: &Question, answer: Answer, now: Timestamp) {
+        let polled = self.polls.entry(question.cluster.clone()).or_default();
+        polled.asking = false;
+        let waiting: Vec<Key> = polled.wanted.keys().cloned().collect();
+        polled.wanted.clear();
+        let facts = self.world.schedulers.entry(question.cluster.clone()).or_default();
+        facts.asked = Some(question.asked);
+        let mut failure = None;
+        match answer.workers {
+            Some(Ok(workers)) => facts.workers = Some((question.asked, workers)),
+            Some(Err(error)) => failure = Some(unanswered(&error)),
+            None => {}
+        }
+        match answer.target {
+            Some(Ok(target)) => facts.target = Some((question.asked, target)),
+            Some(Err(error)) => failure = Some(unanswered(&error)),
+            None => {}
+        }
+        match answer.idle {
+            Some(Ok(idle)) => facts.idle = Some((question.asked, idle)),
+            Some(Err(error)) => failure = Some(unanswered(&error)),
+            None => {}
+        }
+        if question.at.is_none() {
+            let message = "the scheduler's Service does not exist".into();
+            failure = Some(Unanswered { api_off: false, message });
+        }
+        facts.failures = if failure.is_some() { facts.failures + 1 } else { 0 };
+        facts.failure = failure;
+        for key in waiting {
+            self.queue.add(key, now);
+        }
+    }
+
+    fn plan(&mut self, key: Key, now: Timestamp) -> Option<Work> {
+        let plan = match key.kind {
+            Kind::Job => job::reconcile(&self.world, &key, now),
+            Kind::Cluster => cluster::reconcile(&self.world, &key, now),
+            Kind::WorkerGroup => worker_group::reconcile(&self.world, &key, now),
+            Kind::Autoscaler => autoscaler::reconcile(&self.world, &key, now),
+        };
+        let violations = check::check(&self.world, &key, &plan);
+        if !violations.is_empty() {
+            tracing::error!(%key, ?violations, "refusing a plan that breaks an invariant");
+            let message = format!("the operator refused its own plan: {}", violations.join("; "));
+            self.violations.extend(violations);
+            let memory = self.world.memory.entry(key.clone()).or_default();
+            memory.trouble = Some(Trouble { reason: "PlanRefused".into(), message });
+            self.queue.failed(&key, now, None);
+            return None;
+        }
+        if plan.is_empty() {
+            let known = self.world.cache.resource(&key).is_some();
+            let cured = self.world.memory.get_mut(&key).is_some_and(|memory| memory.trouble.take().is_some());
+            self.queue.done(&key, if cured { Some(now) } else { plan.again });
+            self.poll(&key, plan.poll);
+            if !known {
+                self.world.memory.remove(&key);
+                self.queue.forget(&key);
+            }
+            return None;
+        }
+        for step in plan.steps() {
+            match step {
+                Step::Create { expect: Some(child), .. } => self.world.cache.expect_created((**child).clone(), now),
+                Step::Create { target: Target::Resource(made), .. } => self.world.cache.expect_resource(made, now),
+                Step::Delete { target: Target::Child(id), uid, .. } => self.world.cache.expect_deleted(id, uid, now),
+                _ => {}
+            }
+        }
+        Some(Work::Execute(Task { key, plan }))
+    }
+
+    fn question(&mut self, now: Timestamp) -> Option<Question> {
+        let (cluster, polled) = self
+            .polls
+            .iter_mut()
+            .find(|(_, polled)| !polled.asking && polled.wanted.values().any(|(_, at)| *at <= now))?;
+        polled.asking = true;
+        let ask = polled.wanted.values().filter(|(_, at)| *at <= now).fold(Ask::default(), |all, (ask, _)| Ask {
+            workers: all.workers || ask.workers,
+            target: all.target || ask.target,
+            idle: all.idle || ask.idle,
+        });
+        let at = self.world.scheduler_address(&cluster.0, &cluster.1).cloned();
+        Some(Question { cluster: cluster.clone(), at, ask, asked: now })
+    }
+
+    fn poll(&mut self, key: &Key, poll: Option<Poll>) {
+        match poll {
+            Some(poll) => {
+                let polled = self.polls.entry((poll.namespace, poll.cluster)).or_default();
+                polled.wanted.insert(key.clone(), (poll.ask, poll.at));
+            }
+            None => {
+                for polled in self.polls.values_mut() {
+                    polled.wanted.remove(key);
+                }
+                self.polls.retain(|_, polled| polled.asking || !polled.wanted.is_empty());
+            }
+        }
+    }
+
+    fn apply(&mut self, source: &Source, object: DynamicObject, now: Timestamp, listing: bool) {
+        match source.what {
+            What::Resource(kind) => {
+                let Some(resource) = Resource::project(kind, object) else { return };
+                let key = resource.key.clone();
+                if listing && let Some((keys, _)) = &mut self.sync(source).listed {
+                    keys.insert(key.clone());
+                }
+                let before = self.world.cache.makers(&key);
+                self.world.cache.apply_resource(resource);
+                let after = self.world.cache.makers(&key);
+                self.touch(before.into_iter().chain(after), now);
+            }
+            What::Child(kind) => {
+                let Some(child) = Child::project(kind, &object, &self.world.settings.domain) else { return };
+                if listing && let Some((_, ids)) = &mut self.sync(source).listed {
+                    ids.insert(child.id.clone());
+                }
+                let before = self.world.cache.child(&child.id).map(|known| self.world.cache.concerned(known));
+                let keys = self.world.cache.concerned(&child);
+                self.world.cache.apply_child(child);
+                self.touch(keys.into_iter().chain(before.into_iter().flatten()), now);
+            }
+        }
+    }
+
+    fn delete(&mut self, source: &Source, object: &DynamicObject, now: Timestamp) {
+        let meta = &object.metadata;
+        let (Some(namespace), Some(name)) = (meta.namespace.as_deref(), meta.name.as_deref()) else { return };
+        match source.what {
+            What::Resource(kind) => self.delete_resource(&Key::new(kind, namespace, name), now),
+            What::Child(kind) => {
+                let id = ChildId::new(kind, namespace, name);
+                self.delete_child(&id, now);
+            }
+        }
+    }
+
+    fn delete_resource(&mut self, key: &Key, now: Timestamp) {
+        let keys = self.world.cache.makers(key);
+        self.world.cache.delete_resource(key);
+        if key.kind == Kind::Cluster {
+            self.world.schedulers.remove(&(key.namespace.clone(), key.name.clone()));
+        }
+        self.touch(keys, now);
+    }
+
+    fn delete_child(&mut self, id: &ChildId, now: Timestamp) {
+        let keys = self.world.cache.child(id).map(|child| self.world.cache.concerned(child)).unwrap_or_default();
+        self.world.cache.delete_child(id);
+        self.touch(keys, now);
+    }
+
+    fn listed(&mut self, source: &Source, now: Timestamp) {
+        let sync = self.sync(source);
+        sync.done = true;
+        let Some((keys, ids)) = sync.listed.take() else { return };
+        let inside = |namespace: &str| source.namespace.as_deref().is_none_or(|only| only == namespace);
+        match source.what {
+            What::Resource(kind) => {
+                let gone: Vec<Key> = self
+                    .world
+                    .cache
+                    .resources()
+                    .map(|resource| resource.key.clone())
+                    .filter(|key| key.kind == kind && inside(&key.namespace) && !keys.contains(key))
+                    .collect();
+                for key in gone {
+                    self.delete_resource(&key, now);
+                }
+            }
+            What::Child(kind) => {
+                for id in self.world.cache.unlisted(|id| id.kind != kind || !inside(&id.namespace) || ids.contains(id)) {
+                    self.delete_child(&id, now);
+                }
+            }
+        }
+    }
+
+    /// Queues keys; those of large groups a little later, so that many events cost one plan.
+    fn touch(&mut self, keys: impl IntoIterator<Item = Key>, now: Timestamp) {
+        for key in keys {
+            let size = match key.kind {
+                Kind::WorkerGroup => self.world.cache.group_size(&key.namespace, &key.name),
+                _ => 0,
+            };
+            let gather = SignedDuration::from_millis((size / CHILDREN_PER_MILLISECOND) as i64);
+            self.queue.add(key, now + gather);
+        }
+    }
+
+    fn sync(&mut self, source: &Source) -> &mut Sync {
+        self.sources.entry(source.clone()).or_default()
+    }
+}
+
+fn unanswered(error: &SchedulerError) -> Unanswered {
+    Unanswered { api_off: matches!(error, SchedulerError::HttpApiOff { .. }), message: error.to_string() }
+}

@@ -1,0 +1,328 @@
+//! Execution: the only place that writes.
+
+use futures::{StreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
+use kube::core::{ApiResource, DynamicObject};
+use serde_json::{Value, json};
+
+use crate::conditions;
+use crate::engine::{Answer, Question, Task};
+use crate::names;
+use crate::observe::{ChildId, ChildKind, Key};
+use crate::plan::{Announcement, Step, Target, Victim};
+use crate::scheduler::{Scheduler, SchedulerAddress};
+use crate::store::{DeleteOptions, ObjectKey, Part, Patch, PatchOptions, Store, StoreError};
+use crate::world::StatusForm;
+
+/// Field manager of all writes.
+pub const MANAGER: &str = "dask-operator";
+/// Writes of one plan that are under way at once.
+const WRITES_AT_ONCE: usize = 16;
+
+/// What became of a plan.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Resources of ours as the answers to writes showed them.
+    pub written: Vec<DynamicObject>,
+    /// Children whose deletion was accepted.
+    pub deleted: Vec<(ChildId, String)>,
+    /// What was expected and will not come.
+    pub undone: Vec<Target>,
+    /// The status was written.
+    pub status_written: bool,
+    /// The first failure; later stages were not begun.
+    pub failure: Option<Failure>,
+}
+
+/// A write that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// CamelCase, for a condition.
+    pub reason: String,
+    /// For people; names the object and what to do.
+    pub message: String,
+    /// It may pass by itself, or means only that the cache was behind.
+    pub passing: bool,
+    /// How long the server asks us to wait.
+    pub retry_after: Option<SignedDuration>,
+}
+
+/// What execution needs of the outside.
+#[derive(Clone, Copy)]
+pub struct Hands<'a> {
+    /// Kubernetes.
+    pub store: &'a dyn Store,
+    /// Dask.
+    pub scheduler: &'a dyn Scheduler,
+    /// Post Events.
+    pub events: bool,
+}
+
+impl std::fmt::Debug for Hands<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hands").field("events", &self.events).finish_non_exhaustive()
+    }
+}
+
+/// Carries out a plan: stages one after the other, the steps of a stage side by side, ending at the first stage that fails.
+pub async fn execute(hands: Hands<'_>, task: &Task, form: &StatusForm, now: Timestamp) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut stages = task.plan.stages.iter();
+    for stage in stages.by_ref() {
+        let mut results = stream::iter(stage)
+            .map(|step| async move { (step, run(hands, step, form, now).await) })
+            .buffered(WRITES_AT_ONCE);
+        while let Some((step, result)) = results.next().await {
+            match result {
+                Ok(done) => outcome.take(step, done),
+                Err(failure) => outcome.fail(step, failure),
+            }
+        }
+        if outcome.failure.is_some() {
+            break;
+        }
+    }
+    // What later stages would have done is not to be expected.
+    for step in stages.flatten() {
+        outcome.undone.extend(undone(step));
+    }
+    outcome
+}
+
+/// Asks a scheduler.
+pub async fn ask(scheduler: &dyn Scheduler, question: &Question) -> Answer {
+    let Some(at) = &question.at else { return Answer::default() };
+    let mut answer = Answer::default();
+    if question.ask.workers {
+        answer.workers = Some(scheduler.snapshot(at).await);
+    }
+    if question.ask.target {
+        answer.target = Some(scheduler.desired_workers(at).await);
+    }
+    if question.ask.idle {
+        answer.idle = Some(scheduler.idle_since(at).await);
+    }
+    answer
+}
+
+/// What one step gave.
+#[derive(Debug, Default)]
+struct Done {
+    written: Option<DynamicObject>,
+    deleted: Vec<(ChildId, String)>,
+}
+
+impl Outcome {
+    fn take(&mut self, step: &Step, done: Done) {
+        self.status_written |= matches!(step, Step::Status { .. });
+        self.written.extend(done.written);
+        self.deleted.extend(done.deleted);
+    }
+
+    fn fail(&mut self, step: &Step, failure: Failure) {
+        tracing::debug!(step = step.summary(), message = failure.message, "a step failed");
+        self.undone.extend(undone(step));
+        // A lasting reason says more than a passing one.
+        let replace = self.failure.as_ref().is_none_or(|known| known.passing && !failure.passing);
+        if replace {
+            self.failure = Some(failure);
+        }
+    }
+}
+
+fn undone(step: &Step) -> Option<Target> {
+    match step {
+        Step::Create { target, .. } | Step::Delete { target, .. } => Some(target.clone()),
+        _ => None,
+    }
+}
+
+async fn run(hands: Hands<'_>, step: &Step, form: &StatusForm, now: Timestamp) -> Result<Done, Failure> {
+    tracing::debug!(step = step.summary(), "writing");
+    match step {
+        Step::Create { target, body, .. } => create(hands.store, target, body).await,
+        Step::Patch { target, body } => patch(hands.store, target, body, Part::Object).await,
+        Step::Status { key, body } => {
+            let part = if form.subresource { Part::Status } else { Part::Object };
+            patch(hands.store, &Target::Resource(key.clone()), &json!({"status": body}), part).await
+        }
+        Step::Delete { target, uid, resource_version, .. } => {
+            delete(hands.store, target, uid, resource_version.clone()).await
+        }
+        Step::Drain { at, victims } => drain(hands, at, victims).await,
+        Step::Announce(said) if hands.events => announce(hands.store, said, now).await,
+        Step::Announce(_) => Ok(Done::default()),
+    }
+}
+
+async fn create(store: &dyn Store, target: &Target, body: &Value) -> Result<Done, Failure> {
+    let resource = resource_of(target);
+    let object: DynamicObject = serde_json::from_value(body.clone()).map_err(|error| Failure {
+        reason: "Malformed".into(),
+        message: format!("{target} cannot be written as an object: {error}"),
+        passing: false,
+        retry_after: None,
+    })?;
+    match store.create(&resource, &object, MANAGER).await {
+        Ok(object) => Ok(Done { written: ours(target, object), ..Done::default() }),
+        Err(StoreError::AlreadyExists { .. }) => taken(store, target, &resource).await,
+        Err(error) => Err(failure(&error)),
+    }
+}
+
+/// The name is taken: by something a watch will show, or by something that is none of ours.
+async fn taken(store: &dyn Store, target: &Target, resource: &ApiResource) -> Result<Done, Failure> {
+    let found = store.get(resource, &key_of(target)).await.map_err(|error| failure(&error))?;
+    let labelled = found.as_ref().is_none_or(|object| {
+        matches!(target, Target::Resource(_))
+            || object.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(names::COMPONENT))
+    });
+    if labelled {
+        return Ok(Done::default());
+    }
+    Err(Failure {
+        reason: "NameTaken".into(),
+        message: format!("{target} exists already and is not the operator's; delete it or use another name"),
+        passing: false,
+        retry_after: None,
+    })
+}
+
+async fn patch(store: &dyn Store, target: &Target, body: &Value, part: Part) -> Result<Done, Failure> {
+    let options = PatchOptions { manager: MANAGER.into(), part };
+    match store.patch(&resource_of(target), &key_of(target), &Patch::Merge(body.clone()), &options).await {
+        Ok(object) => Ok(Done { written: ours(target, object), ..Done::default() }),
+        // It went away in the meantime; its watch event says the rest.
+        Err(StoreError::NotFound { .. }) => Ok(Done::default()),
+        Err(error) => Err(failure(&error)),
+    }
+}
+
+async fn delete(
+    store: &dyn Store,
+    target: &Target,
+    uid: &str,
+    resource_version: Option<String>,
+) -> Result<Done, Failure> {
+    let options = DeleteOptions { resource_version, ..DeleteOptions::of_uid(uid) };
+    store.delete(&resource_of(target), &key_of(target), &options).await.map_err(|error| failure(&error))?;
+    let deleted = match target {
+        Target::Child(id) => vec![(id.clone(), uid.to_owned())],
+        Target::Resource(_) => Vec::new(),
+    };
+    Ok(Done { deleted, ..Done::default() })
+}
+
+/// Retires, then deletes exactly the carriers all of whose workers the scheduler let go.
+async fn drain(hands: Hands<'_>, at: &SchedulerAddress, victims: &[Victim]) -> Result<Done, Failure> {
+    let addresses: Vec<String> = victims.iter().flat_map(|victim| victim.addresses.iter().cloned()).collect();
+    let confirmed = hands.scheduler.retire(at, &addresses).await.map_err(|error| Failure {
+        reason: "NotRetired".into(),
+        message: format!("the scheduler was asked to retire workers: {error}"),
+        passing: true,
+        retry_after: None,
+    })?;
+    let mut done = Done::default();
+    for victim in victims.iter().filter(|victim| victim.addresses.iter().all(|a| confirmed.contains(a))) {
+        let target = Target::Child(victim.carrier.clone());
+        done.deleted.extend(delete(hands.store, &target, &victim.uid, None).await?.deleted);
+    }
+    Ok(done)
+}
+
+/// Events are named after their content, so that a repeated one collides with itself. Failing to post one fails nothing.
+async fn announce(store: &dyn Store, said: &Announcement, now: Timestamp) -> Result<Done, Failure> {
+    let about = &said.about;
+    let hash = names::hex(&[&said.uid, said.reason, &said.message], 16);
+    let time = conditions::seconds(now);
+    let event = json!({
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": format!("{}.{hash}", about.name), "namespace": about.namespace},
+        "involvedObject": {
+            "apiVersion": about.kind.api_version(), "kind": about.kind.name(),
+            "namespace": about.namespace, "name": about.name, "uid": said.uid,
+        },
+        "type": if said.warning { "Warning" } else { "Normal" },
+        "reason": said.reason,
+        "message": said.message,
+        "source": {"component": MANAGER},
+        "reportingComponent": MANAGER,
+        "reportingInstance": MANAGER,
+        "firstTimestamp": time,
+        "lastTimestamp": time,
+        "count": 1,
+    });
+    if let Ok(object) = serde_json::from_value(event) {
+        let resource = api_resource("", "v1", "Event", "events");
+        if let Err(error) = store.create(&resource, &object, MANAGER).await
+            && !matches!(error, StoreError::AlreadyExists { .. })
+        {
+            tracing::warn!(%error, "an event could not be posted");
+        }
+    }
+    Ok(Done::default())
+}
+
+fn ours(target: &Target, mut object: DynamicObject) -> Option<DynamicObject> {
+    let Target::Resource(key) = target else { return None };
+    object.types.get_or_insert_with(|| kube::core::TypeMeta {
+        api_version: key.kind.api_version().into(),
+        kind: key.kind.name().into(),
+    });
+    Some(object)
+}
+
+fn failure(error: &StoreError) -> Failure {
+    let passing = matches!(
+        error,
+        StoreError::Conflict { .. } | StoreError::Transient { .. } | StoreError::Gone { .. } | StoreError::Terminating { .. }
+    );
+    let retry_after = match error {
+        StoreError::Transient { retry_after: Some(wait), .. } => SignedDuration::try_from(*wait).ok(),
+        _ => None,
+    };
+    Failure { reason: error.reason().into(), message: error.to_string(), passing, retry_after }
+}
+
+fn key_of(target: &Target) -> ObjectKey {
+    let (_, _, namespace, name) = target.parts();
+    ObjectKey::namespaced(namespace, name)
+}
+
+/// The API resource of a target.
+pub fn resource_of(target: &Target) -> ApiResource {
+    match target {
+        Target::Child(id) => child_resource(id.kind),
+        Target::Resource(key) => our_resource(key),
+    }
+}
+
+/// The API resource of a kind of child.
+pub fn child_resource(kind: ChildKind) -> ApiResource {
+    match kind {
+        ChildKind::Deployment => api_resource("apps", "v1", "Deployment", "deployments"),
+        ChildKind::Pod => api_resource("", "v1", "Pod", "pods"),
+        ChildKind::Service => api_resource("", "v1", "Service", "services"),
+    }
+}
+
+fn our_resource(key: &Key) -> ApiResource {
+    kind_resource(key.kind)
+}
+
+/// The API resource of a kind of ours.
+pub fn kind_resource(kind: crate::observe::Kind) -> ApiResource {
+    api_resource(names::GROUP, "v1", kind.name(), kind.plural())
+}
+
+fn api_resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
+    let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+    ApiResource {
+        group: group.into(),
+        version: version.into(),
+        api_version,
+        kind: kind.into(),
+        plural: plural.into(),
+    }
+}
