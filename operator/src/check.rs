@@ -48,7 +48,8 @@ fn check_step(world: &World, owner: &Resource, step: &Step) -> Result<(), String
         Step::Delete { target: Target::Resource(key), uid, .. } => {
             let found = world.cache.resource(key).ok_or("what is deleted is not known")?;
             let own = key == &owner.key && key.kind == Kind::Cluster;
-            let of_job = owner.key.kind == Kind::Job && key.kind == Kind::Cluster && found.owned_by(&owner.uid);
+            let of_job =
+                owner.key.kind == Kind::Job && key.kind == Kind::Cluster && found.owned_by(&owner.uid);
             check_uid(&found.uid, uid)?;
             if own || of_job { Ok(()) } else { Err("it deletes a resource that is not its own".into()) }
         }
@@ -91,12 +92,19 @@ fn check_create(owner: &Resource, target: &Target, body: &serde_json::Value) -> 
     let missing = fixed.iter().find(|label| labels[**label].is_null());
     match missing {
         // A job's cluster carries no component.
-        Some(label) if !(kind == "DaskCluster" && *label == &names::COMPONENT[..]) => Err(format!("the label {label} is missing")),
+        Some(label) if !(kind == "DaskCluster" && *label == &names::COMPONENT[..]) => {
+            Err(format!("the label {label} is missing"))
+        }
         _ => Ok(()),
     }
 }
 
-fn check_delete(world: &World, owner: &Resource, id: &crate::observe::ChildId, uid: &str) -> Result<(), String> {
+fn check_delete(
+    world: &World,
+    owner: &Resource,
+    id: &crate::observe::ChildId,
+    uid: &str,
+) -> Result<(), String> {
     let child: &Child = world.cache.child(id).ok_or("what is deleted is not known")?;
     check_uid(&child.uid, uid)?;
     let labelled = child.group.as_deref() == Some(owner.name()) && &*child.id.namespace == owner.namespace();
@@ -108,13 +116,18 @@ fn check_delete(world: &World, owner: &Resource, id: &crate::observe::ChildId, u
 }
 
 fn check_uid(known: &str, given: &str) -> Result<(), String> {
-    if given.is_empty() || known != given { Err("the uid is not that of what was observed".into()) } else { Ok(()) }
+    if given.is_empty() || known != given {
+        Err("the uid is not that of what was observed".into())
+    } else {
+        Ok(())
+    }
 }
 
 fn check_patch(owner: &Resource, key: &Key) -> Result<(), String> {
     let group = names::default_group(owner.follows().unwrap_or(owner.name()));
     let own = key == &owner.key;
-    let default_group = key.kind == Kind::WorkerGroup && key.name == group && key.namespace == owner.namespace();
+    let default_group =
+        key.kind == Kind::WorkerGroup && key.name == group && key.namespace == owner.namespace();
     if own || default_group { Ok(()) } else { Err("it changes a resource that is not its own".into()) }
 }
 

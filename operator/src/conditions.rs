@@ -88,11 +88,18 @@ mod tests {
 
     #[test]
     fn times_move_only_with_the_status() {
-        let first = list(&Value::Null, &[Condition::no("Ready", "Waiting", "a")], 1, Timestamp::from_second(10).unwrap());
-        let same = list(&first, &[Condition::no("Ready", "Waiting", "a")], 1, Timestamp::from_second(20).unwrap());
+        let first = list(
+            &Value::Null,
+            &[Condition::no("Ready", "Waiting", "a")],
+            1,
+            Timestamp::from_second(10).unwrap(),
+        );
+        let same =
+            list(&first, &[Condition::no("Ready", "Waiting", "a")], 1, Timestamp::from_second(20).unwrap());
         assert_eq!(first, same);
         assert!(!transition(&first, &same));
-        let turned = list(&same, &[Condition::yes("Ready", "Running", "")], 1, Timestamp::from_second(30).unwrap());
+        let turned =
+            list(&same, &[Condition::yes("Ready", "Running", "")], 1, Timestamp::from_second(30).unwrap());
         assert_eq!(turned[0]["lastTransitionTime"], "1970-01-01T00:00:30Z");
         assert!(transition(&same, &turned));
     }

@@ -211,7 +211,8 @@ impl Engine {
             }
         }
         for object in outcome.written {
-            let kind = object.types.as_ref().and_then(|t| Kind::ALL.into_iter().find(|kind| kind.name() == t.kind));
+            let kind =
+                object.types.as_ref().and_then(|t| Kind::ALL.into_iter().find(|kind| kind.name() == t.kind));
             if let Some(resource) = kind.and_then(|kind| Resource::project(kind, object)) {
                 self.world.cache.apply_written(resource);
             }
@@ -304,9 +305,15 @@ impl Engine {
         }
         for step in plan.steps() {
             match step {
-                Step::Create { expect: Some(child), .. } => self.world.cache.expect_created((**child).clone(), now),
-                Step::Create { target: Target::Resource(made), .. } => self.world.cache.expect_resource(made, now),
-                Step::Delete { target: Target::Child(id), uid, .. } => self.world.cache.expect_deleted(id, uid, now),
+                Step::Create { expect: Some(child), .. } => {
+                    self.world.cache.expect_created((**child).clone(), now)
+                }
+                Step::Create { target: Target::Resource(made), .. } => {
+                    self.world.cache.expect_resource(made, now)
+                }
+                Step::Delete { target: Target::Child(id), uid, .. } => {
+                    self.world.cache.expect_deleted(id, uid, now)
+                }
                 _ => {}
             }
         }
@@ -319,11 +326,12 @@ impl Engine {
             .iter_mut()
             .find(|(_, polled)| !polled.asking && polled.wanted.values().any(|(_, at)| *at <= now))?;
         polled.asking = true;
-        let ask = polled.wanted.values().filter(|(_, at)| *at <= now).fold(Ask::default(), |all, (ask, _)| Ask {
-            workers: all.workers || ask.workers,
-            target: all.target || ask.target,
-            idle: all.idle || ask.idle,
-        });
+        let ask =
+            polled.wanted.values().filter(|(_, at)| *at <= now).fold(Ask::default(), |all, (ask, _)| Ask {
+                workers: all.workers || ask.workers,
+                target: all.target || ask.target,
+                idle: all.idle || ask.idle,
+            });
         let at = self.world.scheduler_address(&cluster.0, &cluster.1).cloned();
         Some(Question { cluster: cluster.clone(), at, ask, asked: now })
     }
@@ -391,7 +399,8 @@ impl Engine {
     }
 
     fn delete_child(&mut self, id: &ChildId, now: Timestamp) {
-        let keys = self.world.cache.child(id).map(|child| self.world.cache.concerned(child)).unwrap_or_default();
+        let keys =
+            self.world.cache.child(id).map(|child| self.world.cache.concerned(child)).unwrap_or_default();
         self.world.cache.delete_child(id);
         self.touch(keys, now);
     }
@@ -415,7 +424,11 @@ impl Engine {
                 }
             }
             What::Child(kind) => {
-                for id in self.world.cache.unlisted(|id| id.kind != kind || !inside(&id.namespace) || ids.contains(id)) {
+                for id in self
+                    .world
+                    .cache
+                    .unlisted(|id| id.kind != kind || !inside(&id.namespace) || ids.contains(id))
+                {
                     self.delete_child(&id, now);
                 }
             }

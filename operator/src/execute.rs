@@ -276,7 +276,10 @@ fn ours(target: &Target, mut object: DynamicObject) -> Option<DynamicObject> {
 fn failure(error: &StoreError) -> Failure {
     let passing = matches!(
         error,
-        StoreError::Conflict { .. } | StoreError::Transient { .. } | StoreError::Gone { .. } | StoreError::Terminating { .. }
+        StoreError::Conflict { .. }
+            | StoreError::Transient { .. }
+            | StoreError::Gone { .. }
+            | StoreError::Terminating { .. }
     );
     let retry_after = match error {
         StoreError::Transient { retry_after: Some(wait), .. } => SignedDuration::try_from(*wait).ok(),

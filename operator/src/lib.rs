@@ -23,6 +23,8 @@ pub mod engine;
 pub mod execute;
 pub mod hash;
 pub mod job;
+#[cfg(feature = "local")]
+pub mod local;
 pub mod metadata;
 pub mod names;
 pub mod observe;
@@ -30,8 +32,6 @@ pub mod ownership;
 pub mod plan;
 pub mod podspec;
 pub mod queue;
-#[cfg(feature = "local")]
-pub mod local;
 pub mod scheduler;
 pub mod settings;
 pub mod spec;

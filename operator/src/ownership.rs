@@ -47,12 +47,16 @@ fn judge(owner: &Resource, what: &str, deleting: bool, owners: &[Owner]) -> Clai
     match owners.iter().find(|known| known.controller) {
         None => Claim::Orphan,
         // An earlier object of the same name: garbage collection takes its children away.
-        Some(other) if *other.name == *owner.name() && *other.kind == *owner.key.kind.name() => Claim::Leaving(
-            format!("waiting for {what} to go, which belongs to an earlier {} of this name", owner.key.kind.name()),
-        ),
-        Some(other) => {
-            Claim::Foreign(format!("{what} exists already and belongs to {} {}; rename one of them", other.kind, other.name))
+        Some(other) if *other.name == *owner.name() && *other.kind == *owner.key.kind.name() => {
+            Claim::Leaving(format!(
+                "waiting for {what} to go, which belongs to an earlier {} of this name",
+                owner.key.kind.name()
+            ))
         }
+        Some(other) => Claim::Foreign(format!(
+            "{what} exists already and belongs to {} {}; rename one of them",
+            other.kind, other.name
+        )),
     }
 }
 

@@ -187,7 +187,12 @@ impl Plan {
 impl Step {
     /// A DELETE of a child.
     pub fn delete(child: &Child, why: &'static str) -> Self {
-        Self::Delete { target: Target::Child(child.id.clone()), uid: child.uid.to_string(), resource_version: None, why }
+        Self::Delete {
+            target: Target::Child(child.id.clone()),
+            uid: child.uid.to_string(),
+            resource_version: None,
+            why,
+        }
     }
 
     /// A DELETE of a child that holds only while the child is as it was seen.

@@ -44,7 +44,11 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { poll: SignedDuration::from_secs(5), cooldown: SignedDuration::from_secs(15), shrink_percent: 25 }
+        Self {
+            poll: SignedDuration::from_secs(5),
+            cooldown: SignedDuration::from_secs(15),
+            shrink_percent: 25,
+        }
     }
 }
 

@@ -15,7 +15,13 @@ const COUNTS_EVERY: SignedDuration = SignedDuration::from_secs(1);
 ///
 /// `wanted` holds every field of ours; on a CRD that stores fewer, the others are left out, so that a field which is pruned
 /// does not look like a difference for ever. Returns whether a transition is being written.
-pub fn write(plan: &mut Plan, world: &World, resource: &Resource, wanted: Map<String, Value>, now: Timestamp) -> bool {
+pub fn write(
+    plan: &mut Plan,
+    world: &World,
+    resource: &Resource,
+    wanted: Map<String, Value>,
+    now: Timestamp,
+) -> bool {
     let Some(step) = difference(world, resource, wanted) else { return false };
     let transition = is_transition(resource, &step);
     let last = world.remembered(&resource.key).status_written;
@@ -31,11 +37,10 @@ pub fn write(plan: &mut Plan, world: &World, resource: &Resource, wanted: Map<St
 /// The fields whose value differs from the stored status.
 fn difference(world: &World, resource: &Resource, wanted: Map<String, Value>) -> Option<Map<String, Value>> {
     let form = world.forms.get(&resource.key.kind).cloned().unwrap_or_default();
-    let stored = |key: &str| form.fields.as_ref().is_none_or(|fields| fields.iter().any(|field| field == key));
-    let changed: Map<String, Value> = wanted
-        .into_iter()
-        .filter(|(key, value)| stored(key) && resource.status[key] != *value)
-        .collect();
+    let stored =
+        |key: &str| form.fields.as_ref().is_none_or(|fields| fields.iter().any(|field| field == key));
+    let changed: Map<String, Value> =
+        wanted.into_iter().filter(|(key, value)| stored(key) && resource.status[key] != *value).collect();
     (!changed.is_empty()).then_some(changed)
 }
 

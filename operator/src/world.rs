@@ -100,7 +100,8 @@ impl World {
 
     /// Where the scheduler of a cluster listens, once its Service has been seen.
     pub fn scheduler_address(&self, namespace: &str, cluster: &str) -> Option<&SchedulerAddress> {
-        let service = self.cache.child(&ChildId::new(ChildKind::Service, namespace, &names::scheduler(cluster)))?;
+        let service =
+            self.cache.child(&ChildId::new(ChildKind::Service, namespace, &names::scheduler(cluster)))?;
         service.service().map(|facts| &facts.address)
     }
 

@@ -16,13 +16,13 @@ pub fn build(valid: &Valid, present: i64, wanted: i64, pace: &Pace) -> i64 {
 }
 
 /// Decimal Unix seconds, the form in which the Python operator writes and parses the annotation.
-pub fn cooldown_text(until: Timestamp) -> String {
+pub(super) fn cooldown_text(until: Timestamp) -> String {
     let micros = until.as_microsecond();
     format!("{}.{:06}", micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000))
 }
 
 /// Reads the annotation; nonsense counts as no cool-down.
-pub fn cooldown_from(text: &str) -> Option<Timestamp> {
+pub(super) fn cooldown_from(text: &str) -> Option<Timestamp> {
     let seconds: f64 = text.trim().parse().ok()?;
     Timestamp::from_microsecond((seconds * 1e6) as i64).ok()
 }

@@ -53,7 +53,9 @@ impl View {
             cluster: found(Kind::Cluster, name),
             group: found(Kind::WorkerGroup, &names::default_group(name)),
             scheduler: world.scheduler(namespace, name).cloned(),
-            scheduler_ready: crate::cluster::scheduler_ready(&crate::cluster::scheduler_pods(world, namespace, name)),
+            scheduler_ready: crate::cluster::scheduler_ready(&crate::cluster::scheduler_pods(
+                world, namespace, name,
+            )),
             resource,
         })
     }

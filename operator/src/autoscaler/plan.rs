@@ -48,7 +48,7 @@ pub fn plan(world: &World, view: &View, valid: &Valid, now: Timestamp) -> Plan {
 }
 
 /// An autoscaler whose spec cannot be read.
-pub fn refuse(world: &World, view: &View, invalid: &Invalid, now: Timestamp) -> Plan {
+pub(super) fn refuse(world: &World, view: &View, invalid: &Invalid, now: Timestamp) -> Plan {
     if view.resource.deleting {
         return Plan::nothing();
     }
@@ -69,7 +69,9 @@ fn follow(
     let present = group.spec["worker"]["replicas"].as_i64().unwrap_or(1);
     let facts = view.scheduler.as_ref();
     // An answer from before the cool-down's end is about a cluster that has changed since.
-    let answer = facts.and_then(|facts| facts.target).filter(|(asked, _)| cooldown.is_none_or(|until| *asked >= until));
+    let answer = facts
+        .and_then(|facts| facts.target)
+        .filter(|(asked, _)| cooldown.is_none_or(|until| *asked >= until));
     let failure = facts.and_then(|facts| facts.failure.as_ref());
     let mut desired = None;
     let said = match (answer, failure) {

@@ -7,7 +7,12 @@ use super::View;
 use crate::conditions::{self, Condition};
 
 /// The status: whether it can act, and the number it wants.
-pub fn status(view: &View, said: Condition, desired: Option<i64>, now: Timestamp) -> Map<String, Value> {
+pub(super) fn status(
+    view: &View,
+    said: Condition,
+    desired: Option<i64>,
+    now: Timestamp,
+) -> Map<String, Value> {
     let resource = &view.resource;
     let mut status = Map::new();
     status.insert("observedGeneration".into(), json!(resource.generation));

@@ -33,8 +33,11 @@ pub fn build(resource: &Resource, valid: &Valid, settings: &Settings) -> Desired
 fn deployment(resource: &Resource, valid: &Valid, settings: &Settings) -> Value {
     let scheduler = &valid.spec.scheduler;
     let selector = scheduler_selector(resource.name());
-    let mut labels =
-        metadata::layers([&metadata::inherited_labels(&resource.labels), &scheduler.metadata.labels, &selector]);
+    let mut labels = metadata::layers([
+        &metadata::inherited_labels(&resource.labels),
+        &scheduler.metadata.labels,
+        &selector,
+    ]);
     if settings.istio_label {
         labels.insert(names::ISTIO_INJECT.into(), "false".into());
     }
@@ -61,8 +64,11 @@ fn deployment(resource: &Resource, valid: &Valid, settings: &Settings) -> Value 
 fn service(resource: &Resource, valid: &Valid) -> Value {
     let scheduler = &valid.spec.scheduler;
     let selector = scheduler_selector(resource.name());
-    let labels =
-        metadata::layers([&metadata::inherited_labels(&resource.labels), &scheduler.metadata.labels, &selector]);
+    let labels = metadata::layers([
+        &metadata::inherited_labels(&resource.labels),
+        &scheduler.metadata.labels,
+        &selector,
+    ]);
     let annotations = annotations(resource, &scheduler.metadata.annotations);
     let mut spec = scheduler.service.to_value();
     // Nobody else fills a missing selector; a given one is never changed.
@@ -82,7 +88,8 @@ fn service(resource: &Resource, valid: &Valid) -> Value {
 fn group(resource: &Resource, valid: &Valid) -> Value {
     let worker = &valid.spec.worker;
     let fixed = metadata::map([(names::CLUSTER_NAME, resource.name()), (names::COMPONENT, "workergroup")]);
-    let labels = metadata::layers([&metadata::inherited_labels(&resource.labels), &worker.metadata.labels, &fixed]);
+    let labels =
+        metadata::layers([&metadata::inherited_labels(&resource.labels), &worker.metadata.labels, &fixed]);
     let mut annotations = annotations(resource, &worker.metadata.annotations);
     annotations.insert(names::FLOWED_REPLICAS.into(), worker.replicas.to_string());
     json!({

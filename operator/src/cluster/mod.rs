@@ -97,7 +97,9 @@ pub fn scheduler_pods(world: &World, namespace: &str, cluster: &str) -> Vec<Arc<
     world
         .cache
         .of_cluster(namespace, cluster)
-        .filter(|child| child.component == Some(Component::Scheduler) && child.pod().is_some() && !child.deleting)
+        .filter(|child| {
+            child.component == Some(Component::Scheduler) && child.pod().is_some() && !child.deleting
+        })
         .cloned()
         .collect()
 }
@@ -134,7 +136,8 @@ fn active_job(world: &World, cluster: &Resource) -> Option<Key> {
     let owner = cluster.controller().filter(|owner| &*owner.kind == Kind::Job.name())?;
     let key = Key::new(Kind::Job, cluster.namespace(), &owner.name);
     let job = world.cache.resource(&key).filter(|job| *job.uid == *owner.uid)?;
-    let runner = world.cache.child(&ChildId::new(ChildKind::Pod, job.namespace(), &names::runner(job.name())));
+    let runner =
+        world.cache.child(&ChildId::new(ChildKind::Pod, job.namespace(), &names::runner(job.name())));
     let ended = runner.and_then(|child| child.pod()).is_some_and(crate::observe::PodFacts::ended);
     (!ended).then_some(key)
 }

@@ -50,7 +50,7 @@ pub fn plan(world: &World, view: &View, valid: &Valid, desired: Desired, now: Ti
 }
 
 /// A cluster that cannot be built: the phase says `Error` and nothing is made or touched.
-pub fn refuse(world: &World, view: &View, invalid: &Invalid, now: Timestamp) -> Plan {
+pub(super) fn refuse(world: &World, view: &View, invalid: &Invalid, now: Timestamp) -> Plan {
     let mut plan = Plan::nothing();
     plan.stage(ownership::without_kopf_finalizer(&view.resource).into_iter().collect());
     if view.resource.deleting {
@@ -78,9 +78,9 @@ fn scheduler_child(
             target: Target::Child(id),
             body,
         }),
-        Claim::Orphan => {
-            found.map(|child| ownership::adopt(Target::Child(id), &child.owners, &child.resource_version, resource))
-        }
+        Claim::Orphan => found.map(|child| {
+            ownership::adopt(Target::Child(id), &child.owners, &child.resource_version, resource)
+        }),
         Claim::Leaving(why) | Claim::Foreign(why) => {
             waiting.push(why);
             None
@@ -162,12 +162,8 @@ fn idle(world: &World, view: &View, valid: &Valid, plan: &mut Plan, now: Timesta
         });
         return;
     }
-    plan.poll = Some(world.poll(
-        resource.namespace(),
-        resource.name(),
-        Ask { idle: true, ..Ask::default() },
-        now,
-    ));
+    plan.poll =
+        Some(world.poll(resource.namespace(), resource.name(), Ask { idle: true, ..Ask::default() }, now));
 }
 
 fn announcements(view: &View, moved: bool) -> Vec<Step> {
@@ -187,5 +183,11 @@ fn announcements(view: &View, moved: bool) -> Vec<Step> {
 }
 
 fn announce(resource: &Resource, warning: bool, reason: &'static str, message: String) -> Step {
-    Step::Announce(Announcement { about: resource.key.clone(), uid: resource.uid.clone(), warning, reason, message })
+    Step::Announce(Announcement {
+        about: resource.key.clone(),
+        uid: resource.uid.clone(),
+        warning,
+        reason,
+        message,
+    })
 }

@@ -11,7 +11,7 @@ use crate::world::{Trouble, World};
 
 /// The phase is a function of state (compatibility contract §2.1), and follows the Service, never the pods:
 /// `KubeCluster` allows 60 s to `Running` and waits for the pod only after that.
-pub fn phase(view: &View) -> ClusterPhase {
+pub(super) fn phase(view: &View) -> ClusterPhase {
     match view.seen_service().and_then(|child| child.service()) {
         None => ClusterPhase::Created,
         Some(service) if service.load_balancer && !service.ingress => ClusterPhase::Pending,
@@ -20,7 +20,13 @@ pub fn phase(view: &View) -> ClusterPhase {
 }
 
 /// The whole status.
-pub fn status(world: &World, view: &View, trouble: Option<&Trouble>, waiting: &[String], now: Timestamp) -> Map<String, Value> {
+pub(super) fn status(
+    world: &World,
+    view: &View,
+    trouble: Option<&Trouble>,
+    waiting: &[String],
+    now: Timestamp,
+) -> Map<String, Value> {
     let resource = &view.resource;
     let name = resource.name();
     let said = [ready(view, trouble, waiting), scheduler(view), workers(view)];
@@ -47,7 +53,7 @@ pub fn status(world: &World, view: &View, trouble: Option<&Trouble>, waiting: &[
 }
 
 /// The status of a cluster that is refused.
-pub fn refused(view: &View, invalid: &super::Invalid, now: Timestamp) -> Map<String, Value> {
+pub(super) fn refused(view: &View, invalid: &super::Invalid, now: Timestamp) -> Map<String, Value> {
     let said = [Condition::no("Ready", invalid.reason, invalid.message.clone())];
     let resource = &view.resource;
     let mut status = Map::new();
@@ -69,7 +75,9 @@ fn ready(view: &View, trouble: Option<&Trouble>, waiting: &[String]) -> Conditio
     }
     let scheduler = scheduler(view);
     match (phase(view), scheduler.status) {
-        (ClusterPhase::Running, Some(true)) => Condition::yes("Ready", "Running", "the scheduler can be reached"),
+        (ClusterPhase::Running, Some(true)) => {
+            Condition::yes("Ready", "Running", "the scheduler can be reached")
+        }
         (ClusterPhase::Running, _) => Condition::no("Ready", &scheduler.reason, scheduler.message),
         (ClusterPhase::Pending, _) => Condition::no(
             "Ready",
@@ -85,7 +93,9 @@ fn scheduler(view: &View) -> Condition {
     if scheduler_ready(&view.scheduler_pods) {
         return Condition::yes(KIND, "Ready", "the scheduler's pod is ready");
     }
-    if let Some(failure) = view.deployment.as_ref().and_then(|d| d.deployment()).and_then(|d| d.failure.as_ref()) {
+    if let Some(failure) =
+        view.deployment.as_ref().and_then(|d| d.deployment()).and_then(|d| d.failure.as_ref())
+    {
         return Condition::no(KIND, "PodRefused", failure.to_string());
     }
     match view.scheduler_pods.as_slice() {
@@ -94,11 +104,17 @@ fn scheduler(view: &View) -> Condition {
             Some(blocked) => {
                 Condition::no(KIND, &blocked.reason, format!("pod {}: {}", pod.id.name, blocked.message))
             }
-            None => Condition::no(KIND, "PodNotReady", format!("waiting for pod {} to be ready", pod.id.name)),
+            None => {
+                Condition::no(KIND, "PodNotReady", format!("waiting for pod {} to be ready", pod.id.name))
+            }
         },
         several => {
             let names: Vec<&str> = several.iter().map(|pod| &*pod.id.name).collect();
-            Condition::no(KIND, "SeveralPods", format!("waiting for one of the pods {} to go", names.join(", ")))
+            Condition::no(
+                KIND,
+                "SeveralPods",
+                format!("waiting for one of the pods {} to go", names.join(", ")),
+            )
         }
     }
 }

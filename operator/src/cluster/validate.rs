@@ -22,13 +22,17 @@ pub struct Invalid {
 
 /// Checks name and spec.
 pub fn validate(resource: &Resource) -> Result<Valid, Invalid> {
-    names::check_cluster_name(resource.name()).map_err(|message| Invalid { reason: "InvalidName", message })?;
+    names::check_cluster_name(resource.name())
+        .map_err(|message| Invalid { reason: "InvalidName", message })?;
     let invalid = |message| Invalid { reason: "InvalidSpec", message };
     let spec: DaskClusterSpec = spec::read(resource).map_err(invalid)?;
     podspec::check(&spec.scheduler.spec, "spec.scheduler.spec").map_err(invalid)?;
     podspec::check(&spec.worker.spec, "spec.worker.spec").map_err(invalid)?;
     if spec.worker.replicas < 0 {
-        return Err(invalid(format!("spec.worker.replicas is {}; it must be at least 0", spec.worker.replicas)));
+        return Err(invalid(format!(
+            "spec.worker.replicas is {}; it must be at least 0",
+            spec.worker.replicas
+        )));
     }
     Ok(Valid { spec })
 }

@@ -59,7 +59,8 @@ fn runner(resource: &Resource, valid: &Valid, settings: &Settings) -> Value {
 }
 
 fn child_metadata(resource: &Resource, name: &str, labels: &Map, own_annotations: &Map) -> Value {
-    let annotations = metadata::layers([&metadata::inherited_annotations(&resource.annotations), own_annotations]);
+    let annotations =
+        metadata::layers([&metadata::inherited_annotations(&resource.annotations), own_annotations]);
     json!({
         "name": name,
         "namespace": resource.namespace(),

@@ -44,7 +44,7 @@ pub fn plan(world: &World, view: &View, desired: Desired, now: Timestamp) -> Pla
 }
 
 /// A job that cannot be built: nothing is made or touched.
-pub fn refuse(world: &World, view: &View, invalid: &Invalid, now: Timestamp) -> Plan {
+pub(super) fn refuse(world: &World, view: &View, invalid: &Invalid, now: Timestamp) -> Plan {
     let mut plan = Plan::nothing();
     if view.resource.deleting {
         return plan;
@@ -65,7 +65,10 @@ fn cluster(view: &View, body: serde_json::Value, waiting: &mut Vec<String>) -> O
         }
         // A cluster that somebody made by hand would be deleted with the job: it is never taken.
         Claim::Orphan => {
-            waiting.push(format!("DaskCluster {} exists already and is not the job's; rename one of them", resource.name()));
+            waiting.push(format!(
+                "DaskCluster {} exists already and is not the job's; rename one of them",
+                resource.name()
+            ));
             None
         }
         Claim::Leaving(why) | Claim::Foreign(why) => {
@@ -90,7 +93,10 @@ fn runner(view: &View, body: serde_json::Value, now: Timestamp, waiting: &mut Ve
             body,
         }),
         Claim::Orphan => {
-            waiting.push(format!("Pod {} exists already and is not the job's; delete it or rename the job", id.name));
+            waiting.push(format!(
+                "Pod {} exists already and is not the job's; delete it or rename the job",
+                id.name
+            ));
             None
         }
         Claim::Leaving(why) | Claim::Foreign(why) => {
@@ -102,7 +108,8 @@ fn runner(view: &View, body: serde_json::Value, now: Timestamp, waiting: &mut Ve
 }
 
 fn remove_cluster(view: &View) -> Option<Step> {
-    let cluster = view.cluster.as_deref().filter(|found| !found.deleting && found.owned_by(&view.resource.uid))?;
+    let cluster =
+        view.cluster.as_deref().filter(|found| !found.deleting && found.owned_by(&view.resource.uid))?;
     Some(Step::Delete {
         target: Target::Resource(cluster.key.clone()),
         uid: cluster.uid.clone(),
@@ -115,9 +122,11 @@ fn remove_cluster(view: &View) -> Option<Step> {
 fn announcement(resource: &Resource, state: JobState) -> Option<Step> {
     let name = resource.name();
     let (warning, reason, message) = match state {
-        JobState::JobCreated => {
-            (false, "JobCreated", format!("A DaskJob has been created called {name} in {}", resource.namespace()))
-        }
+        JobState::JobCreated => (
+            false,
+            "JobCreated",
+            format!("A DaskJob has been created called {name} in {}", resource.namespace()),
+        ),
         JobState::ClusterCreated => return None,
         JobState::Running => (false, "Running", "Job now in running".into()),
         JobState::Successful => (false, "Successful", "Job succeeded, deleting Dask cluster.".into()),
@@ -127,5 +136,11 @@ fn announcement(resource: &Resource, state: JobState) -> Option<Step> {
 }
 
 fn announce(resource: &Resource, warning: bool, reason: &'static str, message: String) -> Step {
-    Step::Announce(Announcement { about: resource.key.clone(), uid: resource.uid.clone(), warning, reason, message })
+    Step::Announce(Announcement {
+        about: resource.key.clone(),
+        uid: resource.uid.clone(),
+        warning,
+        reason,
+        message,
+    })
 }

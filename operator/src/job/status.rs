@@ -12,17 +12,17 @@ use crate::ownership::{self, Claim};
 use crate::world::Trouble;
 
 /// The state stored on the job.
-pub fn stored(view: &View) -> Option<JobState> {
+pub(super) fn stored(view: &View) -> Option<JobState> {
     serde_json::from_value(view.resource.status["jobStatus"].clone()).ok()
 }
 
 /// Whether the job has ended: nothing is made for it any more.
-pub fn ended(state: Option<JobState>) -> bool {
+pub(super) fn ended(state: Option<JobState>) -> bool {
     matches!(state, Some(JobState::Successful | JobState::Failed))
 }
 
 /// The state as observed, never behind the stored one.
-pub fn state(view: &View) -> JobState {
+pub(super) fn state(view: &View) -> JobState {
     let observed = match view.our_runner().and_then(|child| child.pod()).map(|facts| facts.phase) {
         Some(Phase::Succeeded) => JobState::Successful,
         Some(Phase::Failed) => JobState::Failed,
@@ -46,7 +46,12 @@ fn rank(state: JobState) -> u8 {
 }
 
 /// The whole status.
-pub fn status(view: &View, trouble: Option<&Trouble>, waiting: &[String], now: Timestamp) -> Map<String, Value> {
+pub(super) fn status(
+    view: &View,
+    trouble: Option<&Trouble>,
+    waiting: &[String],
+    now: Timestamp,
+) -> Map<String, Value> {
     let resource = &view.resource;
     let state = state(view);
     let facts = view.our_runner().and_then(|child| child.pod());
@@ -66,7 +71,7 @@ pub fn status(view: &View, trouble: Option<&Trouble>, waiting: &[String], now: T
 }
 
 /// The status of a job that cannot be built. One that no edit can cure has failed.
-pub fn refused(view: &View, invalid: &super::Invalid, now: Timestamp) -> Map<String, Value> {
+pub(super) fn refused(view: &View, invalid: &super::Invalid, now: Timestamp) -> Map<String, Value> {
     let before = stored(view);
     let state = match before {
         Some(before) if ended(Some(before)) => before,
@@ -74,7 +79,8 @@ pub fn refused(view: &View, invalid: &super::Invalid, now: Timestamp) -> Map<Str
         Some(before) => before,
         None => JobState::JobCreated,
     };
-    let mut status = base(view, state, &[Condition::no("Ready", invalid.reason, invalid.message.clone())], now);
+    let mut status =
+        base(view, state, &[Condition::no("Ready", invalid.reason, invalid.message.clone())], now);
     if ended(Some(state)) && view.resource.status["endTime"].is_null() {
         status.insert("endTime".into(), json!(conditions::seconds(now)));
     }
@@ -101,13 +107,17 @@ fn condition(view: &View, state: JobState, trouble: Option<&Trouble>, waiting: &
     let runner = names::runner(view.resource.name());
     match state {
         JobState::Successful => Condition::yes(KIND, "Successful", format!("pod {runner} succeeded")),
-        JobState::Failed => Condition::no(KIND, "Failed", why_failed(view).unwrap_or(format!("pod {runner} failed"))),
+        JobState::Failed => {
+            Condition::no(KIND, "Failed", why_failed(view).unwrap_or(format!("pod {runner} failed")))
+        }
         JobState::Running => Condition::yes(KIND, "Running", format!("pod {runner} is running")),
-        JobState::JobCreated | JobState::ClusterCreated => match (waiting.first(), blocked(view.our_runner().and_then(|c| c.pod()))) {
-            (Some(why), _) => Condition::no(KIND, "Waiting", why.clone()),
-            (None, Some((reason, why))) => Condition::no(KIND, &reason, format!("pod {runner}: {why}")),
-            (None, None) => Condition::no(KIND, "Starting", format!("waiting for pod {runner} to run")),
-        },
+        JobState::JobCreated | JobState::ClusterCreated => {
+            match (waiting.first(), blocked(view.our_runner().and_then(|c| c.pod()))) {
+                (Some(why), _) => Condition::no(KIND, "Waiting", why.clone()),
+                (None, Some((reason, why))) => Condition::no(KIND, &reason, format!("pod {runner}: {why}")),
+                (None, None) => Condition::no(KIND, "Starting", format!("waiting for pod {runner} to run")),
+            }
+        }
     }
 }
 

@@ -33,7 +33,8 @@ pub fn validate(resource: &Resource) -> Result<Valid, Invalid> {
     })?;
     let invalid = |message| Invalid { reason: "InvalidSpec", message, hopeless: false };
     let spec: DaskJobSpec = spec::read(resource).map_err(invalid)?;
-    let runner = spec.job.spec.clone().ok_or_else(|| invalid("spec.job.spec is missing: it says what runs".into()))?;
+    let runner =
+        spec.job.spec.clone().ok_or_else(|| invalid("spec.job.spec is missing: it says what runs".into()))?;
     podspec::check(&runner, "spec.job.spec").map_err(invalid)?;
     podspec::check(&spec.cluster.spec.scheduler.spec, "spec.cluster.spec.scheduler.spec").map_err(invalid)?;
     podspec::check(&spec.cluster.spec.worker.spec, "spec.cluster.spec.worker.spec").map_err(invalid)?;

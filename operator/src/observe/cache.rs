@@ -60,7 +60,11 @@ impl Cache {
 
     /// The children labelled with a worker group.
     pub fn of_group(&self, namespace: &str, group: &str) -> impl Iterator<Item = &Arc<Child>> {
-        self.by_group.get(&(namespace.into(), group.into())).into_iter().flatten().filter_map(|id| self.children.get(id))
+        self.by_group
+            .get(&(namespace.into(), group.into()))
+            .into_iter()
+            .flatten()
+            .filter_map(|id| self.children.get(id))
     }
 
     /// The children labelled with a cluster and no group: scheduler and job runner.
@@ -182,8 +186,12 @@ impl Cache {
 
     /// Takes back expectations that ran out; returns the keys concerned.
     pub fn expire(&mut self, now: Timestamp) -> Vec<Key> {
-        let resources: Vec<Key> =
-            self.expected_resources.iter().filter(|(_, until)| **until <= now).map(|(key, _)| key.clone()).collect();
+        let resources: Vec<Key> = self
+            .expected_resources
+            .iter()
+            .filter(|(_, until)| **until <= now)
+            .map(|(key, _)| key.clone())
+            .collect();
         self.expected_resources.retain(|_, until| *until > now);
         let expired: Vec<_> =
             self.expected.iter().filter(|(_, e)| e.until <= now).map(|(id, _)| id.clone()).collect();
@@ -209,10 +217,12 @@ impl Cache {
             Kind::WorkerGroup | Kind::Autoscaler => {
                 let named = self.resources.get(key).and_then(|known| known.follows().map(str::to_owned));
                 let cluster = named.or_else(|| key.name.strip_suffix("-default").map(str::to_owned));
-                for cluster in cluster {
-                    keys.push(Key::new(Kind::Cluster, &key.namespace, &cluster));
+                if let Some(cluster) = &cluster {
+                    keys.push(Key::new(Kind::Cluster, &key.namespace, cluster));
                     keys.extend(
-                        self.followers(&key.namespace, &cluster).filter(|f| f.kind == Kind::Autoscaler).cloned(),
+                        self.followers(&key.namespace, cluster)
+                            .filter(|f| f.kind == Kind::Autoscaler)
+                            .cloned(),
                     );
                 }
             }

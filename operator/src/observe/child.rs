@@ -200,7 +200,7 @@ impl Child {
                 ChildKind::Service => {
                     let (namespace, name) = (meta.namespace.as_deref()?, meta.name.as_deref()?);
                     Facts::Service(ServiceFacts::project(namespace, name, &object.data, domain))
-                },
+                }
             },
         })
     }
@@ -260,9 +260,11 @@ impl Child {
 impl DeploymentFacts {
     fn project(data: &Value) -> Self {
         let status = &data["status"];
-        let failure = status["conditions"].as_array().into_iter().flatten().find(|condition| {
-            condition["type"] == "ReplicaFailure" && condition["status"] == "True"
-        });
+        let failure = status["conditions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|condition| condition["type"] == "ReplicaFailure" && condition["status"] == "True");
         Self {
             ready: status["readyReplicas"].as_u64().unwrap_or(0) as u32,
             failure: failure.and_then(|condition| condition["message"].as_str()).map(super::pod::shorten),
@@ -272,7 +274,8 @@ impl DeploymentFacts {
 
 impl ServiceFacts {
     fn project(namespace: &str, name: &str, data: &Value, domain: &str) -> Self {
-        let whole = serde_json::json!({"metadata": {"namespace": namespace, "name": name}, "spec": data["spec"]});
+        let whole =
+            serde_json::json!({"metadata": {"namespace": namespace, "name": name}, "spec": data["spec"]});
         let ingress = &data["status"]["loadBalancer"]["ingress"];
         Self {
             load_balancer: data["spec"]["type"] == "LoadBalancer",

@@ -76,9 +76,7 @@ impl PodFacts {
                 .flat_map(|c| [&c["state"]["running"]["startedAt"], &c["state"]["terminated"]["startedAt"]])
                 .filter_map(time)
                 .min(),
-            finished_at: main()
-                .filter_map(|c| time(&c["state"]["terminated"]["finishedAt"]))
-                .max(),
+            finished_at: main().filter_map(|c| time(&c["state"]["terminated"]["finishedAt"])).max(),
             replica_set: None,
         }
     }
@@ -100,7 +98,10 @@ fn condition<'a>(status: &'a Value, kind: &str) -> Option<&'a Value> {
 /// The first thing that blocks, in the order in which a pod comes to life: placement, init containers, containers.
 fn blocked<'a>(status: &Value, containers: impl Iterator<Item = &'a Value>) -> Option<Blocked> {
     if let Some(reason) = status["reason"].as_str() {
-        return Some(Blocked { reason: reason.into(), message: shorten(status["message"].as_str().unwrap_or("")) });
+        return Some(Blocked {
+            reason: reason.into(),
+            message: shorten(status["message"].as_str().unwrap_or("")),
+        });
     }
     if let Some(scheduled) = condition(status, "PodScheduled").filter(|c| c["status"] == "False") {
         return Some(Blocked {
@@ -179,7 +180,11 @@ mod tests {
             "ImagePullBackOff",
             "container worker: Back-off pulling",
         );
-        check(json!({"phase": "Failed", "reason": "Evicted", "message": "low on memory"}), "Evicted", "low on memory");
+        check(
+            json!({"phase": "Failed", "reason": "Evicted", "message": "low on memory"}),
+            "Evicted",
+            "low on memory",
+        );
     }
 
     #[test]

@@ -40,8 +40,10 @@ pub fn build(resource: &Resource, cluster: &Resource, valid: &Valid, settings: &
         &worker.metadata.labels,
         &fixed,
     ]);
-    let annotations =
-        metadata::layers([&metadata::inherited_annotations(&resource.annotations), &worker.metadata.annotations]);
+    let annotations = metadata::layers([
+        &metadata::inherited_annotations(&resource.annotations),
+        &worker.metadata.annotations,
+    ]);
     let address = names::scheduler_address(cluster.name(), resource.namespace(), &settings.domain);
     // Of metadata only what the group itself says: a label edited on the cluster does not make workers outdated.
     let hash = hash::of(&json!([worker.metadata, worker.spec, address]));

@@ -61,7 +61,9 @@ impl View {
         Some(Self {
             workers: Self::workers_of(world, &resource),
             scheduler: world.scheduler(namespace, name).cloned(),
-            scheduler_ready: crate::cluster::scheduler_ready(&crate::cluster::scheduler_pods(world, namespace, name)),
+            scheduler_ready: crate::cluster::scheduler_ready(&crate::cluster::scheduler_pods(
+                world, namespace, name,
+            )),
             cluster,
             resource,
         })

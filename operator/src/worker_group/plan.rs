@@ -32,7 +32,9 @@ pub fn plan(world: &World, view: &View, valid: &Valid, desired: Option<&Desired>
     if cluster.deleting {
         return plan;
     }
-    if let Some(other) = resource.controller().filter(|owner| *owner.uid != *cluster.uid && &*owner.kind == "DaskCluster") {
+    if let Some(other) =
+        resource.controller().filter(|owner| *owner.uid != *cluster.uid && &*owner.kind == "DaskCluster")
+    {
         let why = format!("waiting to be deleted with the earlier DaskCluster {} that owns it", other.name);
         return say(world, view, "OwnerGone", why, now);
     }
@@ -65,7 +67,7 @@ pub fn plan(world: &World, view: &View, valid: &Valid, desired: Option<&Desired>
 }
 
 /// A group that cannot be built.
-pub fn refuse(world: &World, view: &View, invalid: &Invalid, now: Timestamp) -> Plan {
+pub(super) fn refuse(world: &World, view: &View, invalid: &Invalid, now: Timestamp) -> Plan {
     if view.resource.deleting {
         return Plan::nothing();
     }
@@ -92,7 +94,9 @@ fn grow(world: &World, view: &View, desired: &Desired, missing: usize, plan: &mu
     let resting = over.iter().filter(|worker| worker.replacement().0 > now).count();
     // Workers that ended and may not be replaced yet keep their seat.
     let resting = resting.min(missing);
-    if let Some(next) = over.iter().map(|worker| worker.replacement().0).find(|at| *at > now).filter(|_| resting > 0) {
+    if let Some(next) =
+        over.iter().map(|worker| worker.replacement().0).find(|at| *at > now).filter(|_| resting > 0)
+    {
         plan.waiting.push("waiting before a worker that failed is replaced".into());
         plan.look_again(next);
     }
@@ -138,7 +142,11 @@ fn batch(world: &World, view: &View, plan: &mut Plan, now: Timestamp) -> usize {
 }
 
 /// Names of free slots, lowest first. A name that anything has, even something that is going, is not free.
-fn free_slots<'a>(world: &'a World, group: &'a Resource, desired: &'a Desired) -> impl Iterator<Item = ChildId> + 'a {
+fn free_slots<'a>(
+    world: &'a World,
+    group: &'a Resource,
+    desired: &'a Desired,
+) -> impl Iterator<Item = ChildId> + 'a {
     (0..)
         .map(|slot| names::worker(group.name(), &group.uid, slot))
         .map(|name| ChildId::new(desired.carrier, group.namespace(), &name))
@@ -148,7 +156,9 @@ fn free_slots<'a>(world: &'a World, group: &'a Resource, desired: &'a Desired) -
 /// Takes `excess` workers away: those that never started at once, the others after the scheduler has retired them.
 fn shrink(world: &World, view: &View, alive: &[&Worker], excess: usize, plan: &mut Plan, now: Timestamp) {
     let facts = view.scheduler.as_ref();
-    let answer = facts.and_then(|f| f.workers.as_ref()).filter(|(asked, _)| now.duration_since(*asked) <= ANSWER_MAX_AGE);
+    let answer = facts
+        .and_then(|f| f.workers.as_ref())
+        .filter(|(asked, _)| now.duration_since(*asked) <= ANSWER_MAX_AGE);
     let choice = victims::choose(alive, excess, answer.map(|(_, known)| known));
     let unanswered = facts.and_then(|f| f.failure.as_ref()).filter(|_| answer.is_none());
     if choice.undecided > 0 && unanswered.is_some_and(|failure| failure.api_off) {
@@ -156,7 +166,8 @@ fn shrink(world: &World, view: &View, alive: &[&Worker], excess: usize, plan: &m
     }
     let Choice { unstarted, unregistered, registered, undecided } = choice;
     let gone = unstarted.iter().map(|worker| Step::delete_as_seen(&worker.carrier, "it never started"));
-    let idle = unregistered.iter().map(|w| Step::delete_as_seen(&w.carrier, "the scheduler does not know it"));
+    let idle =
+        unregistered.iter().map(|w| Step::delete_as_seen(&w.carrier, "the scheduler does not know it"));
     plan.stage(gone.chain(idle).collect());
     let cluster = view.cluster.as_ref().map(|cluster| cluster.name().to_owned()).unwrap_or_default();
     let address = world.scheduler_address(view.resource.namespace(), &cluster);
@@ -175,7 +186,9 @@ fn shrink(world: &World, view: &View, alive: &[&Worker], excess: usize, plan: &m
     }
     if undecided > 0 {
         plan.waiting.push(match unanswered {
-            Some(failure) => format!("waiting for the scheduler to say which workers are idle: {}", failure.message),
+            Some(failure) => {
+                format!("waiting for the scheduler to say which workers are idle: {}", failure.message)
+            }
             None => "waiting for the scheduler to say which workers are idle".into(),
         });
         let ask = Ask { workers: true, ..Ask::default() };
@@ -201,9 +214,17 @@ fn blindly(view: &View, alive: &[&Worker], excess: usize, plan: &mut Plan) {
             names.join(", ")
         ),
     ));
-    plan.stage(chosen.into_iter().map(|worker| Step::delete(&worker.carrier, "fewer workers are wanted")).collect());
+    plan.stage(
+        chosen.into_iter().map(|worker| Step::delete(&worker.carrier, "fewer workers are wanted")).collect(),
+    );
 }
 
 fn announce(resource: &Resource, warning: bool, reason: &'static str, message: String) -> Step {
-    Step::Announce(Announcement { about: resource.key.clone(), uid: resource.uid.clone(), warning, reason, message })
+    Step::Announce(Announcement {
+        about: resource.key.clone(),
+        uid: resource.uid.clone(),
+        warning,
+        reason,
+        message,
+    })
 }

@@ -10,7 +10,7 @@ use crate::names;
 use crate::world::Trouble;
 
 /// The whole status.
-pub fn status(
+pub(super) fn status(
     view: &View,
     replicas: usize,
     desired: &Desired,
@@ -25,7 +25,11 @@ pub fn status(
         Condition::no("Ready", &trouble.reason, format!("{counts}; {}", trouble.message))
     } else if alive.len() > replicas {
         let why = waiting.first().cloned().unwrap_or_default();
-        Condition::no("Ready", "ScalingDown", format!("{} workers exist, {replicas} are wanted; {why}", alive.len()))
+        Condition::no(
+            "Ready",
+            "ScalingDown",
+            format!("{} workers exist, {replicas} are wanted; {why}", alive.len()),
+        )
     } else if ready >= replicas {
         Condition::yes("Ready", "Ready", counts)
     } else if let Some(blocked) = alive.iter().find_map(|worker| worker.blocked()) {
@@ -41,7 +45,10 @@ pub fn status(
     let up_to_date = if outdated == 0 {
         Condition::yes("UpToDate", "UpToDate", "all workers were made from the present template")
     } else {
-        let said = format!("{outdated} of {} workers were made from another template; delete them to renew them", alive.len());
+        let said = format!(
+            "{outdated} of {} workers were made from another template; delete them to renew them",
+            alive.len()
+        );
         Condition::no("UpToDate", "Outdated", said)
     };
     let selector = format!("{}=worker,{}={}", names::COMPONENT, names::GROUP_NAME, view.resource.name());
@@ -53,7 +60,7 @@ pub fn status(
 }
 
 /// The status of a group that cannot be worked on.
-pub fn blocked(view: &View, reason: &str, message: &str, now: Timestamp) -> Map<String, Value> {
+pub(super) fn blocked(view: &View, reason: &str, message: &str, now: Timestamp) -> Map<String, Value> {
     conditions_of(view, &[Condition::no("Ready", reason, message)], now)
 }
 

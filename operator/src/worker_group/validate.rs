@@ -29,13 +29,15 @@ pub struct Invalid {
 pub fn validate(resource: &Resource) -> Result<Valid, Invalid> {
     let name = resource.name();
     if name.len() > NAME_MAX {
-        let message = format!("the name has {} characters; as a label value it may have {NAME_MAX}", name.len());
+        let message =
+            format!("the name has {} characters; as a label value it may have {NAME_MAX}", name.len());
         return Err(Invalid { reason: "InvalidName", message });
     }
     let invalid = |message| Invalid { reason: "InvalidSpec", message };
     let spec: DaskWorkerGroupSpec = spec::read(resource).map_err(invalid)?;
     podspec::check(&spec.worker.spec, "spec.worker.spec").map_err(invalid)?;
-    let replicas = usize::try_from(spec.worker.replicas)
-        .map_err(|_| invalid(format!("spec.worker.replicas is {}; it must be at least 0", spec.worker.replicas)))?;
+    let replicas = usize::try_from(spec.worker.replicas).map_err(|_| {
+        invalid(format!("spec.worker.replicas is {}; it must be at least 0", spec.worker.replicas))
+    })?;
     Ok(Valid { spec, replicas })
 }

@@ -9,7 +9,7 @@ use crate::scheduler::Snapshot;
 
 /// Who goes, by how.
 #[derive(Debug, Default)]
-pub struct Choice<'a> {
+pub(super) struct Choice<'a> {
     /// Nothing of them has started: deleted as seen.
     pub unstarted: Vec<&'a Worker>,
     /// Started, but unknown to the scheduler: they hold nothing.
@@ -21,7 +21,7 @@ pub struct Choice<'a> {
 }
 
 /// Chooses `excess` of `alive`. Without an answer of the scheduler only workers that never started are chosen.
-pub fn choose<'a>(alive: &[&'a Worker], excess: usize, known: Option<&Snapshot>) -> Choice<'a> {
+pub(super) fn choose<'a>(alive: &[&'a Worker], excess: usize, known: Option<&Snapshot>) -> Choice<'a> {
     let mut choice = Choice::default();
     let (mut unstarted, started): (Vec<&Worker>, Vec<&Worker>) =
         alive.iter().copied().filter(|worker| !worker.expected()).partition(|worker| !worker.started());
@@ -35,7 +35,8 @@ pub fn choose<'a>(alive: &[&'a Worker], excess: usize, known: Option<&Snapshot>)
     let mut ranked: Vec<_> = started.into_iter().map(|worker| (rank(worker, known), worker)).collect();
     ranked.sort_by(|(a, _), (b, _)| a.cmp(b));
     for (_, worker) in ranked.into_iter().take(rest) {
-        let addresses: Vec<String> = worker.registered(known).into_iter().map(|(address, _)| address.to_owned()).collect();
+        let addresses: Vec<String> =
+            worker.registered(known).into_iter().map(|(address, _)| address.to_owned()).collect();
         if addresses.is_empty() {
             choice.unregistered.push(worker);
         } else {
@@ -46,7 +47,7 @@ pub fn choose<'a>(alive: &[&'a Worker], excess: usize, known: Option<&Snapshot>)
 }
 
 /// Chooses by what Kubernetes alone shows, for a scheduler that offers no way to ask: not ready first, then the youngest.
-pub fn choose_blindly<'a>(alive: &[&'a Worker], excess: usize) -> Vec<&'a Worker> {
+pub(super) fn choose_blindly<'a>(alive: &[&'a Worker], excess: usize) -> Vec<&'a Worker> {
     let mut workers: Vec<&Worker> = alive.iter().copied().filter(|worker| !worker.expected()).collect();
     workers.sort_by_key(|worker| {
         (worker.started(), worker.ready(), Reverse(worker.carrier.created), worker.name().to_owned())

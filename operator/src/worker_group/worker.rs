@@ -38,13 +38,19 @@ impl Worker {
             }
         };
         let of_replica_sets: Vec<&Arc<Child>> = labelled()
-            .filter(|child| child.controller().is_some_and(|owner| &*owner.kind == "ReplicaSet") && !child.deleting)
+            .filter(|child| {
+                child.controller().is_some_and(|owner| &*owner.kind == "ReplicaSet") && !child.deleting
+            })
             .collect();
         labelled()
             .filter(carrier)
             .map(|child| Self {
                 carrier: child.clone(),
-                pods: of_replica_sets.iter().filter(|pod| made_by(pod, child)).map(|pod| (*pod).clone()).collect(),
+                pods: of_replica_sets
+                    .iter()
+                    .filter(|pod| made_by(pod, child))
+                    .map(|pod| (*pod).clone())
+                    .collect(),
             })
             .collect()
     }
@@ -96,7 +102,9 @@ impl Worker {
         let named = |worker: &dask::Worker| {
             worker.name.strip_prefix(self.name()).is_some_and(|rest| {
                 rest.is_empty()
-                    || rest.strip_prefix('-').is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+                    || rest
+                        .strip_prefix('-')
+                        .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
             })
         };
         known
@@ -114,7 +122,9 @@ impl Worker {
         let Some(facts) = self.carrier.pod() else { return (self.carrier.created, 0) };
         let ended = facts.finished_at.unwrap_or(self.carrier.created);
         let lived = ended.duration_since(facts.started_at.unwrap_or(ended));
-        if facts.phase == Phase::Failed && lived < LIVED || facts.phase == Phase::Succeeded && lived < PAUSE_MIN {
+        if facts.phase == Phase::Failed && lived < LIVED
+            || facts.phase == Phase::Succeeded && lived < PAUSE_MIN
+        {
             let failures = self.carrier.failures;
             let pause = match failures {
                 0 => SignedDuration::ZERO,
