@@ -1,12 +1,40 @@
 //! How clients reach the state machine: in process, through a tower service, over HTTP(S).
+//!
+//! | file | what it is |
+//! |---|---|
+//! | [`Server`] | the handle: lock, clock, timers, watchers |
+//! | `http`, `resource`, `watch`, `logs`, `documents` | requests by what they are for |
+//! | `path`, `negotiate`, `protobuf` | how a request is read |
+//! | `render`, `table`, `body` | how an answer is written |
+//! | `discovery`, `openapi` | what is served, for clients that ask |
+//! | `auth`, `serve`, `tls`, `kubeconfig` | who asks, and the listener |
 
 pub mod node;
 mod server;
 
+mod auth;
+mod body;
+mod discovery;
+mod documents;
+mod http;
+#[cfg(feature = "http")]
+pub mod kubeconfig;
+mod logs;
 mod negotiate;
+mod openapi;
 mod path;
 mod protobuf;
+mod render;
+mod resource;
+#[cfg(feature = "http")]
+pub mod serve;
 mod table;
+#[cfg(feature = "http")]
+pub mod tls;
+mod watch;
 
+pub use auth::Authentication;
+pub use body::ResponseBody;
+pub use http::{HttpService, MAX_BODY_BYTES};
 pub use node::{LogOptions, LogStream, NodeProxy, PodContainer};
 pub use server::{Server, WatchStream};

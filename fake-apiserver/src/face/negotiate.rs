@@ -114,6 +114,11 @@ pub(super) fn accept(header: &str) -> Result<Accept, Status> {
     Err(Status::new(406, "NotAcceptable", format!("only the following media types are accepted: {OFFERED}")))
 }
 
+/// The encoding for a Status, which is sent even where nothing acceptable is on offer.
+pub(super) fn encoding(header: &str) -> Encoding {
+    accept(header).map(|accept| accept.encoding).unwrap_or_default()
+}
+
 const OFFERED: &str = "application/json, application/yaml";
 
 /// Which discovery document a client wants from `/api` and `/apis`.

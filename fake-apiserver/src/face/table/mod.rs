@@ -14,14 +14,13 @@ mod network;
 mod paths;
 mod pods;
 
-use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::negotiate::TableVersion;
+use crate::registry::Resource;
 use crate::status::Status;
 use jsonpath::JsonPath;
 
@@ -47,51 +46,20 @@ impl Include {
     }
 }
 
-/// One column as clients see it.
-#[derive(Clone, Debug, Deserialize)]
-struct Column {
-    name: String,
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    format: String,
-    #[serde(default)]
-    priority: i64,
-}
-
-static BUILT_IN: LazyLock<BTreeMap<String, Vec<Column>>> =
-    LazyLock::new(|| serde_json::from_str(include_str!("../../../data/columns.json")).unwrap_or_default());
-
 /// How objects of one resource become rows.
 #[derive(Clone, Debug)]
 pub(super) struct Printer {
-    columns: Vec<Column>,
+    resource: Arc<Resource>,
     /// Paths of a custom resource's columns; the built-in kinds have code instead.
     paths: Option<Vec<JsonPath>>,
-    group: String,
-    plural: String,
 }
 
 impl Printer {
-    /// The printer of a resource; `additional` are the `additionalPrinterColumns` of a custom resource's version.
-    pub(super) fn new(group: &str, version: &str, plural: &str, additional: Option<&[Value]>) -> Self {
-        let home =
-            |columns, paths| Self { columns, paths, group: group.to_owned(), plural: plural.to_owned() };
-        if let Some(columns) = BUILT_IN.get(&format!("{group}/{version}/{plural}")) {
-            return home(columns.clone(), None);
-        }
-        let (mut columns, mut paths) = (vec![column("Name", "string", "name")], Vec::new());
-        for definition in additional.unwrap_or_default() {
-            let text = |name: &str| definition[name].as_str().unwrap_or_default();
-            let priority = definition["priority"].as_i64().unwrap_or(0);
-            columns.push(Column { priority, ..column(text("name"), text("type"), text("format")) });
-            paths.push(JsonPath::parse(text("jsonPath")));
-        }
-        if paths.is_empty() {
-            columns.push(column("Age", "date", ""));
-            paths.push(JsonPath::parse(".metadata.creationTimestamp"));
-        }
-        home(columns, Some(paths))
+    /// The printer of a resource.
+    pub(super) fn new(resource: &Arc<Resource>) -> Self {
+        let custom = resource.custom.is_some();
+        let paths = custom.then(|| resource.columns.iter().map(|c| JsonPath::parse(&c.json_path)).collect());
+        Self { resource: Arc::clone(resource), paths }
     }
 
     /// The whole Table of a page of objects.
@@ -103,14 +71,15 @@ impl Printer {
         include: Include,
         now: Timestamp,
     ) -> Value {
-        let columns: Vec<Value> = self
-            .columns
-            .iter()
-            .map(|c| json!({"name": c.name, "type": c.kind, "format": c.format, "description": "", "priority": c.priority}))
-            .collect();
+        let columns = self.resource.columns.iter().map(|c| {
+            json!({
+                "name": c.name, "type": c.kind, "format": c.format,
+                "description": c.description, "priority": c.priority,
+            })
+        });
         let mut table = self.rows(version, objects, include, now);
         table["metadata"] = metadata.clone();
-        table["columnDefinitions"] = Value::Array(columns);
+        table["columnDefinitions"] = columns.collect();
         table
     }
 
@@ -136,24 +105,23 @@ impl Printer {
             Include::Object => row["object"] = object.clone(),
             Include::Metadata => row["object"] = metadata_only(object, api_version(version)),
         }
-        if let Some(conditions) = (self.plural == "pods").then(|| pods::row_conditions(object)).flatten() {
+        if let Some(conditions) =
+            (self.resource.plural == "pods").then(|| pods::row_conditions(object)).flatten()
+        {
             row["conditions"] = conditions;
         }
         row
     }
 
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        let resource = &self.resource;
         if let Some(paths) = &self.paths {
-            let mut cells = vec![object["metadata"]["name"].clone()];
-            cells.extend(
-                self.columns[1..]
-                    .iter()
-                    .zip(paths)
-                    .map(|(column, path)| custom_cell(&column.kind, path.first(object), now)),
-            );
-            return cells;
+            let columns = resource.columns.iter().zip(paths);
+            return columns
+                .map(|(column, path)| custom_cell(&column.kind, path.first(object), now))
+                .collect();
         }
-        let cells = match (self.group.as_str(), self.plural.as_str()) {
+        let cells = match (resource.group.as_str(), resource.plural.as_str()) {
             ("", "pods") => Some(pods::cells(object, now)),
             ("" | "events.k8s.io", "events") => Some(core::event(object, now)),
             ("", plural) => core::cells(plural, object, now).or_else(|| network::cells(plural, object, now)),
@@ -163,13 +131,9 @@ impl Printer {
             _ => None,
         };
         cells.unwrap_or_else(|| {
-            self.columns.iter().map(|c| paths::cell(&self.plural, &c.name, object, now)).collect()
+            resource.columns.iter().map(|c| paths::cell(&resource.plural, &c.name, object, now)).collect()
         })
     }
-}
-
-fn column(name: &str, kind: &str, format: &str) -> Column {
-    Column { name: name.to_owned(), kind: kind.to_owned(), format: format.to_owned(), priority: 0 }
 }
 
 fn api_version(version: TableVersion) -> &'static str {

@@ -1,13 +1,18 @@
 use serde_json::json;
 
 use super::*;
+use crate::registry::Registry;
 
 fn now() -> Timestamp {
     "2026-01-01T01:00:00Z".parse().unwrap()
 }
 
+fn built_in(group: &str, version: &str, plural: &str) -> Printer {
+    Printer::new(Registry::built_in().get(group, version, plural).unwrap())
+}
+
 fn printed(group: &str, version: &str, plural: &str, object: &Value) -> Vec<Value> {
-    Printer::new(group, version, plural, None).cells(object, now())
+    built_in(group, version, plural).cells(object, now())
 }
 
 fn pod(spec: Value, status: Value) -> Value {
@@ -53,14 +58,9 @@ fn the_status_of_a_pod_is_the_reason_that_matters() {
 
 #[test]
 fn every_built_in_kind_fills_all_of_its_columns() {
-    for key in BUILT_IN.keys() {
-        let parts: Vec<&str> = key.split('/').collect();
-        let printer = Printer::new(parts[0], parts[1], parts[2], None);
-        assert_eq!(
-            printer.cells(&json!({"metadata": {"name": "x"}}), now()).len(),
-            printer.columns.len(),
-            "{key}"
-        );
+    for resource in Registry::built_in().resources().filter(|r| r.allows("list")) {
+        let cells = Printer::new(resource).cells(&json!({"metadata": {"name": "x"}}), now());
+        assert_eq!(cells.len(), resource.columns.len(), "{}", resource.plural);
     }
 }
 
@@ -72,14 +72,22 @@ fn custom_columns_follow_their_paths_and_types() {
         json!({"name": "Since", "type": "date", "jsonPath": ".metadata.creationTimestamp"}),
         json!({"name": "Wrong", "type": "integer", "jsonPath": ".spec.text", "priority": 1}),
     ];
-    let printer = Printer::new("example.com", "v1", "things", Some(&additional));
+    let definition = json!({"spec": {
+        "group": "example.com", "scope": "Namespaced", "names": {"plural": "things", "kind": "Thing"},
+        "versions": [{
+            "name": "v1", "served": true, "storage": true, "additionalPrinterColumns": additional,
+            "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+        }],
+    }});
+    let resource = Registry::custom(&definition, 1).unwrap().remove(0);
+    let printer = Printer::new(&Arc::new(resource));
     let object = json!({"metadata": {"name": "t", "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": {"n": 4, "text": "x"}});
     assert_eq!(json!(printer.cells(&object, now())), json!(["t", 4, null, "60m", null]));
 }
 
 #[test]
 fn rows_carry_metadata_nothing_or_the_object() {
-    let printer = Printer::new("", "v1", "configmaps", None);
+    let printer = built_in("", "v1", "configmaps");
     let object = json!({"metadata": {"name": "c"}, "data": {"a": "b"}});
     let table = |include| {
         printer.table(TableVersion::V1, &json!({"resourceVersion": "1"}), &[object.clone()], include, now())

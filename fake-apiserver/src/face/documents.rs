@@ -1,0 +1,141 @@
+//! Everything that is no resource: version, health, discovery, OpenAPI, metrics.
+
+use http::{Response, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::body::ResponseBody;
+use super::http::{HttpService, Incoming};
+use super::negotiate::{self, Discovery};
+use super::path::Route;
+use super::{discovery, render};
+use crate::server::no_such_resource;
+use crate::status::Status;
+
+pub(super) fn answer(
+    service: &HttpService,
+    route: &Route,
+    incoming: &Incoming,
+) -> Result<Response<ResponseBody>, Status> {
+    if !matches!(incoming.method.as_str(), "GET" | "HEAD") {
+        return Err(Status::method_not_allowed(
+            "the server does not allow this method on the requested resource",
+        ));
+    }
+    let server = service.server();
+    let json = |value: Value| Ok(render::json(200, &value));
+    let found =
+        |value: Option<Value>| value.map(|value| render::json(200, &value)).ok_or_else(no_such_resource);
+    match route {
+        Route::Version => json(version(server.with(|api| api.config().minor))),
+        Route::Health(check) => Ok(health(check, incoming.query.has("verbose"))),
+        Route::Metrics => Ok(render::text(200, metrics(service))),
+        Route::Root => json(json!({"paths": ROOT_PATHS})),
+        Route::CoreVersions => Ok(versions(service, incoming, true)),
+        Route::Groups => Ok(versions(service, incoming, false)),
+        Route::Group(group) => found(server.with(|api| discovery::group(api.registry(), group))),
+        Route::Resources(group, version) => {
+            found(server.with(|api| discovery::resources(api.registry(), group, version)))
+        }
+        Route::OpenApiIndex => json(server.with(|api| service.openapi().index(api.registry()))),
+        Route::OpenApi(name) => {
+            let document = server.with(|api| service.openapi().document(api.registry(), name));
+            let document = document.ok_or_else(no_such_resource)?;
+            let mut response = tagged(incoming, &document.hash, "application/json", || document.bytes);
+            response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("public"));
+            Ok(response)
+        }
+        Route::Resource(_) | Route::Unknown => Err(no_such_resource()),
+    }
+}
+
+const ROOT_PATHS: [&str; 10] = [
+    "/api",
+    "/api/v1",
+    "/apis",
+    "/healthz",
+    "/livez",
+    "/metrics",
+    "/openapi/v3",
+    "/readyz",
+    "/version",
+    "/version/",
+];
+
+fn version(minor: u16) -> Value {
+    // The patch release of the reference the data tables were taken from; other minors claim their first.
+    let patch = if minor == 36 { 3 } else { 0 };
+    json!({
+        "major": "1", "minor": minor.to_string(), "gitVersion": format!("v1.{minor}.{patch}"), "gitCommit": "none",
+        "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z", "goVersion": "none", "compiler": "rustc",
+        "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
+    })
+}
+
+fn health(check: &str, verbose: bool) -> Response<ResponseBody> {
+    if verbose {
+        return render::text(200, format!("[+]ping ok\n[+]storage ok\n{check} check passed\n"));
+    }
+    render::text(200, "ok")
+}
+
+fn metrics(service: &HttpService) -> String {
+    let (revision, objects) = service.server().with(|api| {
+        let count = |collection: &crate::storage::Collection| collection.len();
+        let objects: Vec<_> =
+            api.storage().collections().map(|(name, c)| (name.to_string(), count(c))).collect();
+        (api.revision(), objects)
+    });
+    let mut text = format!("# TYPE fake_apiserver_revision counter\nfake_apiserver_revision {revision}\n");
+    text.push_str("# TYPE apiserver_storage_objects gauge\n");
+    for (resource, count) in objects {
+        text.push_str(&format!("apiserver_storage_objects{{resource=\"{resource}\"}} {count}\n"));
+    }
+    text
+}
+
+/// `/api` and `/apis` in the form the client asks for. The content type has to be exact: kubectl looks at each parameter.
+fn versions(service: &HttpService, incoming: &Incoming, core: bool) -> Response<ResponseBody> {
+    let wanted = negotiate::discovery(&incoming.header(header::ACCEPT));
+    let value = service.server().with(|api| {
+        let registry = api.registry();
+        match wanted {
+            Discovery::V2 => discovery::aggregated(registry, core, "v2"),
+            Discovery::V2beta1 => discovery::aggregated(registry, core, "v2beta1"),
+            Discovery::Legacy if core => discovery::core_versions(&incoming.header(header::HOST)),
+            Discovery::Legacy => discovery::groups(registry),
+        }
+    });
+    let aggregated =
+        |version| format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
+    let content_type = match wanted {
+        Discovery::V2 => aggregated("v2"),
+        Discovery::V2beta1 => aggregated("v2beta1"),
+        Discovery::Legacy => "application/json".to_owned(),
+    };
+    let text = value.to_string();
+    let mut response = tagged(incoming, &discovery::hash(&text), &content_type, || text.into());
+    let headers = response.headers_mut();
+    headers.insert(header::VARY, header::HeaderValue::from_static("Accept"));
+    headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("public"));
+    response
+}
+
+/// An answer with an entity tag; 304 for a client that has it already.
+fn tagged(
+    incoming: &Incoming,
+    hash: &str,
+    content_type: &str,
+    body: impl FnOnce() -> bytes::Bytes,
+) -> Response<ResponseBody> {
+    let tag = format!("\"{hash}\"");
+    let known = incoming.header(header::IF_NONE_MATCH).split(',').any(|entry| entry.trim() == tag);
+    let mut response = if known {
+        render::bytes(StatusCode::NOT_MODIFIED, content_type, bytes::Bytes::new())
+    } else {
+        render::bytes(StatusCode::OK, content_type, body())
+    };
+    if let Ok(tag) = tag.parse() {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}

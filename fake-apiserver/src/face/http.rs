@@ -1,0 +1,218 @@
+//! The HTTP face without a socket: a tower service over [`Server`], for an unmodified `kube::Client` and for the listener.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use futures::future::{BoxFuture, FutureExt as _};
+use http::request::Parts;
+use http::{HeaderMap, Method, Response, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+
+use super::auth::Authentication;
+use super::body::ResponseBody;
+use super::negotiate;
+use super::openapi::OpenApi;
+use super::path::{Query, Route, route};
+use super::{Server, documents, render, resource};
+use crate::request::User;
+use crate::status::Status;
+
+/// Larger request bodies are refused with 413, as the real server does.
+pub const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
+
+/// A `tower::Service` that speaks the Kubernetes API; clones share one server.
+///
+/// ```
+/// # use fake_apiserver::{face::Server, server::Config};
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+/// # runtime.block_on(async {
+/// let client = kube::Client::new(Server::new(Config::default()).service(), "default");
+/// let namespaces: kube::Api<k8s_openapi::api::core::v1::Namespace> = kube::Api::all(client);
+/// assert!(namespaces.list(&Default::default()).await.is_ok());
+/// # });
+/// ```
+#[derive(Clone)]
+pub struct HttpService {
+    shared: Arc<Shared>,
+    /// Who the connection has proved to be, before any header is read.
+    peer: Option<User>,
+}
+
+struct Shared {
+    server: Server,
+    authentication: Option<Authentication>,
+    openapi: OpenApi,
+    requests: AtomicU64,
+}
+
+/// One request after its body has been read.
+pub(super) struct Incoming {
+    pub(super) method: Method,
+    pub(super) query: Query,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    pub(super) user: User,
+}
+
+impl Incoming {
+    /// A header's text; empty where there is none.
+    pub(super) fn header(&self, name: header::HeaderName) -> String {
+        header_text(&self.headers, &name)
+    }
+}
+
+impl Server {
+    /// The server as a `tower::Service` without authentication: every request is the administrator's.
+    pub fn service(&self) -> HttpService {
+        HttpService::new(self.clone(), None)
+    }
+}
+
+impl HttpService {
+    /// A service that asks for credentials if `authentication` is given.
+    pub fn new(server: Server, authentication: Option<Authentication>) -> Self {
+        let shared =
+            Shared { server, authentication, openapi: OpenApi::default(), requests: AtomicU64::new(0) };
+        Self { shared: Arc::new(shared), peer: None }
+    }
+
+    /// The same service for one connection whose client certificate was verified.
+    #[must_use]
+    pub fn for_certificate(&self, certificate: &[u8]) -> Self {
+        let peer = self.shared.authentication.as_ref().and_then(|known| known.by_certificate(certificate));
+        Self { shared: Arc::clone(&self.shared), peer }
+    }
+
+    /// The server behind it.
+    pub fn server(&self) -> &Server {
+        &self.shared.server
+    }
+
+    pub(super) fn openapi(&self) -> &OpenApi {
+        &self.shared.openapi
+    }
+
+    pub(super) fn authentication(&self) -> Option<&Authentication> {
+        self.shared.authentication.as_ref()
+    }
+
+    async fn answer<B>(self, request: http::Request<B>) -> Response<ResponseBody>
+    where
+        B: http_body::Body,
+        B::Data: Buf,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (parts, body) = request.into_parts();
+        let audit = self.shared.requests.fetch_add(1, Ordering::Relaxed);
+        let (head, encoding) = (
+            parts.method == Method::HEAD,
+            negotiate::encoding(&header_text(&parts.headers, &header::ACCEPT)),
+        );
+        let mut response = match self.route(parts, body).await {
+            Ok(response) => response,
+            Err(status) => render::status(&status, encoding),
+        };
+        if head {
+            *response.body_mut() = ResponseBody::whole(Bytes::new());
+        }
+        let headers = response.headers_mut();
+        if let Ok(id) = format!("00000000-0000-4000-8000-{audit:012x}").parse() {
+            headers.insert("audit-id", id);
+        }
+        headers.entry(header::CACHE_CONTROL).or_insert(header::HeaderValue::from_static("no-cache, private"));
+        response
+    }
+
+    async fn route<B>(&self, parts: Parts, body: B) -> Result<Response<ResponseBody>, Status>
+    where
+        B: http_body::Body,
+        B::Data: Buf,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let route = route(parts.uri.path());
+        let user = self.user(&parts.headers, matches!(route, Route::Version | Route::Health(_)))?;
+        let body = read(body).await?;
+        let query = Query::parse(parts.uri.query());
+        let incoming = Incoming { method: parts.method, query, headers: parts.headers, body, user };
+        match route {
+            Route::Resource(path) => resource::answer(self, path, incoming).await,
+            other => documents::answer(self, &other, &incoming),
+        }
+    }
+
+    /// Who asks: by certificate, by token, or the administrator where no authentication was set up.
+    fn user(&self, headers: &HeaderMap, open: bool) -> Result<User, Status> {
+        let agent = header_text(headers, &header::USER_AGENT);
+        let agent = agent.split('/').next().filter(|name| !name.is_empty()).unwrap_or("unknown").to_owned();
+        let user = match (&self.shared.authentication, &self.peer) {
+            (None, _) => User::default(),
+            (Some(_), Some(peer)) => peer.clone(),
+            (Some(known), None) => {
+                let header = header_text(headers, &header::AUTHORIZATION);
+                match known.by_header(&header) {
+                    Some(user) => user,
+                    None if open && header.is_empty() => User::anonymous(),
+                    None => return Err(Status::new(401, "Unauthorized", "Unauthorized")),
+                }
+            }
+        };
+        Ok(User { agent, ..impersonated(user, headers) })
+    }
+}
+
+/// `Impersonate-User` and `Impersonate-Group`, which administrators may send.
+fn impersonated(user: User, headers: &HeaderMap) -> User {
+    let name = headers.get("impersonate-user").and_then(|value| value.to_str().ok());
+    match name {
+        Some(name) if user.groups.iter().any(|group| group == "system:masters") => {
+            let groups = headers.get_all("impersonate-group").iter().filter_map(|value| value.to_str().ok());
+            let groups = groups.map(str::to_owned).chain(["system:authenticated".to_owned()]).collect();
+            User { name: name.to_owned(), groups, ..user }
+        }
+        _ => user,
+    }
+}
+
+async fn read<B>(body: B) -> Result<Bytes, Status>
+where
+    B: http_body::Body,
+    B::Data: Buf,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    match Limited::new(body, MAX_BODY_BYTES).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Status::new(
+            413,
+            "RequestEntityTooLarge",
+            format!("Request entity too large: limit is {MAX_BODY_BYTES}"),
+        )),
+        Err(error) => Err(Status::bad_request(format!("cannot read the request body: {error}"))),
+    }
+}
+
+fn header_text(headers: &HeaderMap, name: &header::HeaderName) -> String {
+    let texts: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    texts.join(",")
+}
+
+impl<B> tower::Service<http::Request<B>> for HttpService
+where
+    B: http_body::Body + Send + 'static,
+    B::Data: Buf + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        self.clone().answer(request).map(Ok).boxed()
+    }
+}

@@ -1,0 +1,111 @@
+//! Certificates of one server: its own authority, a server certificate, an administrator's client certificate.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+
+/// Certificates could not be made or do not fit together.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A certificate could not be made.
+    #[error("cannot make a certificate: {0}")]
+    Certificate(#[from] rcgen::Error),
+    /// The TLS set-up was refused.
+    #[error("cannot set up TLS: {0}")]
+    Config(String),
+}
+
+/// Everything TLS needs on both sides. Made anew for each server, kept in memory only.
+pub struct Identity {
+    /// Certificate of the authority, PEM: what clients trust.
+    pub authority: String,
+    /// The administrator's client certificate, PEM.
+    pub client_certificate: String,
+    /// Its key, PEM.
+    pub client_key: String,
+    /// The administrator's client certificate, DER: what the server recognises.
+    pub client_der: Vec<u8>,
+    server_certificate: CertificateDer<'static>,
+    server_key: Vec<u8>,
+    authority_der: CertificateDer<'static>,
+}
+
+impl Identity {
+    /// New keys and certificates for a server reached at `addresses` (and as `localhost` and `kubernetes.default.svc`).
+    pub fn new(addresses: &[IpAddr]) -> Result<Self, TlsError> {
+        let authority_key = KeyPair::generate()?;
+        let mut authority = named("fake-apiserver-ca");
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        authority.key_usages =
+            vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+        let authority_certificate = authority.self_signed(&authority_key)?;
+        let issuer = Issuer::new(authority, authority_key);
+
+        let server_key = KeyPair::generate()?;
+        let names = [
+            "localhost",
+            "kubernetes",
+            "kubernetes.default",
+            "kubernetes.default.svc",
+            "kubernetes.default.svc.cluster.local",
+        ];
+        let mut server = CertificateParams::new(names.map(str::to_owned).to_vec())?;
+        server.distinguished_name.push(DnType::CommonName, "fake-apiserver");
+        server.subject_alt_names.extend(addresses.iter().map(|address| SanType::IpAddress(*address)));
+        server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        server.use_authority_key_identifier_extension = true;
+        let server_certificate = server.signed_by(&server_key, &issuer)?;
+
+        let client_key = KeyPair::generate()?;
+        let mut client = named("kubernetes-admin");
+        client.distinguished_name.push(DnType::OrganizationName, "system:masters");
+        client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        client.use_authority_key_identifier_extension = true;
+        let client_certificate = client.signed_by(&client_key, &issuer)?;
+
+        Ok(Self {
+            authority: authority_certificate.pem(),
+            client_certificate: client_certificate.pem(),
+            client_key: client_key.serialize_pem(),
+            client_der: client_certificate.der().to_vec(),
+            server_certificate: server_certificate.der().clone(),
+            server_key: server_key.serialize_der(),
+            authority_der: authority_certificate.der().clone(),
+        })
+    }
+
+    /// Accepts TLS connections; client certificates are verified where they are shown, and not demanded.
+    pub fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
+        let config = |error: &dyn std::fmt::Display| TlsError::Config(error.to_string());
+        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(self.authority_der.clone()).map_err(|error| config(&error))?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .allow_unauthenticated()
+            .build()
+            .map_err(|error| config(&error))?;
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.server_key.clone()));
+        let mut server = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| config(&error))?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(vec![self.server_certificate.clone(), self.authority_der.clone()], key)
+            .map_err(|error| config(&error))?;
+        server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(TlsAcceptor::from(Arc::new(server)))
+    }
+}
+
+fn named(common_name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    params
+}

@@ -1,0 +1,142 @@
+//! `fake-apiserver`: a Kubernetes API server in memory, as a program.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use fake_apiserver::face::kubeconfig::Kubeconfig;
+use fake_apiserver::face::serve::serve;
+use fake_apiserver::face::tls::{Identity, TlsError};
+use fake_apiserver::face::{Authentication, HttpService, Server};
+use fake_apiserver::request::User;
+use fake_apiserver::server::Config;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_rustls::TlsAcceptor;
+
+/// A Kubernetes API server in memory.
+#[derive(Parser)]
+#[command(name = "fake-apiserver", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve until SIGTERM or Ctrl-C; everything is forgotten at the end.
+    Serve(Serve),
+}
+
+#[derive(Args)]
+struct Serve {
+    /// Where to write the kubeconfig.
+    #[arg(long, value_name = "PATH", default_value = "fake-apiserver.kubeconfig")]
+    kubeconfig: PathBuf,
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1")]
+    address: IpAddr,
+    /// Port to listen on; 0 takes a free one.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// Plain HTTP without authentication.
+    #[arg(long)]
+    http: bool,
+    /// Accept requests without credentials.
+    #[arg(long)]
+    anonymous: bool,
+    /// Bearer token to accept besides the client certificate.
+    #[arg(long, env = "FAKE_APISERVER_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// Kubernetes minor version to claim.
+    #[arg(long, default_value_t = 36, value_parser = clap::value_parser!(u16).range(27..=99))]
+    minor: u16,
+}
+
+/// Why the program ends.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("cannot listen on {address}: {error}; choose another --port, or 0 for a free one")]
+    Listen { address: SocketAddr, error: std::io::Error },
+    #[error("cannot write the kubeconfig {}: {error}; choose another --kubeconfig", path.display())]
+    Kubeconfig { path: PathBuf, error: std::io::Error },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("serving failed: {0}")]
+    Serve(#[from] std::io::Error),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let Command::Serve(options) = Cli::parse().command;
+    match run(&options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("fake-apiserver: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: &Serve) -> Result<(), Failure> {
+    let address = SocketAddr::new(options.address, options.port);
+    let listener = TcpListener::bind(address).await.map_err(|error| Failure::Listen { address, error })?;
+    let address = listener.local_addr()?;
+    let server = Server::new(Config { minor: options.minor, ..Config::default() });
+    let (service, tls, kubeconfig) = faces(options, &server, address)?;
+    write(&kubeconfig, &options.kubeconfig)?;
+    println!("serving {} until SIGTERM or Ctrl-C", kubeconfig.server);
+    println!("export KUBECONFIG={}", options.kubeconfig.display());
+    let timers = tokio::spawn(async move { server.run().await });
+    let served = serve(listener, service, tls, interrupted()).await;
+    timers.abort();
+    Ok(served?)
+}
+
+fn faces(
+    options: &Serve,
+    server: &Server,
+    address: SocketAddr,
+) -> Result<(HttpService, Option<TlsAcceptor>, Kubeconfig), Failure> {
+    // A wildcard address is no address to connect to.
+    let reachable = match address.ip() {
+        ip if ip.is_unspecified() => SocketAddr::new(IpAddr::from([127, 0, 0, 1]), address.port()),
+        _ => address,
+    };
+    if options.http {
+        return Ok((server.service(), None, Kubeconfig::plain(format!("http://{reachable}"))));
+    }
+    let identity = Identity::new(&[reachable.ip()])?;
+    let mut authentication =
+        Authentication::default().certificate(identity.client_der.clone(), User::default());
+    if let Some(token) = &options.token {
+        authentication = authentication.token(token, User::default());
+    }
+    let service = HttpService::new(server.clone(), (!options.anonymous).then_some(authentication));
+    let mut kubeconfig = Kubeconfig::secure(format!("https://{reachable}"), &identity);
+    kubeconfig.token.clone_from(&options.token);
+    Ok((service, Some(identity.acceptor()?), kubeconfig))
+}
+
+fn write(kubeconfig: &Kubeconfig, path: &Path) -> Result<(), Failure> {
+    kubeconfig.write(path).map_err(|error| Failure::Kubeconfig { path: path.to_owned(), error })
+}
+
+/// SIGTERM or Ctrl-C.
+async fn interrupted() {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = terminated => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
