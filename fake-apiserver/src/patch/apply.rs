@@ -37,7 +37,7 @@ pub fn apply(
     }
     let misfits = typed::misfits(applied, view);
     if !misfits.is_empty() {
-        return Err(Status::internal(misfit_message(applied, &misfits)));
+        return Err(Status::new(500, "", misfit_message(applied, &misfits)));
     }
     let managers = managers_before(live, view, by)?;
     let outcome = match merge(view, live, applied, managers.clone(), by, by.force) {

@@ -20,8 +20,10 @@ pub fn json(target: &Value, operations: &Value) -> Result<Value, Status> {
         );
         return Err(Status::new(413, "RequestEntityTooLarge", said));
     }
-    let patch: json_patch::Patch = serde_json::from_value(operations.clone())
-        .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
+    if !operations.is_array() {
+        return Err(Status::bad_request("error decoding patch: a JSON patch is a list of operations"));
+    }
+    let patch: json_patch::Patch = serde_json::from_value(operations.clone()).map_err(|_| rejected())?;
     let mut patched = target.clone();
     json_patch::patch(&mut patched, &patch).map_err(|_| rejected())?;
     Ok(patched)

@@ -152,7 +152,7 @@ fn merge_list(
         return Ok(order_of(&old, &new, merged, None));
     }
     let Some(key) = key else {
-        return Err(Status::internal("cannot merge lists without merge key"));
+        return Err(unprocessed("cannot merge lists without merge key"));
     };
     let before = old.clone();
     let (mut merged, new) = special_items(old, new, key)?;
@@ -192,7 +192,7 @@ fn special_items(
             }
             Some("replace") => replace = true,
             Some("merge") => {
-                return Err(Status::internal("merging lists cannot yet be specified in the patch"));
+                return Err(unprocessed("merging lists cannot yet be specified in the patch"));
             }
             _ => return Err(unknown_directive(directive, &map)),
         }
@@ -239,10 +239,32 @@ fn plain(value: Value) -> Option<Value> {
 }
 
 fn unknown_directive(directive: &Value, map: &Object) -> Status {
-    Status::bad_request(format!("unknown patch type: {directive} in map: {}", Value::Object(map.clone())))
+    let mut whole = map.clone();
+    whole.insert(DIRECTIVE.into(), directive.clone());
+    let name = directive.as_str().map_or_else(|| directive.to_string(), Into::into);
+    unprocessed(format!("unknown patch type: {name} in map: {}", go_map(&Value::Object(whole))))
 }
 
 fn no_merge_key(map: &Object, key: &str) -> Status {
-    let map = Value::Object(map.clone());
-    Status::internal(format!("map: {map} does not contain declared merge key: {key}"))
+    let map = go_map(&Value::Object(map.clone()));
+    unprocessed(format!("map: {map} does not contain declared merge key: {key}"))
+}
+
+/// What the real server has no better answer for: 500 without a reason.
+fn unprocessed(message: impl Into<String>) -> Status {
+    Status::new(500, "", message)
+}
+
+/// A value as Go's `%v` shows it.
+fn go_map(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let entries: Vec<String> = map.iter().map(|(k, v)| format!("{k}:{}", go_map(v))).collect();
+            format!("map[{}]", entries.join(" "))
+        }
+        Value::Array(list) => format!("[{}]", list.iter().map(go_map).collect::<Vec<_>>().join(" ")),
+        Value::String(text) => text.clone(),
+        Value::Null => "<nil>".into(),
+        other => other.to_string(),
+    }
 }

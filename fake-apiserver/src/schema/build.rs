@@ -74,7 +74,7 @@ impl Builder<'_> {
 
     /// A reference whose user adds a default or a patch strategy is a copy that shares the target's children.
     fn overridden(&mut self, target: NodeId, schema: &Value) -> NodeId {
-        let default = self.default_of(schema, &self.graph.nodes[target.0 as usize]);
+        let default = default_of(schema);
         let patch = patch_of(schema);
         let atomic = schema.get("x-kubernetes-map-type").map(|t| t == "atomic");
         let zero = schema.get("default").is_some_and(is_empty_object);
@@ -82,24 +82,26 @@ impl Builder<'_> {
             return target;
         }
         let mut node = self.graph.nodes[target.0 as usize].clone();
-        node.zero = zero && !node.types.has(Types::STRING);
+        node.zero = zero && node.types.has(Types::OBJECT);
         node.default = default.or(node.default);
+        node.fills = self.fills(node.default.as_ref(), node.types);
         node.patch = patch.or(node.patch);
         node.atomic_map = atomic.unwrap_or(node.atomic_map);
         self.push(node)
     }
 
-    /// A default as it is applied. The Go types of built-in kinds already have zero values; of those only `{}` is seen.
-    fn default_of(&self, schema: &Value, node: &Node) -> Option<Arc<Value>> {
-        let default = schema.get("default").filter(|d| !d.is_null())?;
-        let shown = match default {
+    /// Whether a default is filled in. The Go types of built-in kinds have their zero values anyway; of those only `{}`
+    /// is seen in JSON.
+    fn fills(&self, default: Option<&Arc<Value>>, types: Types) -> bool {
+        let Some(default) = default else { return false };
+        let shown = match &**default {
             Value::String(text) => !text.is_empty(),
             Value::Number(number) => number.as_f64() != Some(0.0),
             Value::Bool(on) => *on,
-            Value::Object(map) => !map.is_empty() || !node.types.has(Types::STRING),
+            Value::Object(map) => !map.is_empty() || types.has(Types::OBJECT),
             _ => true,
         };
-        (shown || !self.graph.built_in).then(|| Arc::new(default.clone()))
+        shown || !self.graph.built_in
     }
 
     fn parse(&mut self, schema: &Value) -> Node {
@@ -124,7 +126,8 @@ impl Builder<'_> {
                 && node.additional == Additional::Unsaid
                 && (node.types.is_any() || node.types.has(Types::OBJECT)));
         node.zero = map.get("default").is_some_and(is_empty_object) && node.types.has(Types::OBJECT);
-        node.default = self.default_of(schema, &node);
+        node.default = default_of(schema);
+        node.fills = self.fills(node.default.as_ref(), node.types);
         node.checks = self.checks(map).map(Arc::new);
         node.rules = Rules::compile(schema).map(Arc::new);
         if let Some(checks) = &node.checks
@@ -229,6 +232,10 @@ impl Checks {
             || lengths.iter().chain(&sizes).any(Option::is_some)
             || combined.iter().any(|all| !all.is_empty())
     }
+}
+
+fn default_of(schema: &Value) -> Option<Arc<Value>> {
+    schema.get("default").filter(|d| !d.is_null()).map(|d| Arc::new(d.clone()))
 }
 
 fn map_key(name: &str, items: Option<View<'_>>) -> MapKey {

@@ -5,11 +5,9 @@
 //! default; then `Default` fills in fields that are absent, or `null` though not nullable, and goes on into what it
 //! filled in. Items of lists that are `null` stay unless the item schema has a default. Both are one walk here.
 
-use std::sync::Arc;
-
 use serde_json::{Map, Value};
 
-use super::node::{Node, View};
+use super::node::View;
 use super::prune::is_meta;
 
 /// Drops forbidden nulls and fills in defaults.
@@ -24,7 +22,7 @@ fn walk(value: &mut Value, schema: View<'_>) {
             let Some(schema) = schema.items() else { return };
             for item in items {
                 if item.is_null() && !schema.node.nullable {
-                    *item = default_of(schema.node).unwrap_or_default();
+                    *item = default_of(schema).unwrap_or_default();
                 }
                 walk(item, schema);
             }
@@ -35,8 +33,7 @@ fn walk(value: &mut Value, schema: View<'_>) {
 
 fn walk_object(map: &mut Map<String, Value>, schema: View<'_>) {
     for (name, id) in &*schema.node.properties {
-        let node = schema.graph.view(*id).node;
-        if let Some(default) = &node.default
+        if let Some(default) = schema.graph.view(*id).filling()
             && !map.contains_key(&**name)
         {
             map.insert(name.to_string(), Value::clone(default));
@@ -49,7 +46,7 @@ fn walk_object(map: &mut Map<String, Value>, schema: View<'_>) {
         }
         let Some(schema) = schema.property(key).or_else(|| schema.additional()) else { continue };
         if child.is_null() && !schema.node.nullable && !accepts_null(schema) {
-            match default_of(schema.node) {
+            match default_of(schema) {
                 Some(default) => *child = default,
                 None => doomed.push(key.clone()),
             }
@@ -68,6 +65,6 @@ fn accepts_null(schema: View<'_>) -> bool {
     schema.graph.built_in && schema.node.types.is_any() && schema.node.properties.is_empty()
 }
 
-fn default_of(node: &Node) -> Option<Value> {
-    node.default.as_ref().map(|default| Value::clone(Arc::as_ref(default)))
+fn default_of(schema: View<'_>) -> Option<Value> {
+    schema.filling().map(|default| Value::clone(default))
 }

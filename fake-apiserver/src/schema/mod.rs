@@ -7,8 +7,10 @@ mod build;
 pub(crate) mod cause;
 mod cel;
 mod cel_value;
+mod check_defaults;
 mod components;
 mod default;
+mod forbidden;
 mod format;
 mod list_type;
 pub(crate) mod node;
@@ -46,9 +48,9 @@ impl Schema {
         if !causes.is_empty() {
             return Err(causes);
         }
-        let schema = Self { graph: OnceLock::from(build::custom(openapi)), source: None };
-        let causes = structural::check_defaults(openapi, path);
-        if causes.is_empty() { Ok(schema) } else { Err(causes) }
+        let graph = build::custom(openapi);
+        let causes = check_defaults::check(&graph, path);
+        if causes.is_empty() { Ok(Self { graph: OnceLock::from(graph), source: None }) } else { Err(causes) }
     }
 
     /// The schema of a built-in kind, for instance `io.k8s.api.core.v1.Pod`; it is built at its first use.

@@ -42,6 +42,8 @@ pub(crate) struct Node {
     /// The Go field is a plain struct or a required list or map: it is there in a zero value.
     pub(crate) zero: bool,
     pub(crate) default: Option<Arc<Value>>,
+    /// The default is filled in; those of Go zero values only serve as keys of map lists.
+    pub(crate) fills: bool,
     pub(crate) patch: Option<Arc<PatchStrategy>>,
     pub(crate) checks: Option<Arc<Checks>>,
     pub(crate) rules: Option<Arc<Rules>>,
@@ -194,6 +196,11 @@ impl Graph {
 }
 
 impl<'a> View<'a> {
+    /// The default that is filled in.
+    pub(crate) fn filling(self) -> Option<&'a Arc<Value>> {
+        self.node.default.as_ref().filter(|_| self.node.fills)
+    }
+
     /// The property the schema names, if it does.
     pub(crate) fn property(self, name: &str) -> Option<View<'a>> {
         let properties = &self.node.properties;
