@@ -12,7 +12,6 @@ use crate::observe::{ChildId, ChildKind, Key};
 use crate::plan::{Announcement, Step, Target, Victim};
 use crate::scheduler::{Scheduler, SchedulerAddress};
 use crate::store::{DeleteOptions, ObjectKey, Part, Patch, PatchOptions, Store, StoreError};
-use crate::world::StatusForm;
 
 /// Field manager of all writes.
 pub const MANAGER: &str = "dask-operator";
@@ -64,13 +63,15 @@ impl std::fmt::Debug for Hands<'_> {
     }
 }
 
-/// Carries out a plan: stages one after the other, the steps of a stage side by side, ending at the first stage that fails.
-pub async fn execute(hands: Hands<'_>, task: &Task, form: &StatusForm, now: Timestamp) -> Outcome {
+/// Carries out a plan; `part` is where the status of its kind is written.
+///
+/// Stages run one after the other, the steps of a stage side by side; the first stage that fails is the last.
+pub async fn execute(hands: Hands<'_>, task: &Task, part: Part, now: Timestamp) -> Outcome {
     let mut outcome = Outcome::default();
     let mut stages = task.plan.stages.iter();
     for stage in stages.by_ref() {
         let mut results = stream::iter(stage)
-            .map(|step| async move { (step, run(hands, step, form, now).await) })
+            .map(|step| async move { (step, run(hands, step, part, now).await) })
             .buffered(WRITES_AT_ONCE);
         while let Some((step, result)) = results.next().await {
             match result {
@@ -137,13 +138,12 @@ fn undone(step: &Step) -> Option<Target> {
     }
 }
 
-async fn run(hands: Hands<'_>, step: &Step, form: &StatusForm, now: Timestamp) -> Result<Done, Failure> {
+async fn run(hands: Hands<'_>, step: &Step, part: Part, now: Timestamp) -> Result<Done, Failure> {
     tracing::debug!(step = step.summary(), "writing");
     match step {
         Step::Create { target, body, .. } => create(hands.store, target, body).await,
         Step::Patch { target, body } => patch(hands.store, target, body, Part::Object).await,
         Step::Status { key, body } => {
-            let part = if form.subresource { Part::Status } else { Part::Object };
             patch(hands.store, &Target::Resource(key.clone()), &json!({"status": body}), part).await
         }
         Step::Delete { target, uid, resource_version, .. } => {

@@ -9,19 +9,23 @@
 //! | [`engine`], [`queue`] | events in, work out; synchronous and replayable |
 //! | [`execute`] | the only place that writes |
 //! | [`local`] | `dask-operator local`: everything in one process, without Kubernetes |
+//! | [`run`], [`args`], [`health`], [`clock`] | the shell: watches, timers, command line, signs of life |
 //! | [`scheduler`] | the seam to Dask: one trait, its HTTP implementation and one for tests |
 //! | [`store`] | the seam to Kubernetes: one trait, its implementations and decorators |
 //! | [`names`], [`metadata`], [`podspec`], [`ownership`], [`hash`] | the rules of the wire contract |
 //! | [`conditions`], [`status`] | what resources say of themselves, and how often |
 
 pub mod api;
+pub mod args;
 pub mod autoscaler;
 pub mod check;
+pub mod clock;
 pub mod cluster;
 pub mod conditions;
 pub mod engine;
 pub mod execute;
 pub mod hash;
+pub mod health;
 pub mod job;
 #[cfg(feature = "local")]
 pub mod local;
@@ -32,6 +36,7 @@ pub mod ownership;
 pub mod plan;
 pub mod podspec;
 pub mod queue;
+pub mod run;
 pub mod scheduler;
 pub mod settings;
 pub mod spec;

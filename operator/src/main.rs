@@ -1,2 +1,92 @@
-//! The `dask-operator` program.
-fn main() {}
+//! The `dask-operator` program: parses arguments, builds the real store, scheduler and clock, and runs.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use clap::Parser;
+use dask_operator::args::{Cli, Command, LogFormat, RunArgs};
+use dask_operator::clock::Clock;
+use dask_operator::health::{self, Health};
+use dask_operator::run::{Deps, run};
+use dask_operator::scheduler::http::HttpScheduler;
+use dask_operator::store::kube::KubeStore;
+use tokio::signal::unix::{SignalKind, signal};
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(args) => operate(&args),
+        Command::Crds => print_crds(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("dask-operator: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn operate(args: &RunArgs) -> anyhow::Result<()> {
+    let warnings = args.check().map_err(|message| anyhow!(message))?;
+    log_to_stderr(args.log_format, args.log_filter());
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let liveness = args.liveness().map_err(|message| anyhow!(message))?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+        let client = kube::Client::try_default()
+            .await
+            .context("no Kubernetes cluster is known; set KUBECONFIG, or run inside a cluster")?;
+        let health = Health::default();
+        if let Some(address) = liveness {
+            let listener = tokio::net::TcpListener::bind(address)
+                .await
+                .with_context(|| format!("cannot listen on {address} for health questions"))?;
+            tokio::spawn(health::serve(listener, health.clone()));
+        }
+        let clock = Clock::system();
+        let deps = Deps {
+            store: Arc::new(KubeStore::new(client)),
+            scheduler: Arc::new(HttpScheduler::new()),
+            clock,
+            settings: args.settings(),
+            namespaces: args.namespace.clone(),
+            seed: clock.now().as_nanosecond() as u64,
+            health,
+        };
+        run(deps, stop_signal()?).await;
+        Ok(())
+    })
+}
+
+fn print_crds() -> anyhow::Result<()> {
+    for crd in dask_operator::api::crds::crds() {
+        print!("---\n{}", serde_yaml::to_string(&crd)?);
+    }
+    Ok(())
+}
+
+/// Resolves on SIGTERM or SIGINT.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn log_to_stderr(format: LogFormat, filter: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(filter));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Plain => builder.without_time().with_level(false).with_target(false).init(),
+        LogFormat::Full => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}

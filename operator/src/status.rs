@@ -40,7 +40,7 @@ fn difference(world: &World, resource: &Resource, wanted: Map<String, Value>) ->
     let stored =
         |key: &str| form.fields.as_ref().is_none_or(|fields| fields.iter().any(|field| field == key));
     let changed: Map<String, Value> =
-        wanted.into_iter().filter(|(key, value)| stored(key) && resource.status[key] != *value).collect();
+        wanted.into_iter().filter(|(key, value)| world.stores(resource.key.kind, key) && resource.status[key] != *value).collect();
     (!changed.is_empty()).then_some(changed)
 }
 

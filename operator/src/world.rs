@@ -9,6 +9,8 @@ use crate::observe::{Cache, ChildId, ChildKind, Key, Kind};
 use crate::plan::{Ask, Poll};
 use crate::scheduler::{SchedulerAddress, Snapshot};
 use crate::settings::Settings;
+use crate::store::Part;
+use crate::store::served::Served;
 
 /// Longest pause between two questions to a scheduler that does not answer.
 const POLL_PAUSE_MAX: SignedDuration = SignedDuration::from_secs(60);
@@ -22,8 +24,8 @@ pub struct World {
     pub schedulers: BTreeMap<(String, String), SchedulerFacts>,
     /// What is remembered of each resource beyond what is stored on it. Losing it costs at most a repeated message.
     pub memory: BTreeMap<Key, Memory>,
-    /// How status is written, per kind.
-    pub forms: BTreeMap<Kind, StatusForm>,
+    /// What the installed definitions serve and store; without it, all that ours do.
+    pub served: Option<Served>,
     /// Operator-wide settings.
     pub settings: Settings,
 }
@@ -44,21 +46,6 @@ pub struct Trouble {
     pub reason: String,
     /// For people; names the object and what to do.
     pub message: String,
-}
-
-/// How the status of a kind is written, as the installed CRD has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StatusForm {
-    /// `/status` is served; otherwise status is written through the main resource.
-    pub subresource: bool,
-    /// The top-level fields the CRD stores; `None` means all.
-    pub fields: Option<Vec<String>>,
-}
-
-impl Default for StatusForm {
-    fn default() -> Self {
-        Self { subresource: true, fields: None }
-    }
 }
 
 /// What a scheduler answered last.
@@ -96,6 +83,16 @@ impl World {
     /// What the scheduler of a cluster answered.
     pub fn scheduler(&self, namespace: &str, cluster: &str) -> Option<&SchedulerFacts> {
         self.schedulers.get(&(namespace.to_owned(), cluster.to_owned()))
+    }
+
+    /// Whether the installed definition of a kind stores a field of its status.
+    pub fn stores(&self, kind: Kind, field: &str) -> bool {
+        self.served.as_ref().is_none_or(|served| served.kind(kind.name()).stores(&format!("status.{field}")))
+    }
+
+    /// Where the status of a kind is written.
+    pub fn status_part(&self, kind: Kind) -> Part {
+        self.served.as_ref().map_or(Part::Status, |served| served.kind(kind.name()).status_part())
     }
 
     /// Where the scheduler of a cluster listens, once its Service has been seen.

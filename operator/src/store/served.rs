@@ -68,6 +68,11 @@ impl Served {
         self.kinds.get(&*K::kind(&())).cloned().unwrap_or_default()
     }
 
+    /// What is served of the kind with this name.
+    pub fn kind(&self, name: &str) -> ServedKind {
+        self.kinds.get(name).cloned().unwrap_or_default()
+    }
+
     /// Kinds that are not served at all.
     pub fn missing(&self) -> Vec<&'static str> {
         self.kinds.iter().filter(|(_, kind)| !kind.served).map(|(name, _)| *name).collect()

@@ -1,0 +1,233 @@
+//! Command line of `dask-operator`, including the options that charts and users pass to kopf today.
+
+use std::net::SocketAddr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::SignedDuration;
+
+use crate::settings::{Carrier, Settings};
+
+/// Dask on Kubernetes.
+#[derive(Debug, Parser)]
+#[command(name = "dask-operator", version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the operator, in a cluster or with a kubeconfig.
+    Run(Box<RunArgs>),
+    /// Print the CustomResourceDefinitions as YAML.
+    Crds,
+}
+
+/// Options of `run`.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// Watch all namespaces (the default where no namespace is named).
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    pub all_namespaces: bool,
+    /// Watch only this namespace; may be repeated, and may be a comma-separated list.
+    #[arg(short, long, value_delimiter = ',', env = "KOPF_RUN_NAMESPACE")]
+    pub namespace: Vec<String>,
+    /// Where to answer health questions, for instance http://0.0.0.0:8080/healthz; the last one counts.
+    #[arg(short = 'L', long, value_name = "URL")]
+    pub liveness: Vec<String>,
+    /// What carries a worker.
+    #[arg(long, value_enum, default_value = "pod", env = "DASK_OPERATOR_WORKER_CARRIER")]
+    pub worker_carrier: CarrierArg,
+    /// DNS domain of the Kubernetes cluster.
+    #[arg(long, default_value = "cluster.local", env = "DASK_OPERATOR_CLUSTER_DOMAIN")]
+    pub cluster_domain: String,
+    /// Leave the label sidecar.istio.io/inject to the user.
+    #[arg(long, env = "DASK_OPERATOR_NO_ISTIO_LABEL")]
+    pub no_istio_label: bool,
+    /// Workers of a group made in one round; 0 or nothing means all.
+    #[arg(long, env = "DASK_KUBERNETES__CONTROLLER__WORKER_ALLOCATION__BATCH_SIZE", value_parser = number_or_none)]
+    pub worker_batch_size: Option<f64>,
+    /// Seconds between rounds.
+    #[arg(long, env = "DASK_KUBERNETES__CONTROLLER__WORKER_ALLOCATION__DELAY", value_parser = number_or_none)]
+    pub worker_batch_delay: Option<f64>,
+    /// Post Kubernetes Events.
+    #[arg(long, default_value = "true", env = "DASK_KUBERNETES__CONTROLLER__EVENTS__ENABLED", value_parser = boolean, action = clap::ArgAction::Set)]
+    pub events: bool,
+    /// Log more.
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// Log everything, libraries too.
+    #[arg(short, long)]
+    pub debug: bool,
+    /// Log warnings only.
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Shape of the log.
+    #[arg(long, value_enum, default_value = "full")]
+    pub log_format: LogFormat,
+    #[command(flatten)]
+    kopf: KopfArgs,
+}
+
+/// Options of kopf that mean nothing here; accepted so that a chart's values go on working.
+#[derive(Args, Debug)]
+struct KopfArgs {
+    #[arg(long, hide = true)]
+    standalone: bool,
+    #[arg(long, hide = true)]
+    dev: bool,
+    #[arg(short = 'P', long, hide = true)]
+    peering: Option<String>,
+    #[arg(short, long, hide = true)]
+    priority: Option<i64>,
+    #[arg(long, hide = true)]
+    log_prefix: bool,
+    #[arg(long, hide = true)]
+    no_log_prefix: bool,
+    #[arg(long, hide = true)]
+    log_refkey: Option<String>,
+    #[arg(short, long, hide = true)]
+    module: Vec<String>,
+}
+
+/// `--worker-carrier`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum CarrierArg {
+    /// A bare Pod for each worker.
+    Pod,
+    /// A Deployment of one replica for each worker, as the Python operator makes them.
+    Deployment,
+}
+
+/// `--log-format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Message only.
+    Plain,
+    /// With time and level.
+    Full,
+    /// One JSON object a line.
+    Json,
+}
+
+impl RunArgs {
+    /// Operator-wide settings.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            carrier: match self.worker_carrier {
+                CarrierArg::Pod => Carrier::Pod,
+                CarrierArg::Deployment => Carrier::Deployment,
+            },
+            domain: self.cluster_domain.clone(),
+            istio_label: !self.no_istio_label,
+            batch_size: self.worker_batch_size.unwrap_or(0.0).max(0.0) as u32,
+            batch_delay: SignedDuration::try_from_secs_f64(self.worker_batch_delay.unwrap_or(0.0).max(0.0))
+                .unwrap_or(SignedDuration::ZERO),
+            events: self.events,
+            ..Settings::default()
+        }
+    }
+
+    /// What is wrong with the combination of options; what is merely ignored comes back as warnings.
+    pub fn check(&self) -> Result<Vec<String>, String> {
+        if let Some(module) = self.kopf.module.first() {
+            return Err(format!(
+                "--module={module} loads Python handlers, which this operator cannot run in its process; remove it"
+            ));
+        }
+        if let Some(glob) = self.namespace.iter().find(|name| name.contains(['*', '!', '?'])) {
+            return Err(format!("--namespace={glob} is a pattern; name the namespaces, or use --all-namespaces"));
+        }
+        let kopf = &self.kopf;
+        let ignored = [
+            (kopf.standalone, "--standalone"),
+            (kopf.dev, "--dev"),
+            (kopf.peering.is_some(), "--peering"),
+            (kopf.priority.is_some(), "--priority"),
+            (kopf.log_prefix, "--log-prefix"),
+            (kopf.no_log_prefix, "--no-log-prefix"),
+            (kopf.log_refkey.is_some(), "--log-refkey"),
+        ];
+        let mut warnings: Vec<String> = ignored
+            .iter()
+            .filter(|(given, _)| *given)
+            .map(|(_, option)| format!("{option} is an option of kopf and means nothing here; it is ignored"))
+            .collect();
+        if !self.all_namespaces && self.namespace.is_empty() {
+            warnings.push("neither --all-namespaces nor --namespace is given: watching all namespaces".into());
+        }
+        Ok(warnings)
+    }
+
+    /// Address of the health endpoint.
+    pub fn liveness(&self) -> Result<Option<SocketAddr>, String> {
+        let Some(url) = self.liveness.last() else { return Ok(None) };
+        let uri: http::Uri = url.parse().map_err(|error| format!("--liveness={url} is not a URL: {error}"))?;
+        let host = uri.host().filter(|host| *host != "localhost").unwrap_or("127.0.0.1");
+        let address = format!("{host}:{}", uri.port_u16().unwrap_or(80));
+        address.parse().map(Some).map_err(|error| format!("--liveness={url} names no address to listen on: {error}"))
+    }
+
+    /// The filter for logs.
+    pub fn log_filter(&self) -> &'static str {
+        if self.debug {
+            "debug"
+        } else if self.verbose {
+            "info,dask_operator=debug"
+        } else if self.quiet {
+            "warn"
+        } else {
+            "info"
+        }
+    }
+}
+
+/// A number; `null`, `None` and the empty string mean none, as in Dask's configuration.
+fn number_or_none(text: &str) -> Result<f64, String> {
+    match text.trim() {
+        "" | "null" | "None" | "none" => Ok(0.0),
+        number => number.parse().map_err(|_| format!("{text} is not a number")),
+    }
+}
+
+/// A boolean as Dask's configuration writes it.
+fn boolean(text: &str) -> Result<bool, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" | "null" | "none" | "" => Ok(false),
+        _ => Err(format!("{text} is neither true nor false")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(args: &[&str]) -> Result<RunArgs, String> {
+        let all = ["dask-operator", "run"].iter().chain(args);
+        match Cli::try_parse_from(all).map_err(|error| error.to_string())?.command {
+            Command::Run(args) => Ok(*args),
+            Command::Crds => Err("another command".into()),
+        }
+    }
+
+    #[test]
+    fn the_arguments_of_todays_chart_are_accepted() {
+        let args = run(&["--liveness=http://0.0.0.0:8080/healthz", "--all-namespaces", "--verbose"]).unwrap();
+        assert_eq!(args.liveness().unwrap().unwrap().to_string(), "0.0.0.0:8080");
+        assert!(args.check().unwrap().is_empty());
+        let args = run(&["--namespace=a", "-n", "b,c", "--standalone", "--peering=x"]).unwrap();
+        assert_eq!(args.namespace, ["a", "b", "c"]);
+        assert_eq!(args.check().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_refused_with_a_reason() {
+        assert!(run(&["-A", "-n", "x"]).is_err());
+        assert!(run(&["-m", "my.handlers", "-A"]).unwrap().check().unwrap_err().contains("my.handlers"));
+        assert!(run(&["-n", "team-*"]).unwrap().check().unwrap_err().contains("pattern"));
+        assert!(run(&["-A", "--liveness=nonsense url"]).unwrap().liveness().is_err());
+    }
+}

@@ -1,0 +1,217 @@
+//! The shell around the engine: watches, timers and writes on one tokio task.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::{self, BoxStream, FuturesUnordered, SelectAll, StreamExt};
+
+use crate::clock::Clock;
+use crate::engine::{Answer, Engine, Question, Source, Task, What, Work};
+use crate::execute::{self, Hands, Outcome};
+use crate::health::Health;
+use crate::names;
+use crate::scheduler::Scheduler;
+use crate::settings::Settings;
+use crate::store::served::{Served, served};
+use crate::store::{Event, Scope, Store, StoreError};
+
+/// Plans under way at once. Each has at most 16 writes under way.
+const TASKS_AT_ONCE: usize = 32;
+/// Questions to schedulers under way at once.
+const QUESTIONS_AT_ONCE: usize = 64;
+/// Events taken in before the queue is looked at again.
+const EVENTS_AT_ONCE: usize = 512;
+/// How long writes under way may take to end after the shutdown signal.
+const GRACE: Duration = Duration::from_secs(10);
+/// Longest time without a sign of life of the loop.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// Pause before missing definitions are looked for again.
+const DEFINITIONS_PAUSE: Duration = Duration::from_secs(5);
+
+/// What the operator needs of the outside.
+#[derive(Clone)]
+pub struct Deps {
+    /// Kubernetes.
+    pub store: Arc<dyn Store>,
+    /// Dask.
+    pub scheduler: Arc<dyn Scheduler>,
+    /// Time.
+    pub clock: Clock,
+    /// Operator-wide settings.
+    pub settings: Settings,
+    /// Only these namespaces; empty means all.
+    pub namespaces: Vec<String>,
+    /// Seed of the retries' jitter.
+    pub seed: u64,
+    /// Where signs of life go.
+    pub health: Health,
+}
+
+impl std::fmt::Debug for Deps {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Deps").field("namespaces", &self.namespaces).finish_non_exhaustive()
+    }
+}
+
+/// Runs the operator until `shutdown`; writes under way are then given ten seconds to end.
+pub async fn run(deps: Deps, shutdown: impl Future<Output = ()>) {
+    let mut shutdown = std::pin::pin!(shutdown);
+    let served = tokio::select! {
+        biased;
+        () = &mut shutdown => return,
+        served = definitions(&deps) => served,
+    };
+    let mut shell = Shell::new(&deps, served);
+    loop {
+        shell.start_work();
+        let wake = shell.wake_at();
+        tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            Some((task, outcome)) = shell.tasks.next(), if !shell.tasks.is_empty() => shell.finished(&task, outcome),
+            Some((question, answer)) = shell.questions.next(), if !shell.questions.is_empty() => {
+                shell.engine.answered(&question, answer, deps.clock.now());
+            }
+            Some(events) = shell.events.next() => shell.observe(events),
+            () = tokio::time::sleep_until(wake) => {}
+        }
+        deps.health.alive(deps.clock.now(), shell.engine.synced());
+    }
+    tracing::info!(under_way = shell.tasks.len(), "shutting down");
+    let ending = async { while shell.tasks.next().await.is_some() {} };
+    if tokio::time::timeout(GRACE, ending).await.is_err() {
+        tracing::warn!("some writes had not ended after {} s; the next start looks at the state they left", GRACE.as_secs());
+    }
+}
+
+/// The collections the operator follows.
+pub fn sources(namespaces: &[String]) -> Vec<Source> {
+    let places: Vec<Option<String>> =
+        if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
+    places
+        .into_iter()
+        .flat_map(|namespace| What::ALL.map(|what| Source { what, namespace: namespace.clone() }))
+        .collect()
+}
+
+/// How a source is watched: resources of ours whole, children by label.
+pub fn watched(source: &Source) -> (kube::core::ApiResource, Scope) {
+    let place = source.namespace.as_deref().map_or_else(Scope::everywhere, Scope::namespace);
+    match source.what {
+        What::Resource(kind) => (execute::kind_resource(kind), place),
+        What::Child(kind) => {
+            let components = format!("{} in (scheduler,worker,job-runner)", names::COMPONENT);
+            (execute::child_resource(kind), place.with_labels(components))
+        }
+    }
+}
+
+/// Waits until the four kinds are served, saying what is missing.
+async fn definitions(deps: &Deps) -> Served {
+    loop {
+        match served(&*deps.store, deps.namespaces.first().map(String::as_str)).await {
+            Ok(served) if served.missing().is_empty() => {
+                for shortcoming in served.shortcomings() {
+                    tracing::warn!("{shortcoming}");
+                }
+                return served;
+            }
+            Ok(served) => tracing::warn!(
+                missing = served.missing().join(", "),
+                "kinds are not served: install the definitions, for instance with `dask-operator crds | kubectl apply -f -`"
+            ),
+            Err(error) => tracing::warn!(%error, "cannot find out which kinds are served"),
+        }
+        deps.health.alive(deps.clock.now(), false);
+        tokio::time::sleep(DEFINITIONS_PAUSE).await;
+    }
+}
+
+type Events = Vec<(Source, Result<Event, StoreError>)>;
+
+struct Shell<'a> {
+    deps: &'a Deps,
+    engine: Engine,
+    events: SelectAll<BoxStream<'static, Events>>,
+    tasks: FuturesUnordered<BoxFuture<'a, (Task, Outcome)>>,
+    questions: FuturesUnordered<BoxFuture<'a, (Question, Answer)>>,
+}
+
+impl<'a> Shell<'a> {
+    fn new(deps: &'a Deps, served: Served) -> Self {
+        let sources = sources(&deps.namespaces);
+        let events = stream::select_all(sources.iter().map(|source| {
+            let (resource, scope) = watched(source);
+            let source = source.clone();
+            deps.store
+                .watch(&resource, &scope)
+                .map(move |event| (source.clone(), event))
+                .ready_chunks(EVENTS_AT_ONCE)
+                .boxed()
+        }));
+        let mut engine = Engine::new(deps.settings.clone(), sources, deps.seed);
+        engine.world.served = Some(served);
+        Self { deps, engine, events, tasks: FuturesUnordered::new(), questions: FuturesUnordered::new() }
+    }
+
+    fn start_work(&mut self) {
+        let now = self.deps.clock.now();
+        while self.tasks.len() < TASKS_AT_ONCE && self.questions.len() < QUESTIONS_AT_ONCE {
+            match self.engine.next(now) {
+                Some(Work::Execute(task)) => self.execute(task),
+                Some(Work::Poll(question)) => {
+                    let scheduler = &*self.deps.scheduler;
+                    let asked = async move {
+                        let answer = execute::ask(scheduler, &question).await;
+                        (question, answer)
+                    };
+                    self.questions.push(asked.boxed());
+                }
+                None => break,
+            }
+        }
+    }
+
+    fn execute(&mut self, task: Task) {
+        for step in task.plan.steps() {
+            tracing::info!(key = %task.key, step = step.summary(), "planned");
+        }
+        let deps = self.deps;
+        let part = self.engine.world.status_part(task.key.kind);
+        let done = async move {
+            let hands =
+                Hands { store: &*deps.store, scheduler: &*deps.scheduler, events: deps.settings.events };
+            let outcome = execute::execute(hands, &task, part, deps.clock.now()).await;
+            (task, outcome)
+        };
+        self.tasks.push(done.boxed());
+    }
+
+    fn finished(&mut self, task: &Task, outcome: Outcome) {
+        if let Some(failure) = &outcome.failure {
+            tracing::warn!(key = %task.key, reason = failure.reason, "{}", failure.message);
+        }
+        self.engine.finished(task, outcome, self.deps.clock.now());
+    }
+
+    fn observe(&mut self, events: Events) {
+        let now = self.deps.clock.now();
+        for (source, event) in events {
+            match event {
+                Ok(event) => self.engine.observe(&source, event, now),
+                Err(error) => tracing::warn!(?source, %error, "a watch had an error and goes on"),
+            }
+        }
+    }
+
+    fn wake_at(&self) -> tokio::time::Instant {
+        let heartbeat = tokio::time::Instant::now() + HEARTBEAT;
+        let busy = self.tasks.len() >= TASKS_AT_ONCE;
+        match self.engine.wake_at().filter(|_| self.engine.synced() && !busy) {
+            Some(at) => self.deps.clock.instant(at).min(heartbeat),
+            None => heartbeat,
+        }
+    }
+}
