@@ -138,7 +138,9 @@ impl RunArgs {
             ));
         }
         if let Some(glob) = self.namespace.iter().find(|name| name.contains(['*', '!', '?'])) {
-            return Err(format!("--namespace={glob} is a pattern; name the namespaces, or use --all-namespaces"));
+            return Err(format!(
+                "--namespace={glob} is a pattern; name the namespaces, or use --all-namespaces"
+            ));
         }
         let kopf = &self.kopf;
         let ignored = [
@@ -156,7 +158,8 @@ impl RunArgs {
             .map(|(_, option)| format!("{option} is an option of kopf and means nothing here; it is ignored"))
             .collect();
         if !self.all_namespaces && self.namespace.is_empty() {
-            warnings.push("neither --all-namespaces nor --namespace is given: watching all namespaces".into());
+            warnings
+                .push("neither --all-namespaces nor --namespace is given: watching all namespaces".into());
         }
         Ok(warnings)
     }
@@ -164,10 +167,14 @@ impl RunArgs {
     /// Address of the health endpoint.
     pub fn liveness(&self) -> Result<Option<SocketAddr>, String> {
         let Some(url) = self.liveness.last() else { return Ok(None) };
-        let uri: http::Uri = url.parse().map_err(|error| format!("--liveness={url} is not a URL: {error}"))?;
+        let uri: http::Uri =
+            url.parse().map_err(|error| format!("--liveness={url} is not a URL: {error}"))?;
         let host = uri.host().filter(|host| *host != "localhost").unwrap_or("127.0.0.1");
         let address = format!("{host}:{}", uri.port_u16().unwrap_or(80));
-        address.parse().map(Some).map_err(|error| format!("--liveness={url} names no address to listen on: {error}"))
+        address
+            .parse()
+            .map(Some)
+            .map_err(|error| format!("--liveness={url} names no address to listen on: {error}"))
     }
 
     /// The filter for logs.

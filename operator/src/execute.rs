@@ -1,6 +1,7 @@
 //! Execution: the only place that writes.
 
-use futures::{StreamExt, stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Value, json};
@@ -70,9 +71,12 @@ pub async fn execute(hands: Hands<'_>, task: &Task, part: Part, now: Timestamp) 
     let mut outcome = Outcome::default();
     let mut stages = task.plan.stages.iter();
     for stage in stages.by_ref() {
-        let mut results = stream::iter(stage)
-            .map(|step| async move { (step, run(hands, step, part, now).await) })
-            .buffered(WRITES_AT_ONCE);
+        // Boxed one by one: a closure that borrows the step in its future is not `Send` for every lifetime.
+        let mut writes: Vec<BoxFuture<'_, (&Step, Result<Done, Failure>)>> = Vec::with_capacity(stage.len());
+        for step in stage {
+            writes.push(run(hands, step, part, now).map(move |result| (step, result)).boxed());
+        }
+        let mut results = stream::iter(writes).buffered(WRITES_AT_ONCE);
         while let Some((step, result)) = results.next().await {
             match result {
                 Ok(done) => outcome.take(step, done),

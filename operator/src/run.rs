@@ -82,7 +82,10 @@ pub async fn run(deps: Deps, shutdown: impl Future<Output = ()>) {
     tracing::info!(under_way = shell.tasks.len(), "shutting down");
     let ending = async { while shell.tasks.next().await.is_some() {} };
     if tokio::time::timeout(GRACE, ending).await.is_err() {
-        tracing::warn!("some writes had not ended after {} s; the next start looks at the state they left", GRACE.as_secs());
+        tracing::warn!(
+            "some writes had not ended after {} s; the next start looks at the state they left",
+            GRACE.as_secs()
+        );
     }
 }
 

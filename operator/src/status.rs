@@ -36,11 +36,10 @@ pub fn write(
 
 /// The fields whose value differs from the stored status.
 fn difference(world: &World, resource: &Resource, wanted: Map<String, Value>) -> Option<Map<String, Value>> {
-    let form = world.forms.get(&resource.key.kind).cloned().unwrap_or_default();
-    let stored =
-        |key: &str| form.fields.as_ref().is_none_or(|fields| fields.iter().any(|field| field == key));
-    let changed: Map<String, Value> =
-        wanted.into_iter().filter(|(key, value)| world.stores(resource.key.kind, key) && resource.status[key] != *value).collect();
+    let changed: Map<String, Value> = wanted
+        .into_iter()
+        .filter(|(key, value)| world.stores(resource.key.kind, key) && resource.status[key] != *value)
+        .collect();
     (!changed.is_empty()).then_some(changed)
 }
 

@@ -10,7 +10,7 @@ use crate::plan::{Ask, Poll};
 use crate::scheduler::{SchedulerAddress, Snapshot};
 use crate::settings::Settings;
 use crate::store::Part;
-use crate::store::served::Served;
+use crate::store::served::{Served, ServedKind};
 
 /// Longest pause between two questions to a scheduler that does not answer.
 const POLL_PAUSE_MAX: SignedDuration = SignedDuration::from_secs(60);
@@ -87,12 +87,14 @@ impl World {
 
     /// Whether the installed definition of a kind stores a field of its status.
     pub fn stores(&self, kind: Kind, field: &str) -> bool {
-        self.served.as_ref().is_none_or(|served| served.kind(kind.name()).stores(&format!("status.{field}")))
+        let served = self.served.as_ref().and_then(|served| served.kind(kind.name()));
+        served.is_none_or(|served| served.stores(&format!("status.{field}")))
     }
 
     /// Where the status of a kind is written.
     pub fn status_part(&self, kind: Kind) -> Part {
-        self.served.as_ref().map_or(Part::Status, |served| served.kind(kind.name()).status_part())
+        let served = self.served.as_ref().and_then(|served| served.kind(kind.name()));
+        served.map_or(Part::Status, ServedKind::status_part)
     }
 
     /// Where the scheduler of a cluster listens, once its Service has been seen.

@@ -69,8 +69,8 @@ impl Served {
     }
 
     /// What is served of the kind with this name.
-    pub fn kind(&self, name: &str) -> ServedKind {
-        self.kinds.get(name).cloned().unwrap_or_default()
+    pub fn kind(&self, name: &str) -> Option<&ServedKind> {
+        self.kinds.get(name)
     }
 
     /// Kinds that are not served at all.
