@@ -36,6 +36,7 @@ pub(super) fn answer(
         Route::Resources(group, version) => {
             found(server.with(|api| discovery::resources(api.registry(), group, version)))
         }
+        Route::OpenApiV2 => openapi_v2(service, incoming),
         Route::OpenApiIndex => json(server.with(|api| service.openapi().index(api.registry()))),
         Route::OpenApi(name) => {
             let document = server.with(|api| service.openapi().document(api.registry(), name));
@@ -64,10 +65,15 @@ const ROOT_PATHS: [&str; 10] = [
 fn version(minor: u16) -> Value {
     // The patch release of the reference the data tables were taken from; other minors claim their first.
     let patch = if minor == 36 { 3 } else { 0 };
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
     json!({
         "major": "1", "minor": minor.to_string(), "gitVersion": format!("v1.{minor}.{patch}"), "gitCommit": "none",
         "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z", "goVersion": "none", "compiler": "rustc",
-        "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
+        "platform": format!("{}/{architecture}", std::env::consts::OS),
     })
 }
 
@@ -92,6 +98,22 @@ fn metrics(service: &HttpService) -> String {
     }
     text
 }
+
+/// Only in protobuf: that is what kubectl asks for, and JSON is had from v3.
+fn openapi_v2(service: &HttpService, incoming: &Incoming) -> Result<Response<ResponseBody>, Status> {
+    let accept = incoming.header(header::ACCEPT);
+    if !accept.contains("openapi.spec.v2") {
+        return Err(Status::new(
+            406,
+            "NotAcceptable",
+            format!("only {OPENAPI_V2} is offered; JSON is at /openapi/v3"),
+        ));
+    }
+    let document = service.server().with(|api| service.openapi().v2(api.registry()));
+    Ok(render::bytes(StatusCode::OK, OPENAPI_V2, document.bytes))
+}
+
+const OPENAPI_V2: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 /// `/api` and `/apis` in the form the client asks for. The content type has to be exact: kubectl looks at each parameter.
 fn versions(service: &HttpService, incoming: &Incoming, core: bool) -> Response<ResponseBody> {

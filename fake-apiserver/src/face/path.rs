@@ -34,6 +34,7 @@ pub(super) enum Route {
     Group(String),
     /// `/api/v1`, `/apis/{group}/{version}`.
     Resources(String, String),
+    OpenApiV2,
     OpenApiIndex,
     /// `/openapi/v3/{api/v1}`.
     OpenApi(String),
@@ -52,6 +53,7 @@ pub(super) fn route(path: &str) -> Route {
         ["version"] => Route::Version,
         ["metrics"] => Route::Metrics,
         [check @ ("healthz" | "livez" | "readyz"), ..] => Route::Health((*check).to_owned()),
+        ["openapi", "v2"] => Route::OpenApiV2,
         ["openapi", "v3"] => Route::OpenApiIndex,
         ["openapi", "v3", document @ ..] => Route::OpenApi(document.join("/")),
         ["api"] => Route::CoreVersions,

@@ -37,7 +37,7 @@ impl Field {
 }
 
 static TABLES: LazyLock<Tables> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("../../data/protobuf.json"))
+    serde_json::from_str(include_str!("../../../data/protobuf.json"))
         .unwrap_or(Tables { kinds: BTreeMap::new(), messages: BTreeMap::new() })
 });
 

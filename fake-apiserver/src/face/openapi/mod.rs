@@ -1,7 +1,9 @@
-//! OpenAPI v3: one document for each group version, with what kubectl reads from it.
+//! OpenAPI: for v3 one document for each group version, for v2 one of all definitions.
 //!
 //! kubectl looks for the PATCH operation of a kind and its query parameters (`fieldValidation`, `dryRun`) before it applies
-//! or creates, and `explain` follows the schemas. `/openapi/v2` is not served: clients that can read v3 do not miss it.
+//! or creates, and `explain` follows the schemas.
+
+mod v2;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +17,7 @@ use crate::registry::{Registry, Resource, components};
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
 /// One document, serialised, and the hash its address carries.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Document {
     pub(super) hash: String,
     pub(super) bytes: Bytes,
@@ -47,21 +49,42 @@ impl OpenApi {
         json!({ "paths": paths })
     }
 
+    /// `/openapi/v2`, in protobuf.
+    pub(super) fn v2(&self, registry: &Registry) -> Document {
+        self.cached(registry, "v2", || {
+            let mut all = Builder::default();
+            registry.resources().for_each(|resource| all.add(resource));
+            Some(Document { hash: String::new(), bytes: v2::document(&all.schemas) })
+        })
+        .unwrap_or_default()
+    }
+
     /// The document of a group version, for instance `apis/apps/v1`.
     pub(super) fn document(&self, registry: &Registry, name: &str) -> Option<Document> {
+        self.cached(registry, name, || {
+            let text = render(registry, name)?.to_string();
+            Some(Document { hash: hash(&text), bytes: text.into() })
+        })
+    }
+
+    fn cached(
+        &self,
+        registry: &Registry,
+        name: &str,
+        make: impl FnOnce() -> Option<Document>,
+    ) -> Option<Document> {
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if cache.generation != Some(registry.generation()) {
-            // Built-in documents do not depend on the generation.
+            // Documents of built-in groups do not depend on the generation.
             let built_in = Registry::built_in();
             let groups: BTreeSet<&str> = built_in.groups().map(|(group, _)| group).collect();
-            cache.documents.retain(|name, _| groups.contains(group_of(name)));
+            cache.documents.retain(|name, _| name != "v2" && groups.contains(group_of(name)));
             cache.generation = Some(registry.generation());
         }
         if let Some(document) = cache.documents.get(name) {
             return Some(document.clone());
         }
-        let text = render(registry, name)?.to_string();
-        let document = Document { hash: hash(&text), bytes: text.into() };
+        let document = make()?;
         cache.documents.insert(name.to_owned(), document.clone());
         Some(document)
     }
