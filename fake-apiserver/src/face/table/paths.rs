@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::fields::{array, created, name, text};
+use super::fields::{array, condition, created, name, text};
 
 /// (plural, column, JSON pointer).
 const FIELDS: &[(&str, &str, &str)] = &[
@@ -15,10 +15,7 @@ const FIELDS: &[(&str, &str, &str)] = &[
     ("persistentvolumes", "StorageClass", "/spec/storageClassName"),
     ("persistentvolumes", "Reason", "/status/reason"),
     ("persistentvolumes", "VolumeMode", "/spec/volumeMode"),
-    ("poddisruptionbudgets", "Min Available", "/spec/minAvailable"),
-    ("poddisruptionbudgets", "Max Unavailable", "/spec/maxUnavailable"),
     ("poddisruptionbudgets", "Allowed Disruptions", "/status/disruptionsAllowed"),
-    ("horizontalpodautoscalers", "MinPods", "/spec/minReplicas"),
     ("horizontalpodautoscalers", "MaxPods", "/spec/maxReplicas"),
     ("horizontalpodautoscalers", "Replicas", "/status/currentReplicas"),
     ("certificatesigningrequests", "SignerName", "/spec/signerName"),
@@ -27,6 +24,14 @@ const FIELDS: &[(&str, &str, &str)] = &[
     ("flowschemas", "MatchingPrecedence", "/spec/matchingPrecedence"),
     ("flowschemas", "DistinguisherMethod", "/spec/distinguisherMethod/type"),
     ("prioritylevelconfigurations", "Type", "/spec/type"),
+    ("prioritylevelconfigurations", "NominalConcurrencyShares", "/spec/limited/nominalConcurrencyShares"),
+    ("prioritylevelconfigurations", "Queues", "/spec/limited/limitResponse/queuing/queues"),
+    ("prioritylevelconfigurations", "HandSize", "/spec/limited/limitResponse/queuing/handSize"),
+    (
+        "prioritylevelconfigurations",
+        "QueueLengthLimit",
+        "/spec/limited/limitResponse/queuing/queueLengthLimit",
+    ),
     ("ingressclasses", "Controller", "/spec/controller"),
     ("runtimeclasses", "Handler", "/handler"),
     ("resourceslices", "Node", "/spec/nodeName"),
@@ -68,7 +73,16 @@ pub(super) fn cell(plural: &str, column: &str, object: &Value, now: Timestamp) -
         "Mutations" => json!(array(object, "/spec/mutations").len()),
         "Drivers" => json!(array(object, "/spec/drivers").len()),
         "Global-Default" => json!(object["globalDefault"] == true),
-        "AllowVolumeExpansion" => json!((object["allowVolumeExpansion"] == true).to_string()),
+        "AllowVolumeExpansion" => json!(object["allowVolumeExpansion"] == true),
+        "Min Available" => int_or_string(object.pointer("/spec/minAvailable"), "N/A"),
+        "Max Unavailable" => int_or_string(object.pointer("/spec/maxUnavailable"), "N/A"),
+        "MinPods" => int_or_string(object.pointer("/spec/minReplicas"), "<unset>"),
+        "MissingPL" => json!(if condition(object, "Dangling") { "True" } else { "False" }),
+        "CIDRs" => {
+            let cidrs: Vec<&str> = array(object, "/spec/cidrs").iter().filter_map(Value::as_str).collect();
+            json!(cidrs.join(","))
+        }
+        "Targets" => json!("<unknown>"),
         "Service" => json!("Local"),
         "Available" => json!("True"),
         "Reference" => {
@@ -76,6 +90,15 @@ pub(super) fn cell(plural: &str, column: &str, object: &Value, now: Timestamp) -
             json!(format!("{}/{}", target("kind"), target("name")))
         }
         _ => json!("<unset>"),
+    }
+}
+
+/// A number as text, text as it is.
+fn int_or_string(value: Option<&Value>, placeholder: &str) -> Value {
+    match value {
+        Some(Value::Number(number)) => json!(number.to_string()),
+        Some(Value::String(text)) => json!(text),
+        _ => json!(placeholder),
     }
 }
 
