@@ -51,8 +51,10 @@ fn walk_object(map: &mut Map<String, Value>, schema: View<'_>) {
                 None => doomed.push(key.clone()),
             }
         }
-        if child.is_object() || child.is_array() {
-            walk(child, schema);
+        match child {
+            Value::Number(number) if number.is_f64() => whole(child),
+            Value::Object(_) | Value::Array(_) => walk(child, schema),
+            _ => {}
         }
     }
     for key in doomed {
@@ -67,4 +69,11 @@ fn accepts_null(schema: View<'_>) -> bool {
 
 fn default_of(schema: View<'_>) -> Option<Value> {
     schema.filling().map(|default| Value::clone(default))
+}
+
+/// Go writes a float without fraction as an integer, and so it is one from then on.
+fn whole(value: &mut Value) {
+    if let Some(float) = value.as_f64().filter(|f| f.fract() == 0.0 && f.abs() < 1e15) {
+        *value = Value::from(float as i64);
+    }
 }

@@ -14,11 +14,16 @@ use crate::status::Cause;
 
 /// All rules; defaults are checked by `check_defaults` once the rest is right.
 pub(super) fn check(openapi: &Value, path: &str) -> Vec<Cause> {
+    let forbidden = forbidden::check(openapi, path);
+    if forbidden.iter().any(|cause| cause.message.ends_with(" is not supported")) {
+        // Such a schema cannot even be read as a structural one.
+        return forbidden;
+    }
     let mut causes = Vec::new();
     invariants(openapi, Level::Root, path, &mut causes);
     complete(openapi, openapi, path, path, &mut causes);
     causes.sort_by(|a, b| (&a.field, &a.message).cmp(&(&b.field, &b.message)));
-    causes.extend(forbidden::check(openapi, path));
+    causes.extend(forbidden);
     causes
 }
 
@@ -235,7 +240,8 @@ fn nested_rules(nested: &Value, skip: IntOrStringForm, path: &str, causes: &mut 
     }
 }
 
-/// What a junctor restricts must be defined outside of it too (`validateValueValidationCompleteness`).
+/// What a junctor at the root restricts must be defined outside of it too (`validateValueValidationCompleteness`; the
+/// real server does not look at junctors further down).
 fn complete(nested: &Value, outside: &Value, path: &str, nested_path: &str, causes: &mut Vec<Cause>) {
     for key in ["not", "allOf", "anyOf", "oneOf"] {
         let branches: BTreeMap<String, &Value> = match nested.get(key) {
@@ -247,18 +253,6 @@ fn complete(nested: &Value, outside: &Value, path: &str, nested_path: &str, caus
         };
         for (at, branch) in branches {
             complete_branch(branch, Some(outside), path, &at, causes);
-        }
-    }
-    if nested_path == path {
-        for (name, property) in entries(nested, "properties") {
-            let at = format!("{path}.properties[{name}]");
-            complete(property, property, &at, &at, causes);
-        }
-        for key in ["items", "additionalProperties"] {
-            if let Some(below) = nested.get(key).filter(|below| below.is_object()) {
-                let at = format!("{path}.{key}");
-                complete(below, below, &at, &at, causes);
-            }
         }
     }
 }

@@ -28,15 +28,16 @@ struct Walk {
 impl Walk {
     fn node(&mut self, value: &Value, old: Option<&Value>, schema: View<'_>, path: &Path<'_>) {
         let before = self.causes.len();
-        let passed = self.types(value, schema, path);
+        self.types(value, schema, path);
         if !value.is_null() {
             if let Some(checks) = &schema.node.checks {
                 self.combinations(value, old, schema, checks, path);
-                self.scalar(value, checks, schema, path, passed);
+                self.scalar(value, checks, path);
             }
             match value {
                 Value::Object(map) => self.object(map, old, schema, path),
                 Value::Array(items) => self.array(items, old, schema, path),
+                Value::Number(number) => self.range(number, schema, path),
                 _ => {}
             }
         }
@@ -48,7 +49,7 @@ impl Walk {
         }
     }
 
-    fn types(&mut self, value: &Value, schema: View<'_>, path: &Path<'_>) -> bool {
+    fn types(&mut self, value: &Value, schema: View<'_>, path: &Path<'_>) {
         let types = schema.node.types;
         let (kind, kind_format) = kind_of(value);
         let format = schema.node.checks.as_ref().and_then(|c| c.format.as_ref());
@@ -62,11 +63,14 @@ impl Walk {
                     || types.has(Types::INTEGER) && n.as_f64().is_some_and(|f| f.fract() == 0.0)
             }
             Value::Number(_) => types.is_any() || types.has(Types::NUMBER) || types.has(Types::INTEGER),
-            _ => types.is_any() || types.has(Types::named(kind)),
+            Value::Bool(_) => types.is_any() || types.has(Types::BOOLEAN),
+            Value::String(_) => types.is_any() || types.has(Types::STRING),
+            Value::Array(_) => types.is_any() || types.has(Types::ARRAY),
+            Value::Object(_) => types.is_any() || types.has(Types::OBJECT),
         };
         if right {
             self.matches += 1;
-            return true;
+            return;
         }
         let (wanted, got) = match (format, value) {
             (Some(format), Value::Number(_) | Value::Bool(_) | Value::Object(_)) => {
@@ -77,18 +81,12 @@ impl Walk {
         let at = path.dotted();
         let detail = format!("{at} in body must be of type {wanted}: {}", cause::quote(got));
         self.causes.push(cause::type_invalid(at, got, &detail));
-        false
     }
 
-    fn scalar(&mut self, value: &Value, checks: &Checks, schema: View<'_>, path: &Path<'_>, typed: bool) {
+    fn scalar(&mut self, value: &Value, checks: &Checks, path: &Path<'_>) {
         match value {
             Value::String(text) => self.string(text, checks, path),
-            Value::Number(number) => {
-                if typed {
-                    self.range(number, checks, schema, path);
-                }
-                self.number(number, checks, path);
-            }
+            Value::Number(number) => self.number(number, checks, path),
             _ => {}
         }
     }
@@ -116,22 +114,23 @@ impl Walk {
         }
     }
 
-    /// Numbers that do not fit the format: the one message of its own form.
-    fn range(&mut self, number: &serde_json::Number, checks: &Checks, schema: View<'_>, path: &Path<'_>) {
-        let fits = match checks.format {
-            Some(Format::Int32) => number.as_f64().is_some_and(|n| n == f64::from(n as i32)),
-            Some(Format::Float) => number.as_f64().is_some_and(|n| n.abs() <= f64::from(f32::MAX)),
-            _ => true,
+    /// Numbers that do not fit the type's format: the one message of its own form.
+    fn range(&mut self, number: &serde_json::Number, schema: View<'_>, path: &Path<'_>) {
+        let types = schema.node.types;
+        let format = schema.node.checks.as_ref().and_then(|checks| checks.format.as_ref());
+        let Some(n) = number.as_f64() else { return };
+        let fits = match format {
+            Some(Format::Int32) => n == f64::from(n as i32),
+            Some(Format::Float) => n.abs() <= f64::from(f32::MAX),
+            _ => types != Types::INTEGER || !number.is_f64() || n.fract() == 0.0,
         };
-        if let Some(format) = checks.format.as_ref().filter(|_| !fits) {
-            let types = schema.node.types.names();
-            let detail = format!(
-                "Checked value must be of type {types} with format {} in {}",
-                format.name(),
-                path.dotted()
-            );
-            self.causes.push(cause::invalid("<nil>", &Value::from(""), &detail));
+        if fits {
+            return;
         }
+        let format =
+            format.map_or("(default format)".into(), |format| format!("with format {}", format.name()));
+        let detail = format!("Checked value must be of type {} {format} in {}", types.names(), path.dotted());
+        self.causes.push(cause::invalid("<nil>", &Value::from(""), &detail));
     }
 
     fn number(&mut self, number: &serde_json::Number, checks: &Checks, path: &Path<'_>) {
@@ -197,7 +196,19 @@ impl Walk {
                 self.causes.push(cause::required(Path::Field(path, name).dotted(), ""));
             }
         }
+        if schema.node.resource && !schema.graph.built_in && !matches!(path, Path::Root) {
+            self.embedded(map, path);
+        }
         self.matches += 1;
+    }
+
+    /// An embedded resource says what it is (`schema/objectmeta/validation.go`).
+    fn embedded(&mut self, map: &Map<String, Value>, path: &Path<'_>) {
+        for name in ["apiVersion", "kind"] {
+            if map.get(name).and_then(Value::as_str).is_none_or(str::is_empty) {
+                self.causes.push(cause::required(Path::Field(path, name).dotted(), ""));
+            }
+        }
     }
 
     fn array(&mut self, items: &[Value], old: Option<&Value>, schema: View<'_>, path: &Path<'_>) {
