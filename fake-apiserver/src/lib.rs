@@ -29,3 +29,8 @@ pub mod storage;
 
 pub use face::{Server, WatchStream};
 pub use server::{ApiServer, Clock, Config};
+#[cfg(all(feature = "processes", target_os = "linux"))]
+pub mod kubelet;
+#[cfg(all(feature = "processes", not(target_os = "linux")))]
+#[path = "kubelet/elsewhere.rs"]
+pub mod kubelet;

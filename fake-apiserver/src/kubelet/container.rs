@@ -1,0 +1,201 @@
+//! One run of a container: its supervising helper, its log, and how it is stopped.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::AsyncReadExt as _;
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::helper::channel::AsyncChannel;
+use super::helper::{CONTAINER, ContainerOrder, EXEC, ExecOrder, KILL, Reply};
+use super::logs::Run;
+use super::process::Spawner;
+
+/// How long a container runtime may take to start a container (`--runtime-request-timeout`).
+const START_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long after a container's end its last output may take.
+const LOG_TIMEOUT: Duration = Duration::from_secs(5);
+/// Output of a probe that is kept for messages.
+const OUTPUT_MAX: u64 = 10 << 10;
+
+/// A running container. Killed when dropped.
+#[derive(Debug)]
+pub(super) struct Container {
+    commands: mpsc::UnboundedSender<Stop>,
+    /// Process 1 of the container, as the node sees it.
+    pub(super) process: i32,
+    /// Environment, for commands that are run inside later.
+    pub(super) env: Vec<(String, String)>,
+    /// Where those commands start.
+    pub(super) working_dir: std::path::PathBuf,
+}
+
+/// TERM now, KILL after the grace period.
+#[derive(Clone, Copy, Debug)]
+struct Stop {
+    grace: Duration,
+}
+
+impl Container {
+    /// Starts a container; an error is the runtime's message. `ended` receives the exit code, after the last output.
+    pub(super) async fn start(
+        spawner: &Spawner,
+        helper: &Path,
+        order: ContainerOrder,
+        log: Arc<Run>,
+        ended: impl FnOnce(i32) + Send + 'static,
+    ) -> Result<Self, String> {
+        let (mut channel, theirs) = AsyncChannel::pair().map_err(|error| error.to_string())?;
+        let mut command = Command::new(helper);
+        command.arg(CONTAINER).stdin(Stdio::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.current_dir("/").kill_on_drop(true);
+        let mut child = spawner.spawn(command).await.map_err(|error| error.to_string())?;
+        let outputs = [
+            child.stdout.take().map(|stdout| tokio::spawn(log.clone().pump(stdout, "stdout"))),
+            child.stderr.take().map(|stderr| tokio::spawn(log.clone().pump(stderr, "stderr"))),
+        ];
+        let process = match begin(&mut channel, &order).await {
+            Ok(process) => process,
+            Err(message) => {
+                let _ = child.kill().await;
+                log.close();
+                return Err(message);
+            }
+        };
+        let (commands, orders) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let code = supervise(child, orders).await;
+            for output in outputs.into_iter().flatten() {
+                let _ = timeout(LOG_TIMEOUT, output).await;
+            }
+            log.close();
+            ended(code);
+        });
+        Ok(Self { commands, process, env: order.env, working_dir: order.working_dir })
+    }
+
+    /// Asks the container to end, and kills it after the grace period.
+    pub(super) fn stop(&self, grace: Duration) {
+        // It may have ended already.
+        let _ = self.commands.send(Stop { grace });
+    }
+
+    /// How to run a command inside.
+    pub(super) fn exec_order(&self, argv: Vec<String>) -> ExecOrder {
+        ExecOrder {
+            process: self.process,
+            argv,
+            env: self.env.clone(),
+            working_dir: self.working_dir.clone(),
+        }
+    }
+
+    /// A way to stop the container later, from another task.
+    pub(super) fn stopper(&self) -> impl FnOnce(Duration) + Send + use<> {
+        let commands = self.commands.clone();
+        move |grace| {
+            let _ = commands.send(Stop { grace });
+        }
+    }
+}
+
+async fn begin(channel: &mut AsyncChannel, order: &ContainerOrder) -> Result<i32, String> {
+    channel.send(order).await.map_err(|error| error.to_string())?;
+    match timeout(START_TIMEOUT, channel.receive::<Reply>()).await {
+        Ok(Ok(Some(Reply::Started { process }))) => Ok(process),
+        Ok(Ok(Some(Reply::Failed { message }))) => Err(message),
+        Ok(Ok(_)) => Err("the container's supervisor ended early".into()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("context deadline exceeded".into()),
+    }
+}
+
+async fn supervise(mut child: Child, mut orders: mpsc::UnboundedReceiver<Stop>) -> i32 {
+    let process = child.id().map(|id| Pid::from_raw(id as i32));
+    let signal = |signal: Signal| {
+        if let Some(process) = process {
+            // Not reaped before `wait` returns, so the number is still this process's.
+            let _ = kill(process, signal);
+        }
+    };
+    let mut deadline: Option<Instant> = None;
+    let mut open = true;
+    loop {
+        tokio::select! {
+            biased;
+            status = child.wait() => return status.map_or(255, code),
+            order = orders.recv(), if open => match order {
+                Some(Stop { grace }) => {
+                    let until = Instant::now() + grace;
+                    deadline = Some(deadline.map_or(until, |deadline| deadline.min(until)));
+                    signal(if grace.is_zero() { KILL } else { Signal::SIGTERM });
+                }
+                None => {
+                    open = false;
+                    signal(KILL);
+                }
+            },
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                deadline = None;
+                signal(KILL);
+            }
+        }
+    }
+}
+
+fn code(status: std::process::ExitStatus) -> i32 {
+    use std::os::unix::process::ExitStatusExt as _;
+    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(255)
+}
+
+/// Runs a command inside a container: exit code and the beginning of its output. An error is a message.
+pub(super) async fn exec(
+    spawner: &Spawner,
+    helper: &Path,
+    order: &ExecOrder,
+    limit: Duration,
+) -> Result<(i32, String), String> {
+    let (mut channel, theirs) = AsyncChannel::pair().map_err(|error| error.to_string())?;
+    let mut command = Command::new(helper);
+    command.arg(EXEC).stdin(Stdio::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.kill_on_drop(true);
+    let mut child = spawner.spawn(command).await.map_err(|error| error.to_string())?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let process = child.id().map(|id| Pid::from_raw(id as i32));
+    let work = async {
+        channel.send(order).await.map_err(|error| error.to_string())?;
+        let reply = channel.receive::<Reply>().await.map_err(|error| error.to_string())?;
+        if let Some(Reply::Failed { message }) = reply {
+            return Err(message);
+        }
+        let (out, err, status) = tokio::join!(capture(stdout), capture(stderr), child.wait());
+        Ok((status.map_or(255, code), [out, err].concat()))
+    };
+    match timeout(limit, work).await {
+        Ok(done) => done,
+        Err(_) => {
+            if let Some(process) = process {
+                // Any signal makes the helper kill the command.
+                let _ = kill(process, Signal::SIGTERM);
+            }
+            let _ = timeout(LOG_TIMEOUT, child.wait()).await;
+            Err(format!("command {:?} timed out", order.argv.join(" ")))
+        }
+    }
+}
+
+async fn capture(reader: Option<impl tokio::io::AsyncRead + Unpin>) -> String {
+    let mut kept = Vec::new();
+    if let Some(mut reader) = reader {
+        let _ = (&mut reader).take(OUTPUT_MAX).read_to_end(&mut kept).await;
+        // The command must not block on a full pipe.
+        let _ = tokio::io::copy(&mut reader, &mut tokio::io::sink()).await;
+    }
+    String::from_utf8_lossy(&kept).into_owned()
+}
