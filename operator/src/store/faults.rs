@@ -21,6 +21,8 @@ pub enum Fault {
     Quota,
     /// Refused: the content is invalid.
     Invalid,
+    /// Refused: we may not.
+    Forbidden,
     /// Refused with 429 or 503; the server asks to wait this many seconds.
     Busy {
         /// `Retry-After`.
@@ -250,6 +252,9 @@ fn failure(call: &Call, fault: Fault) -> StoreError {
         Fault::Conflict => StoreError::Conflict { object, message: "injected conflict".into() },
         Fault::Quota => {
             StoreError::Forbidden { object, message: "exceeded quota: injected".into(), quota: true }
+        }
+        Fault::Forbidden => {
+            StoreError::Forbidden { object, message: "injected refusal".into(), quota: false }
         }
         Fault::Invalid => {
             let cause = Cause { field: "spec".into(), message: "injected refusal".into() };

@@ -8,7 +8,7 @@ use ::kube::{
         DeleteParams, ListParams, Patch as KubePatch, PatchParams, PostParams, Preconditions,
         PropagationPolicy,
     },
-    core::{ApiResource, DynamicObject, Status, response::StatusCause},
+    core::{ApiResource, DynamicObject, Status, TypeMeta, response::StatusCause},
     runtime::{WatchStreamExt, watcher},
 };
 use futures::{FutureExt, StreamExt, future, future::BoxFuture};
@@ -117,13 +117,14 @@ impl Store for KubeStore {
                 patiently(ObjectName::all(resource, namespace), Self::pages(&api, scope)).await?;
             // The server orders by its storage key, in which `a-b/x` comes before `a/x`.
             objects.sort_by_cached_key(ObjectKey::of);
-            Ok(objects)
+            Ok(objects.into_iter().map(|object| typed(resource, object)).collect())
         }
         .boxed()
     }
 
     fn watch(&self, resource: &ApiResource, scope: &Scope) -> WatchStream {
         let name = ObjectName::all(resource, scope.namespace.as_deref());
+        let kind = resource.clone();
         let config = watcher::Config {
             label_selector: scope.labels.clone(),
             field_selector: scope.fields.clone(),
@@ -132,7 +133,7 @@ impl Store for KubeStore {
         watcher(self.api(resource, scope.namespace.as_deref()), config)
             .default_backoff()
             .map(move |event| match event {
-                Ok(event) => Ok(translated(event)),
+                Ok(event) => Ok(translated(&kind, event)),
                 Err(error) => Err(watch_failed(name.clone(), error)),
             })
             // The watcher lists again by itself; the `Init` that follows says all there is to say.
@@ -242,14 +243,20 @@ async fn patiently<T>(object: ObjectName, answer: impl Future<Output = Result<T,
     }
 }
 
-fn translated(event: watcher::Event<DynamicObject>) -> Event {
+fn translated(resource: &ApiResource, event: watcher::Event<DynamicObject>) -> Event {
     match event {
         watcher::Event::Init => Event::Init,
-        watcher::Event::InitApply(object) => Event::InitApply(object),
+        watcher::Event::InitApply(object) => Event::InitApply(typed(resource, object)),
         watcher::Event::InitDone => Event::InitDone,
         watcher::Event::Apply(object) => Event::Apply(object),
         watcher::Event::Delete(object) => Event::Delete(object),
     }
+}
+
+/// Gives an item of a list its kind, which the server says only once for the whole list.
+fn typed(resource: &ApiResource, mut object: DynamicObject) -> DynamicObject {
+    object.types = Some(TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() });
+    object
 }
 
 fn watch_failed(object: ObjectName, error: watcher::Error) -> StoreError {

@@ -22,6 +22,7 @@
 //! 4. `apply` is server-side apply: creates what is missing, changes only the fields given, removes fields that this manager
 //!    gave before and no longer gives, and leaves fields of other managers alone. A field of another manager with another
 //!    value is a [`StoreError::Conflict`] unless forced. Applying the same again does not move `resourceVersion`.
+//!    A `metadata.uid` or `metadata.resourceVersion` is a precondition: [`StoreError::Conflict`], and nothing is created.
 //! 5. `patch` changes an existing object; nothing there is [`StoreError::NotFound`]. A `resourceVersion` inside a merge patch
 //!    is a precondition: [`StoreError::Conflict`] if it is stale.
 //! 6. [`Part::Status`] changes `status` alone, [`Part::Object`] all but `status` where the kind has a status endpoint.
@@ -30,7 +31,8 @@
 //!    deletes nothing. Success means that deletion was accepted: finalizers and grace may keep the object for a while.
 //! 8. `watch` delivers `Init`, one `InitApply` for each object in scope, `InitDone`, then `Apply` and `Delete` in the order of
 //!    the changes of each object. An object that leaves the scope's selection is a `Delete`. When history was lost the stream
-//!    starts over by a further `Init`; what the new series does not name is gone. Changes may be merged, never reordered.
+//!    starts over by a further `Init`; what the new series does not name is gone. A series that an error interrupts counts
+//!    for nothing and begins anew. Changes may be merged, never reordered.
 //! 9. A watch never ends and never gives up: an error is an item of the stream, after which it goes on by itself.
 //! 10. An object that does not parse is [`StoreError::Malformed`], naming the object; a watch goes on after it.
 //! 11. A failed call is [`StoreError`]; whether it took effect is unknown only after [`StoreError::Transient`].
@@ -301,61 +303,69 @@ impl Propagation {
     }
 }
 
-impl<S: Store + ?Sized> Store for Arc<S> {
-    fn get<'a>(
-        &'a self,
-        resource: &'a ApiResource,
-        key: &'a ObjectKey,
-    ) -> BoxFuture<'a, Result<Option<DynamicObject>>> {
-        (**self).get(resource, key)
-    }
+/// A store behind a pointer is the same store.
+macro_rules! same_store_behind {
+    ($pointer:ty) => {
+        impl<S: Store + ?Sized> Store for $pointer {
+            fn get<'a>(
+                &'a self,
+                resource: &'a ApiResource,
+                key: &'a ObjectKey,
+            ) -> BoxFuture<'a, Result<Option<DynamicObject>>> {
+                (**self).get(resource, key)
+            }
 
-    fn list<'a>(
-        &'a self,
-        resource: &'a ApiResource,
-        scope: &'a Scope,
-    ) -> BoxFuture<'a, Result<Vec<DynamicObject>>> {
-        (**self).list(resource, scope)
-    }
+            fn list<'a>(
+                &'a self,
+                resource: &'a ApiResource,
+                scope: &'a Scope,
+            ) -> BoxFuture<'a, Result<Vec<DynamicObject>>> {
+                (**self).list(resource, scope)
+            }
 
-    fn watch(&self, resource: &ApiResource, scope: &Scope) -> WatchStream {
-        (**self).watch(resource, scope)
-    }
+            fn watch(&self, resource: &ApiResource, scope: &Scope) -> WatchStream {
+                (**self).watch(resource, scope)
+            }
 
-    fn create<'a>(
-        &'a self,
-        resource: &'a ApiResource,
-        object: &'a DynamicObject,
-        manager: &'a str,
-    ) -> BoxFuture<'a, Result<DynamicObject>> {
-        (**self).create(resource, object, manager)
-    }
+            fn create<'a>(
+                &'a self,
+                resource: &'a ApiResource,
+                object: &'a DynamicObject,
+                manager: &'a str,
+            ) -> BoxFuture<'a, Result<DynamicObject>> {
+                (**self).create(resource, object, manager)
+            }
 
-    fn apply<'a>(
-        &'a self,
-        resource: &'a ApiResource,
-        object: &'a DynamicObject,
-        options: &'a ApplyOptions,
-    ) -> BoxFuture<'a, Result<DynamicObject>> {
-        (**self).apply(resource, object, options)
-    }
+            fn apply<'a>(
+                &'a self,
+                resource: &'a ApiResource,
+                object: &'a DynamicObject,
+                options: &'a ApplyOptions,
+            ) -> BoxFuture<'a, Result<DynamicObject>> {
+                (**self).apply(resource, object, options)
+            }
 
-    fn patch<'a>(
-        &'a self,
-        resource: &'a ApiResource,
-        key: &'a ObjectKey,
-        patch: &'a Patch,
-        options: &'a PatchOptions,
-    ) -> BoxFuture<'a, Result<DynamicObject>> {
-        (**self).patch(resource, key, patch, options)
-    }
+            fn patch<'a>(
+                &'a self,
+                resource: &'a ApiResource,
+                key: &'a ObjectKey,
+                patch: &'a Patch,
+                options: &'a PatchOptions,
+            ) -> BoxFuture<'a, Result<DynamicObject>> {
+                (**self).patch(resource, key, patch, options)
+            }
 
-    fn delete<'a>(
-        &'a self,
-        resource: &'a ApiResource,
-        key: &'a ObjectKey,
-        options: &'a DeleteOptions,
-    ) -> BoxFuture<'a, Result<()>> {
-        (**self).delete(resource, key, options)
-    }
+            fn delete<'a>(
+                &'a self,
+                resource: &'a ApiResource,
+                key: &'a ObjectKey,
+                options: &'a DeleteOptions,
+            ) -> BoxFuture<'a, Result<()>> {
+                (**self).delete(resource, key, options)
+            }
+        }
+    };
 }
+
+same_store_behind!(Arc<S>);
+same_store_behind!(&S);

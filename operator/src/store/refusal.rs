@@ -35,6 +35,10 @@ impl Refusal {
             403 => StoreError::Forbidden { object, quota: message.contains("exceeded quota"), message },
             404 => StoreError::NotFound { object, missing: self.missing(), message },
             410 => StoreError::Gone { object, message },
+            // Another object has the name now: the content is fine, the caller's view is old.
+            422 if self.causes.iter().any(|(_, cause)| cause.field == "metadata.uid") => {
+                StoreError::Conflict { object, message }
+            }
             400 | 413 | 422 => StoreError::Invalid { object, causes: self.causes_or_message() },
             // Server-side apply to a built-in kind whose schema does not know a field answers 500, and always will.
             500 if message.contains("typed patch object") => {

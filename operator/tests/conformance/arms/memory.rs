@@ -1,0 +1,84 @@
+//! The server in memory: in process, and behind `kube::Client`.
+
+use dask_operator::store::{FakeStore, KubeStore, Store};
+use fake_apiserver::{Config, Server};
+use futures::{FutureExt, future::BoxFuture};
+
+use super::{Started, with_definitions};
+
+/// A new server for each body.
+struct InProcess;
+
+impl Started for InProcess {
+    fn store(&mut self) -> BoxFuture<'_, Box<dyn Store>> {
+        async {
+            let store = FakeStore::new(Server::new(Config::default()));
+            let store = with_definitions(store).await.expect("the definitions install");
+            Box::new(store) as Box<dyn Store>
+        }
+        .boxed()
+    }
+}
+
+pub(super) fn in_process() -> BoxFuture<'static, Result<Box<dyn Started>, String>> {
+    async {
+        with_definitions(FakeStore::new(Server::new(Config::default()))).await?;
+        Ok(Box::new(InProcess) as Box<dyn Started>)
+    }
+    .boxed()
+}
+
+/// One server for all bodies.
+struct Shared(KubeStore);
+
+impl Started for Shared {
+    fn store(&mut self) -> BoxFuture<'_, Box<dyn Store>> {
+        let store = self.0.clone();
+        async { Box::new(store) as Box<dyn Store> }.boxed()
+    }
+}
+
+pub(super) fn through_tower() -> BoxFuture<'static, Result<Box<dyn Started>, String>> {
+    async {
+        let server = Server::new(Config::default());
+        let client = kube::Client::new(server.service(), "default");
+        let store = with_definitions(KubeStore::new(client)).await?;
+        Ok(Box::new(Shared(store)) as Box<dyn Started>)
+    }
+    .boxed()
+}
+
+/// The server with TLS, client certificate and all, as `fake-apiserver serve` has it.
+#[cfg(feature = "local")]
+pub(super) fn over_http() -> BoxFuture<'static, Result<Box<dyn Started>, String>> {
+    async {
+        let client = serve().await.map_err(|error| error.to_string())?;
+        let store = with_definitions(KubeStore::new(client)).await?;
+        Ok(Box::new(Shared(store)) as Box<dyn Started>)
+    }
+    .boxed()
+}
+
+#[cfg(feature = "local")]
+async fn serve() -> Result<kube::Client, Box<dyn std::error::Error>> {
+    use fake_apiserver::{
+        face::{Authentication, HttpService, kubeconfig::Kubeconfig, serve::serve, tls::Identity},
+        request::User,
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let server = Server::new(Config::default());
+    let identity = Identity::new(&[address.ip()])?;
+    let authentication = Authentication::default().certificate(identity.client_der.clone(), User::default());
+    let service = HttpService::new(server.clone(), Some(authentication));
+    let acceptor = identity.acceptor()?;
+    tokio::spawn(async move { serve(listener, service, Some(acceptor), std::future::pending()).await });
+    tokio::spawn(async move { server.run().await });
+    let kubeconfig = Kubeconfig::secure(format!("https://{address}"), &identity).to_value();
+    let config = kube::Config::from_custom_kubeconfig(
+        serde_json::from_value(kubeconfig)?,
+        &kube::config::KubeConfigOptions::default(),
+    )
+    .await?;
+    Ok(kube::Client::try_from(config)?)
+}
