@@ -152,7 +152,8 @@ fn is_zero(value: &Value) -> bool {
         Value::Number(n) => n.as_f64() == Some(0.0),
         Value::String(s) => s.is_empty(),
         Value::Array(a) => a.is_empty(),
-        Value::Object(o) => o.is_empty(),
+        // An empty struct is written in JSON too.
+        Value::Object(_) => false,
     }
 }
 
