@@ -99,8 +99,10 @@ fn merge(
     by.reset.iter().for_each(|path| set.cut(path));
     let mut own = Entry::new(by, true, set);
     let last = managers.take(&own);
+    let mut abandoned = FieldSet::default();
     if let Some(last) = &last {
-        drop_abandoned(&mut result, &last.set, &own.set, &managers, view);
+        abandoned = self::abandoned(&last.set, &own.set, &managers, view);
+        typed::remove(&mut result, &abandoned, view);
         own.time.clone_from(&last.time);
     }
     let mut changes = compare::compare(live, &result, view);
@@ -113,6 +115,7 @@ fn merge(
         return Err(conflicts);
     }
     managers.lose(&changes, None);
+    typed::drop_hollow(&mut result, &abandoned, view);
     if live.is_none_or(|live| *live != result) {
         own.time = Some(by.time.clone());
     }
@@ -123,14 +126,8 @@ fn merge(
     Ok(result)
 }
 
-/// Removes what the manager applied last time, does not apply now, and nobody else owns.
-fn drop_abandoned(
-    result: &mut Value,
-    last: &FieldSet,
-    now: &FieldSet,
-    others: &Managers,
-    view: Option<View<'_>>,
-) {
+/// What the manager applied last time, does not apply now, and nobody else owns.
+fn abandoned(last: &FieldSet, now: &FieldSet, others: &Managers, view: Option<View<'_>>) -> FieldSet {
     let mut owned = now.clone();
     for entry in &others.0 {
         owned.union(entry.set.clone());
@@ -143,9 +140,7 @@ fn drop_abandoned(
             set.member = false;
         }
     }
-    if !doomed.is_empty() {
-        typed::remove(result, &doomed, view);
-    }
+    doomed
 }
 
 /// Fields that others own with other values, by manager.
@@ -160,7 +155,8 @@ impl Conflicts {
                 found.push((entry.clone(), both));
             }
         }
-        found.sort_by(|a, b| (&a.0.api_version, &a.0.manager).cmp(&(&b.0.api_version, &b.0.manager)));
+        let key = |entry: &Entry| (entry.manager.clone(), !entry.applied, entry.api_version.clone());
+        found.sort_by_key(|(entry, _)| key(entry));
         Self(found)
     }
 

@@ -130,7 +130,20 @@ fn walk(old: Side<'_>, new: Side<'_>, schema: Option<View<'_>>, depth: Depth) ->
     {
         return marked(old, new, depth, walk_lists(old, new, view));
     }
+    if other_kind(old, new) {
+        let mut changes = walk(old, Side::Value(&Value::Null), schema, depth);
+        let come = walk(Side::Value(&Value::Null), new, schema, depth);
+        changes.changed.union(come.changed);
+        changes.changed.member = true;
+        return changes;
+    }
     leaf(old, new)
+}
+
+/// A map became something else, or the reverse: both what went and what came count.
+fn other_kind(old: Side<'_>, new: Side<'_>) -> bool {
+    let (Side::Value(old), Side::Value(new)) = (old, new) else { return false };
+    !old.is_null() && !new.is_null() && old.is_object() != new.is_object()
 }
 
 fn leaf(old: Side<'_>, new: Side<'_>) -> Changes {

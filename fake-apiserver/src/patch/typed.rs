@@ -105,7 +105,8 @@ fn merge_lists(live: &mut Vec<Value>, applied: &[Value], schema: View<'_>) {
     *live = out;
 }
 
-/// Takes members of the set out of a value (`typed.RemoveItems`); what became empty by that goes too.
+/// Takes members of the set out of a value (`typed.RemoveItems`); a field that became empty by that is null, until
+/// [`drop_hollow`].
 pub(crate) fn remove(value: &mut Value, set: &FieldSet, schema: Option<View<'_>>) {
     match value {
         Value::Object(map) => {
@@ -113,12 +114,13 @@ pub(crate) fn remove(value: &mut Value, set: &FieldSet, schema: Option<View<'_>>
                 let Some(name) = element.strip_prefix("f:") else { continue };
                 let Some(child) = map.get_mut(name) else { continue };
                 let child_schema = schema.and_then(|s| s.owned_field(name));
-                let gone = below.member || {
-                    remove(child, below, child_schema);
-                    is_hollow(child) && child_schema.is_none_or(|s| !s.node.nullable)
-                };
-                if gone {
+                if below.member {
                     map.remove(name);
+                    continue;
+                }
+                remove(child, below, child_schema);
+                if is_hollow(child) {
+                    *child = Value::Null;
                 }
             }
         }
@@ -135,6 +137,35 @@ pub(crate) fn remove(value: &mut Value, set: &FieldSet, schema: Option<View<'_>>
                     None => true,
                 }
             });
+        }
+        _ => {}
+    }
+}
+
+/// Drops the nulls that [`remove`] left, where the schema has no place for them.
+pub(crate) fn drop_hollow(value: &mut Value, set: &FieldSet, schema: Option<View<'_>>) {
+    match value {
+        Value::Object(map) => {
+            for (element, below) in &set.children {
+                let Some(name) = element.strip_prefix("f:") else { continue };
+                let child_schema = schema.and_then(|s| s.owned_field(name));
+                match map.get_mut(name) {
+                    Some(Value::Null) if child_schema.is_some_and(|s| !s.node.nullable) => {
+                        map.remove(name);
+                    }
+                    Some(child) => drop_hollow(child, below, child_schema),
+                    None => {}
+                }
+            }
+        }
+        Value::Array(list) => {
+            let Some(schema) = schema.filter(|s| s.node.list != ListType::Atomic) else { return };
+            for item in list {
+                let element = field_set::item(&schema.node.list, item).unwrap_or_default();
+                if let Some(below) = set.children.get(&element) {
+                    drop_hollow(item, below, schema.items());
+                }
+            }
         }
         _ => {}
     }
