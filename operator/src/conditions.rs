@@ -58,17 +58,14 @@ pub fn list(old: &Value, new: &[Condition], generation: i64, now: Timestamp) -> 
         .collect()
 }
 
-/// Whether any condition changed its status, or one came or went: such changes are written at once, others when convenient.
+/// Whether any condition changed its status, or one came or went: such changes are written at once, others (a reason, a
+/// count in a message) when convenient.
 pub fn transition(old: &Value, new: &Value) -> bool {
-    let statuses = |list: &Value| -> Vec<(String, String, String)> {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        list.as_array()
-            .into_iter()
-            .flatten()
-            .map(|c| (text(&c["type"]), text(&c["status"]), text(&c["reason"])))
-            .collect()
-    };
-    statuses(old) != statuses(new)
+    fn statuses(list: &Value) -> impl Iterator<Item = (&str, &str)> {
+        let text = |value| Value::as_str(value).unwrap_or_default();
+        list.as_array().into_iter().flatten().map(move |c| (text(&c["type"]), text(&c["status"])))
+    }
+    !statuses(old).eq(statuses(new))
 }
 
 /// RFC 3339 in UTC without a fraction: upstream's tests and Go's metav1.Time parse only this form.

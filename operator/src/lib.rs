@@ -11,6 +11,7 @@
 //! | [`local`] | `dask-operator local`: everything in one process, without Kubernetes |
 //! | [`run`], [`args`], [`health`], [`clock`] | the shell: watches, timers, command line, signs of life |
 //! | [`scheduler`] | the seam to Dask: one trait, its HTTP implementation and one for tests |
+//! | [`sim`] | the simulation: scenarios, seeded histories |
 //! | [`store`] | the seam to Kubernetes: one trait, its implementations and decorators |
 //! | [`names`], [`metadata`], [`podspec`], [`ownership`], [`hash`] | the rules of the wire contract |
 //! | [`conditions`], [`status`] | what resources say of themselves, and how often |
@@ -39,6 +40,8 @@ pub mod queue;
 pub mod run;
 pub mod scheduler;
 pub mod settings;
+#[cfg(feature = "fake")]
+pub mod sim;
 pub mod spec;
 pub mod status;
 pub mod store;

@@ -12,6 +12,7 @@ use crate::engine::{Answer, Engine, Question, Source, Task, What, Work};
 use crate::execute::{self, Hands, Outcome};
 use crate::health::Health;
 use crate::names;
+use crate::plan::Step;
 use crate::scheduler::Scheduler;
 use crate::settings::Settings;
 use crate::store::served::{Served, served};
@@ -179,7 +180,10 @@ impl<'a> Shell<'a> {
 
     fn execute(&mut self, task: Task) {
         for step in task.plan.steps() {
-            tracing::info!(key = %task.key, step = step.summary(), "planned");
+            match step {
+                Step::Status { .. } => tracing::debug!(key = %task.key, step = step.summary(), "planned"),
+                _ => tracing::info!(key = %task.key, step = step.summary(), "planned"),
+            }
         }
         let deps = self.deps;
         let part = self.engine.world.status_part(task.key.kind);

@@ -1,0 +1,368 @@
+//! The simulation: the operator's engine on the API server in memory, without a runtime, threads, or time of its own.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`script`] | the language of `snapshots/*.scenario` |
+//! | [`transcript`] | what a run tells, without what differs between equal runs |
+//! | [`dask`] | a model of Dask: workers register when their pods are ready |
+//!
+//! [`Sim`] runs in one fixed order ([`Sim::settle`]) or lets a seed choose among everything that could happen next
+//! ([`Sim::step_by`]). The same seed gives the same history, bit for bit.
+
+pub mod dask;
+pub mod script;
+pub mod transcript;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use fake_apiserver::Server;
+use fake_apiserver::request::{PatchType, Request, Verb};
+use fake_apiserver::response::{Reply, Response};
+use fake_apiserver::server::{Clock, Config};
+use fake_apiserver::status::Status;
+use futures::{FutureExt, StreamExt};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use crate::engine::{Engine, Source, Work};
+use crate::execute::{self, Hands};
+use crate::observe::Key;
+use crate::run;
+use crate::scheduler::scripted::ScriptedScheduler;
+use crate::settings::Settings;
+use crate::store::fake::FakeStore;
+use crate::store::faults::FaultStore;
+use crate::store::recording::RecordingStore;
+use crate::store::{Event, Store, WatchStream};
+
+/// The operator's store in a simulation: faults outside, then the transcript of what reached the server.
+pub type SimStore = FaultStore<RecordingStore<FakeStore>>;
+
+/// When simulated time begins.
+pub const EPOCH: &str = "2026-01-01T00:00:00Z";
+/// More rounds than this without time passing mean that something never comes to rest.
+const ROUNDS_MAX: usize = 20_000;
+/// Events of the history that are kept as text; older ones only count in the hash.
+const HISTORY_MAX: usize = 10_000;
+
+/// How a simulation is set up.
+#[derive(Clone, Debug, Default)]
+pub struct SimConfig {
+    /// The operator's settings.
+    pub settings: Settings,
+    /// Seed of the operator's retries.
+    pub seed: u64,
+}
+
+/// One simulated world.
+pub struct Sim {
+    /// The API server.
+    pub server: Server,
+    /// The operator's way to it.
+    pub store: Arc<SimStore>,
+    /// The Dask schedulers.
+    pub scheduler: ScriptedScheduler,
+    /// The operator.
+    pub engine: Engine,
+    config: SimConfig,
+    watches: Vec<Watched>,
+    history: VecDeque<String>,
+    hash: u64,
+    crashes: u32,
+}
+
+struct Watched {
+    source: Source,
+    stream: WatchStream,
+    pending: VecDeque<Event>,
+}
+
+/// Something that could happen next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The next event of the watch with this index is delivered.
+    Deliver(usize),
+    /// The operator looks at this resource.
+    Reconcile(Key),
+    /// The operator does what else is due: questions to schedulers.
+    Operate,
+    /// The API server's controllers and kubelets work.
+    Controllers,
+}
+
+impl Sim {
+    /// A cluster with our definitions installed and the operator started.
+    pub fn new(config: SimConfig) -> Self {
+        let start: Timestamp = EPOCH.parse().unwrap_or(Timestamp::UNIX_EPOCH);
+        let server = Server::new(Config { clock: Clock::Manual(start), auto_step: false, ..Config::default() });
+        let store = Arc::new(FaultStore::new(RecordingStore::new(FakeStore::new(server.clone()))));
+        let sources = run::sources(&[]);
+        let engine = Engine::new(config.settings.clone(), sources, config.seed);
+        let mut sim = Self {
+            server,
+            store,
+            scheduler: ScriptedScheduler::new(),
+            engine,
+            config,
+            watches: Vec::new(),
+            history: VecDeque::new(),
+            hash: 0xcbf2_9ce4_8422_2325,
+            crashes: 0,
+        };
+        for crd in crate::api::crds::crds() {
+            sim.user(&create("apiextensions.k8s.io/v1", "customresourcedefinitions", None, &crd))
+                .expect("our own definitions are accepted");
+        }
+        sim.server.step();
+        sim.restart();
+        sim
+    }
+
+    /// The present time.
+    pub fn now(&self) -> Timestamp {
+        self.server.now()
+    }
+
+    /// Time since the beginning.
+    pub fn elapsed(&self) -> SignedDuration {
+        let start: Timestamp = EPOCH.parse().unwrap_or(Timestamp::UNIX_EPOCH);
+        self.now().duration_since(start)
+    }
+
+    /// A request of somebody who is not the operator.
+    pub fn user(&mut self, request: &Request) -> Result<Response, Status> {
+        self.note(format!("user {:?} {}/{}", request.verb, request.resource, request.name.as_deref().unwrap_or("")));
+        self.server.request(request)
+    }
+
+    /// The operator dies and a new one starts: it knows nothing but what it observes.
+    pub fn restart(&mut self) {
+        self.store.revive();
+        let sources = run::sources(&[]);
+        self.engine = Engine::new(self.config.settings.clone(), sources.clone(), self.config.seed);
+        self.watches = sources
+            .into_iter()
+            .map(|source| {
+                let (resource, scope) = run::watched(&source);
+                Watched { stream: self.store.watch(&resource, &scope), source, pending: VecDeque::new() }
+            })
+            .collect();
+        self.note("operator starts".into());
+    }
+
+    /// How often the operator has died of an injected crash.
+    pub fn crashes(&self) -> u32 {
+        self.crashes
+    }
+
+    /// Lets everything happen that can happen without time passing, in one fixed order.
+    pub fn settle(&mut self) {
+        for _ in 0..ROUNDS_MAX {
+            let Some(choice) = self.choices().into_iter().next() else { return };
+            self.take(&choice);
+        }
+        let last: Vec<&String> = self.history.iter().rev().take(20).collect();
+        panic!("the world does not come to rest at {}; last: {last:#?}", self.now());
+    }
+
+    /// Lets time pass; everything that becomes due happens at its time.
+    pub fn advance(&mut self, by: SignedDuration) {
+        let end = self.now() + by;
+        loop {
+            self.settle();
+            let next = self.next_due().filter(|at| *at <= end);
+            let Some(at) = next else { break };
+            self.server.advance(at.max(self.now()).duration_since(self.now()).max(SignedDuration::from_millis(1)));
+        }
+        if self.now() < end {
+            self.server.advance(end.duration_since(self.now()));
+        }
+        self.settle();
+    }
+
+    /// When something is due next, on either side.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.engine.wake_at().into_iter().chain(self.server.next_due()).min()
+    }
+
+    /// Everything that could happen now, in a fixed order.
+    pub fn choices(&mut self) -> Vec<Choice> {
+        self.pump();
+        let now = self.now();
+        let deliveries = self.watches.iter().enumerate().filter(|(_, w)| !w.pending.is_empty());
+        let mut choices: Vec<Choice> = deliveries.map(|(index, _)| Choice::Deliver(index)).collect();
+        choices.extend(self.engine.due(now).into_iter().map(Choice::Reconcile));
+        if choices.is_empty() && self.engine.synced() && self.engine.wake_at().is_some_and(|at| at <= now) {
+            choices.push(Choice::Operate);
+        }
+        if self.controllers_have_work() {
+            choices.push(Choice::Controllers);
+        }
+        choices
+    }
+
+    /// Lets one of the choices happen, picked by a number.
+    pub fn step_by(&mut self, number: usize) -> bool {
+        let choices = self.choices();
+        if choices.is_empty() {
+            return false;
+        }
+        let choice = choices[number % choices.len()].clone();
+        self.take(&choice);
+        true
+    }
+
+    /// Lets one thing happen.
+    pub fn take(&mut self, choice: &Choice) {
+        let now = self.now();
+        match choice {
+            Choice::Deliver(index) => {
+                let watched = &mut self.watches[*index];
+                let Some(event) = watched.pending.pop_front() else { return };
+                let text = format!("deliver {:?} {}", watched.source.what, describe(&event));
+                let source = watched.source.clone();
+                self.engine.observe(&source, event, now);
+                self.note(text);
+            }
+            Choice::Reconcile(key) => {
+                let work = self.engine.next_key(key, now);
+                self.note(format!("reconcile {key}"));
+                self.work(work);
+            }
+            Choice::Operate => {
+                let work = self.engine.next(now);
+                self.work(work);
+            }
+            Choice::Controllers => {
+                self.server.step();
+                dask::register(self);
+                self.note(format!("controllers r{}", self.server.with(|api| api.revision())));
+            }
+        }
+    }
+
+    /// The last things that happened.
+    pub fn history(&self) -> impl Iterator<Item = &String> {
+        self.history.iter()
+    }
+
+    /// Hash of everything that happened: equal histories have equal hashes.
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// All objects of a resource in all namespaces, parsed.
+    pub fn list(&self, api_version: &str, resource: &str) -> Vec<Value> {
+        let request = Request { verb: Verb::List, ..request(api_version, resource, None) };
+        match self.server.request(&request).map(|response| response.reply) {
+            Ok(Reply::List(list)) => list.items.iter().map(|stored| stored.value()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn work(&mut self, work: Option<Work>) {
+        match work {
+            Some(Work::Execute(task)) => {
+                for step in task.plan.steps() {
+                    self.note(step.summary());
+                }
+                let part = self.engine.world.status_part(task.key.kind);
+                let store = self.store.clone();
+                let hands = Hands { store: &*store, scheduler: &self.scheduler, events: self.config.settings.events };
+                let outcome = execute::execute(hands, &task, part, self.server.now())
+                    .now_or_never()
+                    .expect("the store in memory answers at once");
+                if let Some(failure) = &outcome.failure {
+                    self.note(format!("failed {}: {}", failure.reason, failure.message));
+                }
+                if self.store.crashed() {
+                    self.crashes += 1;
+                    self.restart();
+                } else {
+                    self.engine.finished(&task, outcome, self.server.now());
+                }
+            }
+            Some(Work::Poll(question)) => {
+                let answer = execute::ask(&self.scheduler, &question)
+                    .now_or_never()
+                    .expect("the scripted scheduler answers at once");
+                self.note(format!("asked {}/{}", question.cluster.0, question.cluster.1));
+                self.engine.answered(&question, answer, self.server.now());
+            }
+            None => {}
+        }
+        assert!(self.engine.violations.is_empty(), "the checker refused a plan: {:#?}", self.engine.violations);
+    }
+
+    fn pump(&mut self) {
+        for watched in &mut self.watches {
+            while let Some(Some(event)) = watched.stream.next().now_or_never() {
+                if let Ok(event) = event {
+                    watched.pending.push_back(event);
+                }
+            }
+        }
+    }
+
+    fn controllers_have_work(&self) -> bool {
+        let now = self.now();
+        self.server.with(|api| api.has_work(now))
+    }
+
+    fn note(&mut self, what: String) {
+        let line = format!("+{:.3} {what}", self.elapsed().as_secs_f64());
+        for byte in line.bytes() {
+            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        if self.history.len() == HISTORY_MAX {
+            self.history.pop_front();
+        }
+        self.history.push_back(line);
+    }
+}
+
+fn describe(event: &Event) -> String {
+    match event {
+        Event::Init => "init".into(),
+        Event::InitDone => "init done".into(),
+        Event::InitApply(object) | Event::Apply(object) => format!(
+            "{} r{}",
+            object.metadata.name.as_deref().unwrap_or_default(),
+            object.metadata.resource_version.as_deref().unwrap_or_default()
+        ),
+        Event::Delete(object) => format!("gone {}", object.metadata.name.as_deref().unwrap_or_default()),
+    }
+}
+
+/// A request to a resource.
+pub fn request(api_version: &str, resource: &str, namespace: Option<&str>) -> Request {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    Request {
+        group: group.into(),
+        version: version.into(),
+        resource: resource.into(),
+        namespace: namespace.map(Into::into),
+        ..Request::default()
+    }
+}
+
+/// A create of an object.
+pub fn create(api_version: &str, resource: &str, namespace: Option<&str>, object: &Value) -> Request {
+    Request { verb: Verb::Create, body: Some(object.clone()), ..request(api_version, resource, namespace) }
+}
+
+/// A merge patch of an object.
+pub fn patch(api_version: &str, resource: &str, namespace: &str, name: &str, body: Value) -> Request {
+    Request {
+        verb: Verb::Patch(PatchType::Merge),
+        name: Some(name.into()),
+        body: Some(body),
+        ..request(api_version, resource, Some(namespace))
+    }
+}
+
+/// A delete of an object.
+pub fn delete(api_version: &str, resource: &str, namespace: &str, name: &str) -> Request {
+    Request { verb: Verb::Delete, name: Some(name.into()), ..request(api_version, resource, Some(namespace)) }
+}
