@@ -92,6 +92,11 @@ impl ApiServer {
         due
     }
 
+    /// Whether [`ApiServer::step`] would do anything at `now`.
+    pub fn has_work(&self, now: Timestamp) -> bool {
+        self.stepped != self.storage.revision() || self.due.is_some_and(|due| due <= now)
+    }
+
     /// The revision of the last write.
     pub fn revision(&self) -> u64 {
         self.storage.revision()

@@ -15,7 +15,8 @@ const PORT: u16 = 40_000;
 /// Brings the schedulers' models in line with the pods.
 pub fn register(sim: &mut Sim) {
     let pods = sim.list("v1", "pods");
-    let label = |object: &Value, key: &str| object["metadata"]["labels"][key].as_str().unwrap_or_default().to_owned();
+    let label =
+        |object: &Value, key: &str| object["metadata"]["labels"][key].as_str().unwrap_or_default().to_owned();
     let mut hosts = BTreeMap::new();
     for service in sim.list("v1", "services") {
         if label(&service, names::COMPONENT) == "scheduler" {
@@ -24,8 +25,12 @@ pub fn register(sim: &mut Sim) {
         }
     }
     for ((namespace_of, cluster), host) in hosts {
-        let of_cluster = |pod: &&Value| namespace(pod) == namespace_of && label(pod, names::CLUSTER_NAME) == cluster;
-        let up = pods.iter().filter(of_cluster).any(|pod| label(pod, names::COMPONENT) == "scheduler" && ready(pod));
+        let of_cluster =
+            |pod: &&Value| namespace(pod) == namespace_of && label(pod, names::CLUSTER_NAME) == cluster;
+        let up = pods
+            .iter()
+            .filter(of_cluster)
+            .any(|pod| label(pod, names::COMPONENT) == "scheduler" && ready(pod));
         if !up {
             sim.scheduler.remove(&host);
             continue;

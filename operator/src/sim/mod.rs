@@ -95,7 +95,8 @@ impl Sim {
     /// A cluster with our definitions installed and the operator started.
     pub fn new(config: SimConfig) -> Self {
         let start: Timestamp = EPOCH.parse().unwrap_or(Timestamp::UNIX_EPOCH);
-        let server = Server::new(Config { clock: Clock::Manual(start), auto_step: false, ..Config::default() });
+        let server =
+            Server::new(Config { clock: Clock::Manual(start), auto_step: false, ..Config::default() });
         let store = Arc::new(FaultStore::new(RecordingStore::new(FakeStore::new(server.clone()))));
         let sources = run::sources(&[]);
         let engine = Engine::new(config.settings.clone(), sources, config.seed);
@@ -132,7 +133,12 @@ impl Sim {
 
     /// A request of somebody who is not the operator.
     pub fn user(&mut self, request: &Request) -> Result<Response, Status> {
-        self.note(format!("user {:?} {}/{}", request.verb, request.resource, request.name.as_deref().unwrap_or("")));
+        self.note(format!(
+            "user {:?} {}/{}",
+            request.verb,
+            request.resource,
+            request.name.as_deref().unwrap_or("")
+        ));
         self.server.request(request)
     }
 
@@ -173,7 +179,8 @@ impl Sim {
             self.settle();
             let next = self.next_due().filter(|at| *at <= end);
             let Some(at) = next else { break };
-            self.server.advance(at.max(self.now()).duration_since(self.now()).max(SignedDuration::from_millis(1)));
+            self.server
+                .advance(at.max(self.now()).duration_since(self.now()).max(SignedDuration::from_millis(1)));
         }
         if self.now() < end {
             self.server.advance(end.duration_since(self.now()));
@@ -269,7 +276,8 @@ impl Sim {
                 }
                 let part = self.engine.world.status_part(task.key.kind);
                 let store = self.store.clone();
-                let hands = Hands { store: &*store, scheduler: &self.scheduler, events: self.config.settings.events };
+                let hands =
+                    Hands { store: &*store, scheduler: &self.scheduler, events: self.config.settings.events };
                 let outcome = execute::execute(hands, &task, part, self.server.now())
                     .now_or_never()
                     .expect("the store in memory answers at once");
@@ -292,7 +300,11 @@ impl Sim {
             }
             None => {}
         }
-        assert!(self.engine.violations.is_empty(), "the checker refused a plan: {:#?}", self.engine.violations);
+        assert!(
+            self.engine.violations.is_empty(),
+            "the checker refused a plan: {:#?}",
+            self.engine.violations
+        );
     }
 
     fn pump(&mut self) {

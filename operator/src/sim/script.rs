@@ -151,9 +151,10 @@ fn apply(sim: &mut Sim, block: &str, transcript: &mut Transcript) -> Result<(), 
         let kind = object["kind"].as_str().unwrap_or_default();
         let (api_version, plural) = resource(kind)?;
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        let exists = sim.list(api_version, plural).iter().any(|found| {
-            found["metadata"]["name"] == name && found["metadata"]["namespace"] == NAMESPACE
-        });
+        let exists = sim
+            .list(api_version, plural)
+            .iter()
+            .any(|found| found["metadata"]["name"] == name && found["metadata"]["namespace"] == NAMESPACE);
         let request = if exists {
             patch(api_version, plural, NAMESPACE, &name, object)
         } else {
@@ -253,8 +254,12 @@ fn resolve(sim: &Sim, kind: &str, name: &str) -> Result<String, String> {
     let nth: usize = nth.parse().map_err(|_| "a number follows #")?;
     let (api_version, plural) = resource(kind)?;
     let objects = sim.list(api_version, plural);
-    let mut names = objects.iter().filter_map(|o| o["metadata"]["name"].as_str()).filter(|n| n.starts_with(prefix));
-    names.nth(nth.saturating_sub(1)).map(str::to_owned).ok_or(format!("fewer than {nth} names begin with {prefix}"))
+    let mut names =
+        objects.iter().filter_map(|o| o["metadata"]["name"].as_str()).filter(|n| n.starts_with(prefix));
+    names
+        .nth(nth.saturating_sub(1))
+        .map(str::to_owned)
+        .ok_or(format!("fewer than {nth} names begin with {prefix}"))
 }
 
 fn resource(kind: &str) -> Result<(&'static str, &'static str), String> {
@@ -274,7 +279,10 @@ fn resource(kind: &str) -> Result<(&'static str, &'static str), String> {
 
 /// Whether an object exists; for tests that look at a world after a script.
 pub fn exists(sim: &Sim, api_version: &str, plural: &str, name: &str) -> bool {
-    let request =
-        Request { verb: ApiVerb::Get, name: Some(name.into()), ..request(api_version, plural, Some(NAMESPACE)) };
+    let request = Request {
+        verb: ApiVerb::Get,
+        name: Some(name.into()),
+        ..request(api_version, plural, Some(NAMESPACE))
+    };
     matches!(sim.server.request(&request).map(|response| response.reply), Ok(Reply::Object(_)))
 }

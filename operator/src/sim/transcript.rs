@@ -80,9 +80,15 @@ impl Transcript {
         }
         for event in sim.list("v1", "events") {
             if event["source"]["component"] == crate::execute::MANAGER {
-                let text = |path: &str| event.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+                let text =
+                    |path: &str| event.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
                 let about = text("/involvedObject/name");
-                lines.push(format!("Event {} {} on {about}: {}", text("/type"), text("/reason"), text("/message")));
+                lines.push(format!(
+                    "Event {} {} on {about}: {}",
+                    text("/type"),
+                    text("/reason"),
+                    text("/message")
+                ));
             }
         }
         if lines.is_empty() {
@@ -98,10 +104,14 @@ impl Transcript {
     pub fn object(&mut self, object: &Value) {
         let mut object = object.clone();
         if let Some(metadata) = object["metadata"].as_object_mut() {
-            for key in ["managedFields", "uid", "resourceVersion", "creationTimestamp", "generation", "selfLink"] {
+            for key in
+                ["managedFields", "uid", "resourceVersion", "creationTimestamp", "generation", "selfLink"]
+            {
                 metadata.remove(key);
             }
-            for owner in metadata.get_mut("ownerReferences").and_then(Value::as_array_mut).into_iter().flatten() {
+            for owner in
+                metadata.get_mut("ownerReferences").and_then(Value::as_array_mut).into_iter().flatten()
+            {
                 owner["uid"] = Value::String("<uid>".into());
             }
         }
@@ -124,7 +134,8 @@ impl Transcript {
         while let Some(start) = rest.find(|c: char| c.is_ascii_alphanumeric()) {
             out.push_str(&rest[..start]);
             rest = &rest[start..];
-            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "-.:".contains(c))).unwrap_or(rest.len());
+            let end =
+                rest.find(|c: char| !(c.is_ascii_alphanumeric() || "-.:".contains(c))).unwrap_or(rest.len());
             let (word, after) = rest.split_at(end);
             let word = self.word(word);
             out.push_str(&word);
@@ -192,7 +203,14 @@ fn short(object: &Value) -> String {
         let ours = object["apiVersion"] == names::API_VERSION;
         let text = |key: &str| condition[key].as_str().unwrap_or_default();
         if ours {
-            let _ = write!(line, "\n    {}={} {}: {}", text("type"), text("status"), text("reason"), text("message"));
+            let _ = write!(
+                line,
+                "\n    {}={} {}: {}",
+                text("type"),
+                text("status"),
+                text("reason"),
+                text("message")
+            );
         } else if text("type") == "Ready" && text("status") == "True" {
             line.push_str(" ready");
         }
