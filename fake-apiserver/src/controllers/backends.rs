@@ -54,7 +54,8 @@ impl Selectors {
             }
         }
         let Some(selector) = exists.then(|| selector(&service.value())).flatten() else { return };
-        let places = selector.iter().map(|(label, value)| (key.namespace.clone(), label.clone(), value.clone()));
+        let places =
+            selector.iter().map(|(label, value)| (key.namespace.clone(), label.clone(), value.clone()));
         let fewest = places.min_by_key(|place| self.by_label.get(place).map_or(0, BTreeSet::len));
         if let Some(place) = fewest {
             self.by_label.entry(place.clone()).or_default().insert(key.clone());
@@ -156,8 +157,10 @@ impl Backed {
             }
             // The pod itself is only looked into where the Service asks for what the facts do not hold.
             let spec = if headless || named { pod.stored.value()["spec"].take() } else { Value::Null };
-            let hostname = (spec["subdomain"] == key.name.as_str()).then(|| text(&spec["hostname"]).to_owned());
-            let ports = items(&value["spec"]["ports"]).iter().filter_map(|port| resolve(port, &spec)).collect();
+            let hostname =
+                (spec["subdomain"] == key.name.as_str()).then(|| text(&spec["hostname"]).to_owned());
+            let ports =
+                items(&value["spec"]["ports"]).iter().filter_map(|port| resolve(port, &spec)).collect();
             let hostname = hostname.filter(|name| !name.is_empty());
             backends.push(Backend { pod: Arc::clone(pod), hostname, ports });
         }
@@ -205,7 +208,8 @@ fn named_port(pod_spec: &Value, name: &str, protocol: &str) -> Option<i64> {
     let sidecars = items(&pod_spec["initContainers"]).iter().filter(|c| c["restartPolicy"] == "Always");
     let mut ports = items(&pod_spec["containers"]).iter().chain(sidecars).flat_map(|c| items(&c["ports"]));
     let fits = |port: &&Value| {
-        port["name"] == name && matches!(text(&port["protocol"]), p if p == protocol || (p.is_empty() && protocol == "TCP"))
+        port["name"] == name
+            && matches!(text(&port["protocol"]), p if p == protocol || (p.is_empty() && protocol == "TCP"))
     };
     ports.find(fits)?["containerPort"].as_i64()
 }

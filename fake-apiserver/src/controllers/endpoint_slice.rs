@@ -35,7 +35,8 @@ impl ControlLoop for EndpointSlices {
         if seen.resource() == ("discovery.k8s.io", "endpointslices") && seen.change.after.is_none() {
             let object = seen.object();
             if let Some(service) = object.meta.labels.get(SERVICE_NAME) {
-                queue.add(Work { about: "services", key: Key::new(&object.key.namespace, service) }, seen.now);
+                queue
+                    .add(Work { about: "services", key: Key::new(&object.key.namespace, service) }, seen.now);
             }
         }
     }
@@ -95,7 +96,8 @@ fn write(backed: &Backed, known: Vec<Arc<Stored>>, context: &mut Context<'_, '_>
         }
     }
     // A Service always has a slice, if an empty one; other empty ones go.
-    let (mut full, empty): (Vec<Slice>, Vec<Slice>) = slices.into_iter().partition(|s| !s.endpoints.is_empty());
+    let (mut full, empty): (Vec<Slice>, Vec<Slice>) =
+        slices.into_iter().partition(|s| !s.endpoints.is_empty());
     spare.extend(empty.into_iter().filter_map(|slice| slice.known));
     if full.is_empty() {
         let known = (!spare.is_empty()).then(|| spare.remove(0));

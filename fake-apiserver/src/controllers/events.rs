@@ -88,7 +88,9 @@ fn event(note: &Note<'_>, key: &Key, now: Timestamp) -> Value {
     let mut involved = json!({
         "apiVersion": about["apiVersion"], "kind": about["kind"], "name": metadata["name"], "uid": metadata["uid"],
     });
-    for (field, value) in [("namespace", &metadata["namespace"]), ("resourceVersion", &metadata["resourceVersion"])] {
+    for (field, value) in
+        [("namespace", &metadata["namespace"]), ("resourceVersion", &metadata["resourceVersion"])]
+    {
         if value.is_string() {
             involved[field] = value.clone();
         }

@@ -50,7 +50,8 @@ impl ControlLoop for GarbageCollector {
             mark_waiting_owners(seen, before, queue);
         }
         let held = now_is.meta.finalizers.iter().any(|f| f == FOREGROUND || f == ORPHAN);
-        let held_alike = before.is_some_and(|b| b.meta.deleting && b.meta.finalizers == now_is.meta.finalizers);
+        let held_alike =
+            before.is_some_and(|b| b.meta.deleting && b.meta.finalizers == now_is.meta.finalizers);
         if now_is.meta.deleting && held && !held_alike {
             mark(queue, OWNER, &now_is.meta.uid, seen.now);
         }
@@ -107,7 +108,9 @@ enum Owner {
 
 /// Looks the owner up by name in the dependent's own namespace: an owner elsewhere is no owner.
 fn find(server: &ApiServer, dependent: &Stored, owner: &OwnerRef) -> Owner {
-    let Some((resource, namespaced)) = resource_of(server.registry(), owner) else { return Owner::Unknowable };
+    let Some((resource, namespaced)) = resource_of(server.registry(), owner) else {
+        return Owner::Unknowable;
+    };
     if namespaced && dependent.key.namespace.is_empty() {
         return Owner::Unknowable;
     }
@@ -120,11 +123,17 @@ fn find(server: &ApiServer, dependent: &Stored, owner: &OwnerRef) -> Owner {
 
 fn resource_of(registry: &Registry, owner: &OwnerRef) -> Option<(GroupResource, bool)> {
     let (group, version) = owner.api_version.split_once('/').unwrap_or(("", &owner.api_version));
-    registry.by_kind(group, version, &owner.kind).map(|resource| (resource.storage.clone(), resource.namespaced))
+    registry
+        .by_kind(group, version, &owner.kind)
+        .map(|resource| (resource.storage.clone(), resource.namespaced))
 }
 
 /// Decides about an object some of whose owners are absent or in foreground deletion.
-fn collect(context: &mut Context<'_, '_>, resource: &GroupResource, object: &Arc<Stored>) -> Result<(), Status> {
+fn collect(
+    context: &mut Context<'_, '_>,
+    resource: &GroupResource,
+    object: &Arc<Stored>,
+) -> Result<(), Status> {
     if object.meta.deleting && !deletes_dependents(object) {
         return Ok(());
     }
@@ -174,7 +183,8 @@ fn unblock_cycle(
     resource: &GroupResource,
     object: &Arc<Stored>,
 ) -> Result<(), Status> {
-    let cyclic = context.api.owned_by(&object.meta.uid).iter().any(|(_, dependent)| deletes_dependents(dependent));
+    let cyclic =
+        context.api.owned_by(&object.meta.uid).iter().any(|(_, dependent)| deletes_dependents(dependent));
     if cyclic {
         let mut value = object.value();
         for owner in array_mut(&mut value["metadata"], "ownerReferences") {
@@ -203,7 +213,11 @@ fn let_go(
 }
 
 /// Foreground: deletes blocking dependents, then the finalizer. Orphan: frees dependents, then the finalizer.
-fn finish_owner(context: &mut Context<'_, '_>, resource: &GroupResource, owner: &Arc<Stored>) -> Result<(), Status> {
+fn finish_owner(
+    context: &mut Context<'_, '_>,
+    resource: &GroupResource,
+    owner: &Arc<Stored>,
+) -> Result<(), Status> {
     if !owner.meta.deleting {
         return Ok(());
     }

@@ -21,14 +21,19 @@ impl ControlLoop for LoadBalancers {
     }
 
     fn observe(&mut self, seen: &Seen<'_>, queue: &mut Queue) {
-        if seen.resource() == ("", "services") && seen.options.load_balancer.is_some() && seen.change.after.is_some() {
+        if seen.resource() == ("", "services")
+            && seen.options.load_balancer.is_some()
+            && seen.change.after.is_some()
+        {
             seen.mark(queue, "services");
         }
     }
 
     fn sync(&mut self, work: &Work, context: &mut Context<'_, '_>) -> Result<Option<Timestamp>, Status> {
         let Some(address) = &context.options.load_balancer else { return Ok(None) };
-        let Some(service) = context.api.get(&SERVICES, &work.key.namespace, &work.key.name) else { return Ok(None) };
+        let Some(service) = context.api.get(&SERVICES, &work.key.namespace, &work.key.name) else {
+            return Ok(None);
+        };
         let mut value = service.value();
         let wanted = if value["spec"]["type"] == "LoadBalancer" {
             json!({"ingress": [{"ip": address, "ipMode": "VIP"}]})

@@ -71,7 +71,9 @@ fn contents(context: &Context<'_, '_>, namespace: &str) -> Vec<(GroupResource, s
     let mut found: Vec<_> = storage
         .collections()
         .flat_map(|(resource, collection)| {
-            collection.in_namespace(namespace).map(move |object| (resource.clone(), std::sync::Arc::clone(object)))
+            collection
+                .in_namespace(namespace)
+                .map(move |object| (resource.clone(), std::sync::Arc::clone(object)))
         })
         .collect();
     found.sort_by_key(|(resource, _)| resource.resource == "events");
@@ -99,20 +101,28 @@ fn report(status: &mut Value, left: &[(GroupResource, std::sync::Arc<Stored>)], 
             *finalizers.entry(finalizer).or_default() += 1;
         }
     }
-    let remaining: Vec<String> =
-        resources.iter().map(|(resource, count)| format!("{resource} has {count} resource instances")).collect();
+    let remaining: Vec<String> = resources
+        .iter()
+        .map(|(resource, count)| format!("{resource} has {count} resource instances"))
+        .collect();
     let remaining = format!("Some resources are remaining: {}", remaining.join(", "));
-    let held: Vec<String> =
-        finalizers.iter().map(|(finalizer, count)| format!("{finalizer} in {count} resource instances")).collect();
+    let held: Vec<String> = finalizers
+        .iter()
+        .map(|(finalizer, count)| format!("{finalizer} in {count} resource instances"))
+        .collect();
     let finalizing = if held.is_empty() {
         ("False", "ContentHasNoFinalizers", "All content-preserving finalizers finished".to_owned())
     } else {
-        let message =
-            format!("Some content in the namespace has finalizers remaining: {}", held.join(", "));
+        let message = format!("Some content in the namespace has finalizers remaining: {}", held.join(", "));
         ("True", "SomeFinalizersRemain", message)
     };
     let lines = [
-        ("NamespaceDeletionDiscoveryFailure", "False", "ResourcesDiscovered", "All resources successfully discovered"),
+        (
+            "NamespaceDeletionDiscoveryFailure",
+            "False",
+            "ResourcesDiscovered",
+            "All resources successfully discovered",
+        ),
         (
             "NamespaceDeletionGroupVersionParsingFailure",
             "False",

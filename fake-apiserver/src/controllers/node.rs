@@ -152,7 +152,12 @@ fn remove_pods(context: &mut Context<'_, '_>, node: &str) -> Result<(), Status> 
 fn show(context: &mut Context<'_, '_>, node: &Stored, lost: bool) -> Result<(), Status> {
     let mut value = node.value();
     let says = if lost {
-        Says { kind: "Ready", status: "Unknown", reason: "NodeStatusUnknown", message: "Kubelet stopped posting node status." }
+        Says {
+            kind: "Ready",
+            status: "Unknown",
+            reason: "NodeStatusUnknown",
+            message: "Kubelet stopped posting node status.",
+        }
     } else {
         let (kind, status, reason, message) = CONDITIONS[3];
         Says { kind, status, reason, message }

@@ -116,7 +116,8 @@ pub(crate) fn set_condition(status: &mut Value, says: Says<'_>, now: Timestamp) 
     }
     match known {
         Some(known) => {
-            let same = ["status", "reason", "message", "lastTransitionTime"].iter().all(|f| known[*f] == wanted[*f]);
+            let same =
+                ["status", "reason", "message", "lastTransitionTime"].iter().all(|f| known[*f] == wanted[*f]);
             if same {
                 return false;
             }

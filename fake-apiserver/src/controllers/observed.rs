@@ -84,8 +84,11 @@ impl Observed {
                 return Read::LostHistory;
             };
             found.extend(changes.map(|change| {
-                let seen =
-                    Seen { resource: resource.clone(), before: change.before.clone(), after: change.after.clone() };
+                let seen = Seen {
+                    resource: resource.clone(),
+                    before: change.before.clone(),
+                    after: change.after.clone(),
+                };
                 (change.revision, seen)
             }));
         }

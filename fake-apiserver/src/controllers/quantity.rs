@@ -3,7 +3,8 @@
 /// Thousandths of the unit, rounded up as `resource.Quantity.MilliValue` does; `None` when it is no quantity.
 pub(crate) fn milli(text: &str) -> Option<i128> {
     let text = text.trim();
-    let digits_end = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
+    let digits_end =
+        text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
     let (number, suffix) = text.split_at(digits_end);
     // Thousandths of a thousandth, so that `n` and `u` keep their digits until the rounding.
     let (numerator, denominator): (i128, i128) = match suffix {

@@ -36,7 +36,9 @@ impl ControlLoop for ReplicaSets {
     }
 
     fn sync(&mut self, work: &Work, context: &mut Context<'_, '_>) -> Result<Option<Timestamp>, Status> {
-        let Some(set) = context.api.get(&REPLICA_SETS, &work.key.namespace, &work.key.name) else { return Ok(None) };
+        let Some(set) = context.api.get(&REPLICA_SETS, &work.key.namespace, &work.key.name) else {
+            return Ok(None);
+        };
         let value = set.value();
         let Some(selector) = selector_of(&value) else { return Ok(None) };
         let maker = Maker { owner: &set, value: &value, api_version: "apps/v1", kind: "ReplicaSet" };
@@ -60,7 +62,13 @@ impl ControlLoop for ReplicaSets {
 /// A pod that nobody manages may be wanted by a ReplicaSet of its namespace.
 fn mark_adopters(seen: &Seen<'_>, queue: &mut Queue) {
     let Some(pod) = seen.change.after.as_deref().filter(|pod| pod.controller().is_none()) else { return };
-    if pod.meta.labels.is_empty() || seen.change.before.as_ref().is_some_and(|b| b.meta.labels == pod.meta.labels && b.controller().is_none()) {
+    if pod.meta.labels.is_empty()
+        || seen
+            .change
+            .before
+            .as_ref()
+            .is_some_and(|b| b.meta.labels == pod.meta.labels && b.controller().is_none())
+    {
         return;
     }
     let Some(sets) = seen.server.storage().collection(&REPLICA_SETS) else { return };
@@ -121,7 +129,9 @@ fn report(
     let mut next: Option<Timestamp> = None;
     for pod in pods.iter().filter(|pod| pod.is_active()) {
         count += 1;
-        let carries = |(label, v): (&String, &Value)| pod.stored.meta.labels.get(label).map(String::as_str) == v.as_str();
+        let carries = |(label, v): (&String, &Value)| {
+            pod.stored.meta.labels.get(label).map(String::as_str) == v.as_str()
+        };
         labelled += i64::from(template_labels.is_none_or(|labels| labels.iter().all(carries)));
         if let Some(at) = pod.available_at(min_ready) {
             ready += 1;
@@ -143,8 +153,12 @@ fn report(
     set_count(&mut status, "availableReplicas", available);
     match refused {
         Some(refusal) => {
-            let says =
-                Says { kind: "ReplicaFailure", status: "True", reason: "FailedCreate", message: &refusal.message };
+            let says = Says {
+                kind: "ReplicaFailure",
+                status: "True",
+                reason: "FailedCreate",
+                message: &refusal.message,
+            };
             set_condition(&mut status, says, context.now);
         }
         None => remove_condition(&mut status, "ReplicaFailure"),

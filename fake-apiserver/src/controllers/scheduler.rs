@@ -56,7 +56,8 @@ impl ControlLoop for Scheduler {
             }
             ("", "pods") => {
                 let (before, after) = (seen.pods.before.as_deref(), seen.pods.after.as_deref());
-                let counted = |pod: Option<&PodFacts>| pod.is_some_and(|p| !p.node.is_empty() && !p.has_ended());
+                let counted =
+                    |pod: Option<&PodFacts>| pod.is_some_and(|p| !p.node.is_empty() && !p.has_ended());
                 if let Some(pod) = before.filter(|pod| counted(Some(pod))) {
                     self.nodes.entry(pod.node.clone()).or_default().count(pod, -1);
                 }
@@ -102,7 +103,8 @@ impl ControlLoop for Scheduler {
             Ok(node) => {
                 bind(context, &facts.stored, &node)?;
                 self.waiting.remove(&work.key);
-                let message = format!("Successfully assigned {}/{} to {node}", work.key.namespace, work.key.name);
+                let message =
+                    format!("Successfully assigned {}/{} to {node}", work.key.namespace, work.key.name);
                 context.normal(&pod, "Scheduled", &message);
             }
             Err(message) => refuse(context, pod, "Unschedulable", &message, true)?,
@@ -143,7 +145,9 @@ impl Scheduler {
         }
         let mut whys: Vec<String> = reasons.iter().map(|(why, nodes)| format!("{nodes} {why}")).collect();
         whys.sort();
-        let preemption = format!("preemption: 0/{count} nodes are available: {count} No preemption victims found for incoming pod.");
+        let preemption = format!(
+            "preemption: 0/{count} nodes are available: {count} No preemption victims found for incoming pod."
+        );
         Err(format!("0/{count} nodes are available: {}. {preemption}", whys.join(", ")))
     }
 }
@@ -183,19 +187,22 @@ impl Node {
     fn fits(&self, name: &str, pod: &Value, facts: &PodFacts) -> Result<(), Vec<String>> {
         let spec = &pod["spec"];
         let tolerations = items(&spec["tolerations"]);
-        if self.value["spec"]["unschedulable"] == true && !tolerates(tolerations, UNSCHEDULABLE, "", "NoSchedule") {
+        if self.value["spec"]["unschedulable"] == true
+            && !tolerates(tolerations, UNSCHEDULABLE, "", "NoSchedule")
+        {
             return Err(vec!["node(s) were unschedulable".into()]);
         }
         let taint = items(&self.value["spec"]["taints"]).iter().find(|taint| {
             let effect = text(&taint["effect"]);
-            effect != "PreferNoSchedule" && !tolerates(tolerations, text(&taint["key"]), text(&taint["value"]), effect)
+            effect != "PreferNoSchedule"
+                && !tolerates(tolerations, text(&taint["key"]), text(&taint["value"]), effect)
         });
         if taint.is_some() {
             return Err(vec!["node(s) had untolerated taint(s)".into()]);
         }
-        let selected = spec["nodeSelector"]
-            .as_object()
-            .is_none_or(|labels| labels.iter().all(|(l, v)| self.labels.get(l).map(String::as_str) == v.as_str()));
+        let selected = spec["nodeSelector"].as_object().is_none_or(|labels| {
+            labels.iter().all(|(l, v)| self.labels.get(l).map(String::as_str) == v.as_str())
+        });
         if !selected || !self.affine(name, spec) {
             return Err(vec!["node(s) didn't match Pod's node affinity/selector".into()]);
         }
@@ -238,7 +245,8 @@ fn expression_holds(test: &Value, labels: &BTreeMap<String, String>) -> bool {
     match text(&test["operator"]) {
         "Gt" => known.and_then(|k| number(k)).zip(bound()).is_some_and(|(known, bound)| known > bound),
         "Lt" => known.and_then(|k| number(k)).zip(bound()).is_some_and(|(known, bound)| known < bound),
-        _ => LabelSelector::from_object(&json!({"matchExpressions": [test]})).is_some_and(|s| s.matches(labels)),
+        _ => LabelSelector::from_object(&json!({"matchExpressions": [test]}))
+            .is_some_and(|s| s.matches(labels)),
     }
 }
 
@@ -254,7 +262,8 @@ pub(crate) fn tolerates(tolerations: &[Value], key: &str, value: &str, effect: &
 
 /// The pod's `binding`: sets its node and its condition PodScheduled.
 fn bind(context: &mut Context<'_, '_>, pod: &Stored, node: &str) -> Result<(), Status> {
-    let mut request = context.api.request_for(&PODS, Verb::Create)?.name(pod.key.name.clone()).subresource("binding");
+    let mut request =
+        context.api.request_for(&PODS, Verb::Create)?.name(pod.key.name.clone()).subresource("binding");
     request.namespace = Some(pod.key.namespace.clone());
     let binding = json!({
         "apiVersion": "v1", "kind": "Binding",

@@ -53,7 +53,8 @@ impl ControlLoop for ServiceAccounts {
             None => {
                 let annotations = json!({"kubernetes.io/description": DESCRIPTION});
                 let metadata = json!({"name": ROOT_CA, "namespace": name, "annotations": annotations});
-                let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data});
+                let map =
+                    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data});
                 context.api.create(&CONFIG_MAPS, map)?;
             }
             Some(known) => {

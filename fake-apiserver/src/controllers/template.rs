@@ -58,7 +58,11 @@ impl Maker<'_> {
             }
             Err(status) => {
                 if !is_terminating(&status) {
-                    context.warning(self.value, "FailedCreate", &format!("Error creating: {}", status.message));
+                    context.warning(
+                        self.value,
+                        "FailedCreate",
+                        &format!("Error creating: {}", status.message),
+                    );
                 }
                 Err(status)
             }
@@ -132,7 +136,12 @@ pub(crate) fn adopt(
 }
 
 /// Removes the ownerReference to a uid.
-fn release(resource: &GroupResource, object: &Stored, uid: &str, context: &mut Context<'_, '_>) -> Result<(), Status> {
+fn release(
+    resource: &GroupResource,
+    object: &Stored,
+    uid: &str,
+    context: &mut Context<'_, '_>,
+) -> Result<(), Status> {
     let mut value = object.value();
     array_mut(&mut value["metadata"], "ownerReferences").retain(|owner| owner["uid"] != uid);
     context.api.update(resource, value).map(drop)

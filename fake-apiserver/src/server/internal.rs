@@ -70,7 +70,7 @@ pub struct Api<'a> {
 }
 
 impl<'a> Api<'a> {
-    pub(super) fn new(server: &'a mut ApiServer, now: Timestamp, name: &'static str) -> Self {
+    pub(crate) fn new(server: &'a mut ApiServer, now: Timestamp, name: &'static str) -> Self {
         Self { server, now, name }
     }
 
@@ -81,6 +81,11 @@ impl<'a> Api<'a> {
 
     /// The server, for reads that have no short form.
     pub fn server(&self) -> &ApiServer {
+        self.server
+    }
+
+    /// The server, for controllers that write under several names.
+    pub(crate) fn server_mut(&mut self) -> &mut ApiServer {
         self.server
     }
 

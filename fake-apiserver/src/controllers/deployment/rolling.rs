@@ -25,7 +25,11 @@ pub(super) fn roll(
     shrink_old(deployment, sets, context)
 }
 
-fn shrink_old(deployment: &Deployment<'_>, sets: &mut Sets, context: &mut Context<'_, '_>) -> Result<(), Status> {
+fn shrink_old(
+    deployment: &Deployment<'_>,
+    sets: &mut Sets,
+    context: &mut Context<'_, '_>,
+) -> Result<(), Status> {
     let old_size: i64 = sets.old.iter().map(Set::size).sum();
     let Some(new) = sets.new.as_ref().filter(|_| old_size > 0) else { return Ok(()) };
     let min_available = deployment.replicas - deployment.max_unavailable;

@@ -99,7 +99,11 @@ impl Sets {
             }
         }
         sets.sort_by_cached_key(|set| {
-            (text(&set.value["metadata"]["creationTimestamp"]).to_owned(), set.revision(), set.name().to_owned())
+            (
+                text(&set.value["metadata"]["creationTimestamp"]).to_owned(),
+                set.revision(),
+                set.name().to_owned(),
+            )
         });
         let template = without_label(&deployment.value["spec"]["template"], HASH);
         let same = |set: &Set| without_label(&set.value["spec"]["template"], HASH) == template;
@@ -213,7 +217,9 @@ fn create(
         Ok(stored) => Ok(Some(Set::read(stored))),
         Err(status) if status.reason == "AlreadyExists" => {
             // Another template has this hash: the next look counts the collision in.
-            let Some(newest) = context.api.get(&DEPLOYMENTS, &key.namespace, &key.name) else { return Ok(None) };
+            let Some(newest) = context.api.get(&DEPLOYMENTS, &key.namespace, &key.name) else {
+                return Ok(None);
+            };
             let mut value = newest.value();
             value["status"]["collisionCount"] = (collisions + 1).into();
             context.api.update_status(&DEPLOYMENTS, value)?;

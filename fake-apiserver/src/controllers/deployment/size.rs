@@ -22,7 +22,8 @@ impl Sets {
     /// `spec.replicas` has changed: that is spread over all ReplicaSets before anything is rolled on.
     pub(super) fn has_new_size(&self, deployment: &Deployment<'_>) -> bool {
         let desired = |set: &Set| annotation(&set.value, DESIRED).parse::<i64>().ok();
-        self.all().any(|set| set.size() > 0 && desired(set).is_some_and(|desired| desired != deployment.replicas))
+        self.all()
+            .any(|set| set.size() > 0 && desired(set).is_some_and(|desired| desired != deployment.replicas))
     }
 
     /// Spreads `spec.replicas` over the ReplicaSets.
@@ -35,7 +36,9 @@ impl Sets {
         match (active.as_slice(), self.len()) {
             ([only], _) => return self.resize(*only, deployment.replicas, deployment, context),
             // The newest stands for all when all are empty.
-            ([], count) if count > 0 => return self.resize(count - 1, deployment.replicas, deployment, context),
+            ([], count) if count > 0 => {
+                return self.resize(count - 1, deployment.replicas, deployment, context);
+            }
             ([], _) => return Ok(()),
             _ => {}
         }

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::super::control_loop::Context;
 use super::super::object::{
-    DEPLOYMENTS, Says, array_mut, condition, items, object_mut, remove_condition, set_condition, set_count, text,
-    time,
+    DEPLOYMENTS, Says, array_mut, condition, items, object_mut, remove_condition, set_condition, set_count,
+    text, time,
 };
 use super::Deployment;
 use super::sets::Sets;
@@ -69,14 +69,18 @@ fn available(status: &mut Value, deployment: &Deployment<'_>, now: Timestamp) {
 /// Whether every replica is of the new template and available.
 fn is_complete(status: &Value, deployment: &Deployment<'_>) -> bool {
     let count = |field: &str| status[field].as_i64().unwrap_or_default();
-    ["updatedReplicas", "replicas", "availableReplicas"].iter().all(|field| count(field) == deployment.replicas)
+    ["updatedReplicas", "replicas", "availableReplicas"]
+        .iter()
+        .all(|field| count(field) == deployment.replicas)
 }
 
 /// Whether more is updated, ready or available than before, or less is old.
 fn has_moved(status: &Value, before: &Value) -> bool {
     let count = |of: &Value, field: &str| of[field].as_i64().unwrap_or_default();
     let old = |of: &Value| count(of, "replicas") - count(of, "updatedReplicas");
-    ["updatedReplicas", "readyReplicas", "availableReplicas"].iter().any(|f| count(status, f) > count(before, f))
+    ["updatedReplicas", "readyReplicas", "availableReplicas"]
+        .iter()
+        .any(|f| count(status, f) > count(before, f))
         || old(status) < old(before)
 }
 
@@ -107,7 +111,9 @@ fn progressing(status: &mut Value, before: &Value, deployment: &Deployment<'_>, 
     }
     if is_complete(status, deployment) {
         set("True", "NewReplicaSetAvailable", &format!("{who} has successfully progressed."), status);
-    } else if has_moved(status, before) || matches!(reason, "" | "DeploymentResumed" | "NewReplicaSetAvailable") {
+    } else if has_moved(status, before)
+        || matches!(reason, "" | "DeploymentResumed" | "NewReplicaSetAvailable")
+    {
         set("True", "ReplicaSetUpdated", &format!("{who} is progressing."), status);
     } else if deadline(before, deployment).is_some_and(|at| at <= now) {
         set("False", "ProgressDeadlineExceeded", &format!("{who} has timed out progressing."), status);
@@ -120,7 +126,8 @@ fn stamp_updates(status: &mut Value, before: &Value, now: Timestamp) {
     for condition in array_mut(status, "conditions") {
         let known = items(&before["conditions"]).iter().find(|c| c["type"] == condition["type"]);
         let same = known.is_some_and(|known| known == condition);
-        let moving = moved && condition["type"] == "Progressing" && condition["reason"] == "ReplicaSetUpdated";
+        let moving =
+            moved && condition["type"] == "Progressing" && condition["reason"] == "ReplicaSetUpdated";
         if !same || moving {
             condition["lastUpdateTime"] = time(now).into();
         }

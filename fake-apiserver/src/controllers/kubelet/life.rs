@@ -103,7 +103,9 @@ fn matches(rule: &Rule, pod: &Value) -> bool {
     });
     let labels = rule.labels.iter().all(|(name, value)| text(&pod["metadata"]["labels"][name]) == value);
     let owner = rule.owner_kind.as_deref().is_none_or(|kind| {
-        items(&pod["metadata"]["ownerReferences"]).iter().any(|o| o["kind"] == kind && o["controller"] == true)
+        items(&pod["metadata"]["ownerReferences"])
+            .iter()
+            .any(|o| o["kind"] == kind && o["controller"] == true)
     });
     image && labels && owner
 }

@@ -180,7 +180,10 @@ impl Run {
         Self {
             uid: pod.meta.uid.clone(),
             life: Life::of(value, context.options),
-            containers: Containers { init: make("initContainers", of_init), main: make("containers", policy) },
+            containers: Containers {
+                init: make("initContainers", of_init),
+                main: make("containers", policy),
+            },
             address: None,
             started: context.now,
             reported: false,
@@ -259,7 +262,8 @@ impl Run {
             let image = &container.image;
             let list = if *index < inits { "initContainers" } else { "containers" };
             let field = format!("spec.{list}{{{name}}}");
-            let mut normal = |reason: &str, message: &str| context.note(pod, "Normal", reason, message, &field);
+            let mut normal =
+                |reason: &str, message: &str| context.note(pod, "Normal", reason, message, &field);
             match entered {
                 State::Running => {
                     normal("Pulled", &format!("Container image {image:?} already present on machine"));
@@ -286,7 +290,8 @@ impl Run {
                     context.note(pod, "Warning", "Failed", "Error: ImagePullBackOff", &field);
                 }
                 State::CrashBackOff => {
-                    let (pod_name, namespace) = (text(&pod["metadata"]["name"]), text(&pod["metadata"]["namespace"]));
+                    let (pod_name, namespace) =
+                        (text(&pod["metadata"]["name"]), text(&pod["metadata"]["namespace"]));
                     let message = format!(
                         "Back-off restarting failed container {name} in pod {pod_name}_{namespace}({})",
                         self.uid

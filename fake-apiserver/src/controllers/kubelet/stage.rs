@@ -86,10 +86,20 @@ fn at_once(_: &Life, _: &Container) -> SignedDuration {
 
 /// The table.
 const STAGES: &[Stage] = &[
-    Stage { from: State::Creating, when: |l, _| l.pull_error.is_some(), after: |l, _| l.start_after, to: State::PullFailed },
+    Stage {
+        from: State::Creating,
+        when: |l, _| l.pull_error.is_some(),
+        after: |l, _| l.start_after,
+        to: State::PullFailed,
+    },
     Stage { from: State::PullFailed, when: always, after: |_, _| PULL_SHOWN, to: State::PullBackOff },
     Stage { from: State::PullBackOff, when: always, after: |_, c| back_off(c.pulls), to: State::PullFailed },
-    Stage { from: State::Creating, when: |l, _| l.start_error.is_some(), after: |l, _| l.start_after, to: State::Ended },
+    Stage {
+        from: State::Creating,
+        when: |l, _| l.start_error.is_some(),
+        after: |l, _| l.start_after,
+        to: State::Ended,
+    },
     Stage { from: State::Creating, when: always, after: |l, _| l.start_after, to: State::Running },
     Stage { from: State::Running, when: |l, _| l.exit_after.is_some(), after: exit_after, to: State::Ended },
     Stage { from: State::Ended, when: |_, c| !c.runs_again(), after: at_once, to: State::Completed },
@@ -97,7 +107,12 @@ const STAGES: &[Stage] = &[
     // The first restart does not wait.
     Stage { from: State::Ended, when: |l, _| l.start_error.is_none(), after: at_once, to: State::Running },
     Stage { from: State::Ended, when: always, after: at_once, to: State::CrashBackOff },
-    Stage { from: State::CrashBackOff, when: |l, _| l.start_error.is_some(), after: |_, c| back_off(c.restarts), to: State::Ended },
+    Stage {
+        from: State::CrashBackOff,
+        when: |l, _| l.start_error.is_some(),
+        after: |_, c| back_off(c.restarts),
+        to: State::Ended,
+    },
     Stage { from: State::CrashBackOff, when: always, after: |_, c| back_off(c.restarts), to: State::Running },
 ];
 
@@ -177,8 +192,13 @@ impl Container {
                     self.restarts += u32::from(from == State::CrashBackOff);
                 }
                 let code = if start_error { life.start_error.unwrap_or(128) } else { life.exit_code };
-                let end =
-                    Termination { code, started, finished: now, start_error, container_id: self.container_id };
+                let end = Termination {
+                    code,
+                    started,
+                    finished: now,
+                    start_error,
+                    container_id: self.container_id,
+                };
                 self.before_last = self.last.replace(end);
             }
             State::Creating | State::PullBackOff | State::CrashBackOff | State::Completed => {}
@@ -251,7 +271,10 @@ impl Containers {
         for index in 0..count {
             let sidecar = self.init[index].policy == RestartPolicy::Always;
             let own = if sidecar { Life { exit_after: None, ..life.clone() } } else { brief.clone() };
-            if self.init[index].state == State::Creating && index > 0 && self.init[index].since < self.init[index - 1].since {
+            if self.init[index].state == State::Creating
+                && index > 0
+                && self.init[index].since < self.init[index - 1].since
+            {
                 self.init[index].since = self.init[index - 1].since;
             }
             advance_one(&mut self.init[index], index, &own, now, ids, &mut done);
@@ -337,10 +360,12 @@ mod tests {
     fn a_failed_pull_alternates_with_its_back_off() {
         let life = Life { pull_error: Some("not found".into()), ..Life::default() };
         let mut pod = pod(RestartPolicy::Always);
-        let states: Vec<State> = [0, 1, 11, 12].map(|s| {
-            pod.advance(&life, at(s), &mut 0);
-            pod.main[0].state
-        }).into();
+        let states: Vec<State> = [0, 1, 11, 12]
+            .map(|s| {
+                pod.advance(&life, at(s), &mut 0);
+                pod.main[0].state
+            })
+            .into();
         assert_eq!(states, [State::PullFailed, State::PullBackOff, State::PullFailed, State::PullBackOff]);
     }
 

@@ -91,7 +91,12 @@ fn conditions(
         if facts.gates_open {
             set("Ready", true, "", "");
         } else {
-            set("Ready", false, "ReadinessGatesNotReady", "corresponding condition of pod readiness gate does not exist.");
+            set(
+                "Ready",
+                false,
+                "ReadinessGatesNotReady",
+                "corresponding condition of pod readiness gate does not exist.",
+            );
         }
         set("ContainersReady", true, "", "");
     } else {
@@ -114,17 +119,25 @@ fn names<'a>(containers: impl Iterator<Item = &'a Container>) -> String {
 fn container(container: &Container, initialized: bool, init: bool) -> Value {
     let begun = container.container_id > 0;
     let (state, last) = match container.state {
-        State::Running => {
-            (json!({"running": {"startedAt": time(container.since)}}), terminated(container.last.as_ref(), container))
-        }
+        State::Running => (
+            json!({"running": {"startedAt": time(container.since)}}),
+            terminated(container.last.as_ref(), container),
+        ),
         State::Ended | State::Completed => (
             terminated(container.last.as_ref(), container),
             terminated(container.before_last.as_ref(), container),
         ),
-        _ => (json!({"waiting": waiting(container, initialized, init)}), terminated(container.last.as_ref(), container)),
+        _ => (
+            json!({"waiting": waiting(container, initialized, init)}),
+            terminated(container.last.as_ref(), container),
+        ),
     };
     let running = container.state == State::Running;
-    let ready = if init && container.policy != RestartPolicy::Always { container.succeeded() } else { container.ready };
+    let ready = if init && container.policy != RestartPolicy::Always {
+        container.succeeded()
+    } else {
+        container.ready
+    };
     let mut status = json!({
         "name": container.name, "image": container.image, "restartCount": container.restarts,
         "imageID": if begun { image_id(&container.image) } else { String::new() },
@@ -138,7 +151,9 @@ fn container(container: &Container, initialized: bool, init: bool) -> Value {
 
 fn waiting(container: &Container, initialized: bool, init: bool) -> Value {
     let (reason, message) = match container.state {
-        State::PullFailed => ("ErrImagePull", format!("failed to pull and unpack image {:?}", container.image)),
+        State::PullFailed => {
+            ("ErrImagePull", format!("failed to pull and unpack image {:?}", container.image))
+        }
         State::PullBackOff => ("ImagePullBackOff", format!("Back-off pulling image {:?}", container.image)),
         State::CrashBackOff => {
             let wait = super::stage::back_off(container.restarts);
