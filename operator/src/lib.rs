@@ -6,7 +6,7 @@
 //! | [`cluster`], [`worker_group`], [`job`], [`autoscaler`] | one kind each: observe, validate, build, plan |
 //! | [`observe`], [`world`] | what is known: the cache, schedulers' answers, settings |
 //! | [`plan`], [`check`] | what is to be written, as data, and an independent judge of it |
-//! | [`engine`], [`queue`] | events in, work out; synchronous and replayable |
+//! | [`engine`], [`queue`], [`seed`] | events in, work out; synchronous and replayable |
 //! | [`execute`] | the only place that writes |
 //! | [`local`] | `dask-operator local`: everything in one process, without Kubernetes |
 //! | [`run`], [`args`], [`health`], [`clock`] | the shell: watches, timers, command line, signs of life |
@@ -39,6 +39,7 @@ pub mod podspec;
 pub mod queue;
 pub mod run;
 pub mod scheduler;
+pub mod seed;
 pub mod settings;
 #[cfg(feature = "fake")]
 pub mod sim;

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::seed::Seed;
+
 /// First delay after a failure; doubles up to [`BACKOFF_MAX`].
 pub const BACKOFF_MIN: SignedDuration = SignedDuration::from_millis(200);
 /// Longest delay after failures.
@@ -24,7 +26,7 @@ pub struct Queue<K> {
     active: BTreeMap<K, Option<Timestamp>>,
     failures: BTreeMap<K, u32>,
     sequence: u64,
-    jitter: Jitter,
+    jitter: Seed,
 }
 
 impl<K: Ord + Clone> Queue<K> {
@@ -36,7 +38,7 @@ impl<K: Ord + Clone> Queue<K> {
             active: BTreeMap::new(),
             failures: BTreeMap::new(),
             sequence: 0,
-            jitter: Jitter(seed),
+            jitter: Seed(seed),
         }
     }
 
@@ -142,24 +144,6 @@ impl<K: Ord + Clone> Queue<K> {
         if let Some(due) = due {
             self.add(key.clone(), due);
         }
-    }
-}
-
-/// A small generator (SplitMix64) for jitter: seeded, so that a history can be replayed.
-#[derive(Debug)]
-pub struct Jitter(pub u64);
-
-impl Jitter {
-    /// A duration between 80 % and 120 % of the given one.
-    pub fn spread(&mut self, around: SignedDuration) -> SignedDuration {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        let millis = i64::try_from(around.as_millis()).unwrap_or(i64::MAX / 2);
-        let part = i64::try_from(z % 401).unwrap_or(0) - 200;
-        SignedDuration::from_millis(millis + millis / 1000 * part + millis % 1000 * part / 1000)
     }
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`script`] | the language of `snapshots/*.scenario` |
 //! | [`transcript`] | what a run tells, without what differs between equal runs |
+//! | [`story`] | random histories, and what must hold at their end |
 //! | [`dask`] | a model of Dask: workers register when their pods are ready |
 //!
 //! [`Sim`] runs in one fixed order ([`Sim::settle`]) or lets a seed choose among everything that could happen next
@@ -11,6 +12,7 @@
 
 pub mod dask;
 pub mod script;
+pub mod story;
 pub mod transcript;
 
 use std::collections::VecDeque;

@@ -29,7 +29,11 @@ fn every_scenario_tells_what_was_reviewed() {
             compared.is_err().then_some(name)
         })
         .collect();
-    assert!(failed.is_empty(), "changed: {}; review with `cargo insta review` or INSTA_UPDATE=always", failed.join(", "));
+    assert!(
+        failed.is_empty(),
+        "changed: {}; review with `cargo insta review` or INSTA_UPDATE=always",
+        failed.join(", ")
+    );
 }
 
 #[test]

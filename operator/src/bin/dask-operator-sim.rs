@@ -1,0 +1,54 @@
+//! Replays simulated histories: `cargo xtask sim --seed N`.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use dask_operator::sim::story;
+
+/// Plays simulated histories and judges their ends.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Play this one history and print it.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Without a seed: play this many histories.
+    #[arg(long, default_value_t = 1_000)]
+    count: u64,
+    /// The first of them.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// Events in each.
+    #[arg(long, default_value_t = 120)]
+    length: usize,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let seeds = args.seed.map_or(args.from..args.from + args.count, |seed| seed..seed + 1);
+    let mut failed = 0;
+    for seed in seeds.clone() {
+        let story = story::play(seed, args.length);
+        let wrong = story::judge(&story.sim);
+        if args.seed.is_some() {
+            for line in story.sim.history() {
+                println!("{line}");
+            }
+            println!("seed {seed}: hash {:016x}", story.sim.hash());
+        }
+        for sentence in &wrong {
+            println!("seed {seed}: {sentence}");
+        }
+        failed += u64::from(!wrong.is_empty());
+        if args.seed.is_none() && (seed + 1) % 100 == 0 {
+            println!("{} histories played, {failed} failed", seed + 1 - args.from);
+        }
+    }
+    if failed > 0 {
+        println!(
+            "{failed} of {} histories failed; replay one with `cargo xtask sim --seed N`",
+            seeds.count()
+        );
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
