@@ -145,11 +145,79 @@ fn without_defaults(schema: &mut Value) {
         for (key, inner) in map.iter_mut() {
             match (key.as_str(), inner) {
                 ("properties", Value::Object(properties)) => {
-                    properties.values_mut().for_each(without_defaults)
+                    properties.values_mut().for_each(without_defaults);
                 }
                 ("items" | "additionalProperties", inner) => without_defaults(inner),
                 _ => {}
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_definition_can_be_applied_by_kubectl() {
+        for crd in crds() {
+            let bytes = serde_json::to_vec(&crd).expect("JSON").len();
+            assert!(bytes < MAX_BYTES, "{}: {bytes}", crd["metadata"]["name"]);
+        }
+    }
+
+    #[test]
+    fn names_are_upstreams_and_all_are_in_the_category_dask() {
+        let said: Vec<Value> = crds()
+            .iter()
+            .map(|crd| {
+                let names = &crd["spec"]["names"];
+                assert_eq!(names["categories"], json!(["dask"]));
+                json!([names["kind"], names["plural"], names["singular"], names["shortNames"]])
+            })
+            .collect();
+        let expected = json!([
+            ["DaskCluster", "daskclusters", "daskcluster", ["daskcluster", "dsk"]],
+            ["DaskWorkerGroup", "daskworkergroups", "daskworkergroup", ["daskworkers"]],
+            ["DaskJob", "daskjobs", "daskjob", ["djb"]],
+            ["DaskAutoscaler", "daskautoscalers", "daskautoscaler", null],
+        ]);
+        assert_eq!(json!(said), expected);
+    }
+
+    #[test]
+    fn columns_of_priority_0_are_upstreams() {
+        let columns = |crd: &Value| -> Vec<String> {
+            let all = crd["spec"]["versions"][0]["additionalPrinterColumns"].as_array().cloned();
+            let first = |column: &&Value| column["priority"].as_i64().unwrap_or_default() == 0;
+            let said = |column: &Value| format!("{} {}", column["name"], column["jsonPath"]).replace('"', "");
+            all.unwrap_or_default().iter().filter(first).map(said).collect()
+        };
+        let age = "Age .metadata.creationTimestamp";
+        let expected = [
+            vec!["Workers .spec.worker.replicas", "Status .status.phase", age],
+            vec!["Workers .spec.worker.replicas", age],
+            vec!["Status .status.jobStatus", "Number Of Workers .spec.cluster.spec.worker.replicas", age],
+            vec!["Cluster .spec.cluster", "Minimum .spec.minimum", "Maximum .spec.maximum", age],
+        ];
+        for (crd, expected) in crds().iter().zip(expected) {
+            assert_eq!(columns(crd), expected);
+        }
+    }
+
+    #[test]
+    fn all_kinds_have_a_status_endpoint_and_groups_of_workers_scale_with_a_selector() {
+        let scale = json!({
+            "specReplicasPath": ".spec.worker.replicas",
+            "statusReplicasPath": ".status.replicas",
+            "labelSelectorPath": ".status.selector",
+        });
+        for crd in crds() {
+            let subresources = &crd["spec"]["versions"][0]["subresources"];
+            assert!(subresources["status"].is_object());
+            let scales =
+                matches!(crd["spec"]["names"]["kind"].as_str(), Some("DaskCluster" | "DaskWorkerGroup"));
+            assert_eq!(subresources["scale"], if scales { scale.clone() } else { Value::Null });
         }
     }
 }

@@ -15,6 +15,9 @@
 //! | [`schema`] | Kubernetes' pod and Service schemas as they stand in our CRDs |
 //! | [`crds`](mod@crds) | the four CustomResourceDefinitions |
 
+// Each `printcolumn(…)` of kube's derive has a type; clippy takes them for one attribute said twice.
+#![allow(clippy::duplicated_attributes)]
+
 pub mod autoscaler;
 pub mod cluster;
 pub mod crds;

@@ -201,6 +201,7 @@ pub fn format_time(time: Timestamp) -> String {
 pub(super) mod rfc3339 {
     use super::{Deserialize, Deserializer, Serializer, Timestamp, Value, format_time};
 
+    #[allow(clippy::ref_option)] // serde's `with` passes the field as it is
     pub(in crate::api) fn serialize<S: Serializer>(
         time: &Option<Timestamp>,
         serializer: S,
@@ -215,5 +216,72 @@ pub(super) mod rfc3339 {
         deserializer: D,
     ) -> Result<Option<Timestamp>, D::Error> {
         Ok(Value::deserialize(deserializer)?.as_str().and_then(|text| text.parse().ok()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::{ClusterPhase, DaskCluster, DaskClusterStatus, DaskJobStatus, JobState};
+
+    #[test]
+    fn nulls_are_absent_at_every_depth_of_a_raw_spec() {
+        let given = json!({"a": null, "b": [{"c": null, "d": 1}, null], "e": {"f": null}});
+        let spec: RawPodSpec = serde_json::from_value(given).expect("a spec");
+        assert_eq!(spec.to_value(), json!({"b": [{"d": 1}, null], "e": {}}));
+    }
+
+    #[test]
+    fn nulls_of_typed_fields_are_absent() {
+        let worker = json!({"replicas": null, "metadata": null, "spec": {"containers": []}});
+        let metadata = json!({"labels": {"a": null, "b": "c"}, "annotations": null});
+        let scheduler = json!({"metadata": metadata, "spec": {}, "service": {}});
+        let cluster: DaskCluster = serde_json::from_value(json!({
+            "apiVersion": "kubernetes.dask.org/v1", "kind": "DaskCluster",
+            "metadata": {"name": "x", "creationTimestamp": null},
+            "spec": {"idleTimeout": null, "worker": worker, "scheduler": scheduler},
+            "status": null,
+        }))
+        .expect("a cluster");
+        assert_eq!((cluster.spec.idle_timeout, cluster.spec.worker.replicas), (0, 1));
+        assert_eq!(cluster.spec.scheduler.metadata.labels, BTreeMap::from([("b".into(), "c".into())]));
+        assert_eq!(cluster.status, None);
+    }
+
+    #[test]
+    fn wrong_types_in_a_spec_do_not_parse() {
+        let scheduler = json!({"spec": {}, "service": {}});
+        for worker in [json!({"spec": "none"}), json!({"spec": {}, "replicas": "two"}), json!({})] {
+            let spec = json!({"worker": worker, "scheduler": scheduler});
+            assert!(serde_json::from_value::<crate::api::DaskClusterSpec>(spec).is_err());
+        }
+    }
+
+    #[test]
+    fn any_status_parses_and_what_is_strange_reads_as_absent() {
+        let strange = [
+            json!({}),
+            json!({"phase": "Dreaming", "conditions": {"a": 1}, "replicas": "two"}),
+            json!({"phase": null, "conditions": [1, {"type": "Ready"}], "observedGeneration": null}),
+        ];
+        for status in strange {
+            let read: DaskClusterStatus = serde_json::from_value(status).expect("a status");
+            assert_eq!(read.phase, None);
+        }
+        let read: DaskClusterStatus = serde_json::from_value(json!({"phase": "Running"})).expect("a status");
+        assert_eq!(read.phase, Some(ClusterPhase::Running));
+        let job = json!({"jobStatus": "", "startTime": "soon", "endTime": null, "clusterName": 1});
+        let read: DaskJobStatus = serde_json::from_value(job).expect("a status");
+        assert_eq!(read, DaskJobStatus::default());
+    }
+
+    #[test]
+    fn times_are_written_without_a_fraction_and_read_with_one() {
+        let given = json!({"jobStatus": "Running", "startTime": "2026-01-02T03:04:05.678901Z"});
+        let read: DaskJobStatus = serde_json::from_value(given).expect("a status");
+        assert_eq!(read.job_status, Some(JobState::Running));
+        assert_eq!(json!(read), json!({"jobStatus": "Running", "startTime": "2026-01-02T03:04:05Z"}));
     }
 }

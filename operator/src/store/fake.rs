@@ -1,6 +1,7 @@
 //! [`Store`] over the API server in memory, in the same process.
 //!
-//! Every future is ready at once and no timer is needed, so that a simulation can drive it without a runtime.
+//! Every future is ready when it is first polled and no timer is needed, so that a simulation can drive it without a runtime.
+//! Nothing happens before that first poll, as with a real connection: a call that is dropped was never sent.
 
 use std::{sync::Arc, time::Duration};
 
@@ -89,13 +90,15 @@ impl Store for FakeStore {
         resource: &'a ApiResource,
         key: &'a ObjectKey,
     ) -> BoxFuture<'a, Result<Option<DynamicObject>>> {
-        let request = self.one(Verb::Get, resource, key);
-        let answer = match self.object(resource, ObjectName::one(resource, key), &request) {
-            Ok(object) => Ok(Some(object)),
-            Err(StoreError::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error),
-        };
-        future::ready(answer).boxed()
+        async move {
+            let request = self.one(Verb::Get, resource, key);
+            match self.object(resource, ObjectName::one(resource, key), &request) {
+                Ok(object) => Ok(Some(object)),
+                Err(StoreError::NotFound { .. }) => Ok(None),
+                Err(error) => Err(error),
+            }
+        }
+        .boxed()
     }
 
     fn list<'a>(
@@ -103,10 +106,12 @@ impl Store for FakeStore {
         resource: &'a ApiResource,
         scope: &'a Scope,
     ) -> BoxFuture<'a, Result<Vec<DynamicObject>>> {
-        let name = ObjectName::all(resource, scope.namespace.as_deref());
-        let page = self.page(&name, &self.collection(Verb::List, resource, scope));
-        let objects = page.and_then(|list| list.items.iter().map(|stored| parse(resource, stored)).collect());
-        future::ready(objects).boxed()
+        async move {
+            let name = ObjectName::all(resource, scope.namespace.as_deref());
+            let page = self.page(&name, &self.collection(Verb::List, resource, scope));
+            page.and_then(|list| list.items.iter().map(|stored| parse(resource, stored)).collect())
+        }
+        .boxed()
     }
 
     fn watch(&self, resource: &ApiResource, scope: &Scope) -> WatchStream {
@@ -125,10 +130,13 @@ impl Store for FakeStore {
         object: &'a DynamicObject,
         manager: &'a str,
     ) -> BoxFuture<'a, Result<DynamicObject>> {
-        let mut request = self.request(Verb::Create, resource, object.metadata.namespace.as_deref());
-        request.params.field_manager = Some(manager.into());
-        request.body = Some(json!(object));
-        future::ready(self.object(resource, ObjectName::of(resource, object), &request)).boxed()
+        async move {
+            let mut request = self.request(Verb::Create, resource, object.metadata.namespace.as_deref());
+            request.params.field_manager = Some(manager.into());
+            request.body = Some(json!(object));
+            self.object(resource, ObjectName::of(resource, object), &request)
+        }
+        .boxed()
     }
 
     fn apply<'a>(
@@ -137,12 +145,15 @@ impl Store for FakeStore {
         object: &'a DynamicObject,
         options: &'a ApplyOptions,
     ) -> BoxFuture<'a, Result<DynamicObject>> {
-        let mut request = self.one(Verb::Patch(PatchType::Apply), resource, &ObjectKey::of(object));
-        request.subresource = subresource(options.part);
-        request.params.field_manager = Some(options.manager.clone());
-        request.params.force = options.force;
-        request.body = Some(json!(object));
-        future::ready(self.object(resource, ObjectName::of(resource, object), &request)).boxed()
+        async move {
+            let mut request = self.one(Verb::Patch(PatchType::Apply), resource, &ObjectKey::of(object));
+            request.subresource = subresource(options.part);
+            request.params.field_manager = Some(options.manager.clone());
+            request.params.force = options.force;
+            request.body = Some(json!(object));
+            self.object(resource, ObjectName::of(resource, object), &request)
+        }
+        .boxed()
     }
 
     fn patch<'a>(
@@ -152,15 +163,18 @@ impl Store for FakeStore {
         patch: &'a Patch,
         options: &'a PatchOptions,
     ) -> BoxFuture<'a, Result<DynamicObject>> {
-        let (kind, body) = match patch {
-            Patch::Merge(body) => (PatchType::Merge, body),
-            Patch::Json(body) => (PatchType::Json, body),
-        };
-        let mut request = self.one(Verb::Patch(kind), resource, key);
-        request.subresource = subresource(options.part);
-        request.params.field_manager = Some(options.manager.clone());
-        request.body = Some(body.clone());
-        future::ready(self.object(resource, ObjectName::one(resource, key), &request)).boxed()
+        async move {
+            let (kind, body) = match patch {
+                Patch::Merge(body) => (PatchType::Merge, body),
+                Patch::Json(body) => (PatchType::Json, body),
+            };
+            let mut request = self.one(Verb::Patch(kind), resource, key);
+            request.subresource = subresource(options.part);
+            request.params.field_manager = Some(options.manager.clone());
+            request.body = Some(body.clone());
+            self.object(resource, ObjectName::one(resource, key), &request)
+        }
+        .boxed()
     }
 
     fn delete<'a>(
@@ -169,23 +183,25 @@ impl Store for FakeStore {
         key: &'a ObjectKey,
         options: &'a DeleteOptions,
     ) -> BoxFuture<'a, Result<()>> {
-        let mut body = json!({"propagationPolicy": options.propagation.as_str()});
-        if let Some(grace) = options.grace_seconds {
-            body["gracePeriodSeconds"] = json!(grace);
+        async move {
+            let mut body = json!({"propagationPolicy": options.propagation.as_str()});
+            if let Some(grace) = options.grace_seconds {
+                body["gracePeriodSeconds"] = json!(grace);
+            }
+            if let Some(uid) = &options.uid {
+                body["preconditions"]["uid"] = json!(uid);
+            }
+            if let Some(version) = &options.resource_version {
+                body["preconditions"]["resourceVersion"] = json!(version);
+            }
+            let mut request = self.one(Verb::Delete, resource, key);
+            request.body = Some(body);
+            match self.answer(ObjectName::one(resource, key), &request) {
+                Ok(_) | Err(StoreError::NotFound { .. }) => Ok(()),
+                Err(error) => Err(error),
+            }
         }
-        if let Some(uid) = &options.uid {
-            body["preconditions"]["uid"] = json!(uid);
-        }
-        if let Some(version) = &options.resource_version {
-            body["preconditions"]["resourceVersion"] = json!(version);
-        }
-        let mut request = self.one(Verb::Delete, resource, key);
-        request.body = Some(body);
-        let answer = match self.answer(ObjectName::one(resource, key), &request) {
-            Ok(_) | Err(StoreError::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error),
-        };
-        future::ready(answer).boxed()
+        .boxed()
     }
 }
 
@@ -362,4 +378,70 @@ fn refused(object: ObjectName, status: Status) -> StoreError {
         retry_after_seconds: details.retry_after_seconds,
     }
     .into_error(object)
+}
+
+#[cfg(test)]
+mod tests {
+    use fake_apiserver::Config;
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    use super::*;
+    use crate::store::ext;
+
+    fn config_map(name: &str) -> DynamicObject {
+        let object = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "default"},
+        });
+        serde_json::from_value(object).expect("an object")
+    }
+
+    fn create(store: &FakeStore, name: &str) {
+        let resource = ext::resource::<ConfigMap>();
+        let object = config_map(name);
+        let created = store.create(&resource, &object, "test").now_or_never().expect("an answer at once");
+        created.expect("created");
+    }
+
+    /// What can be read at once, as words.
+    fn told(events: &mut WatchStream) -> Vec<String> {
+        let mut told = Vec::new();
+        while let Some(event) = events.next().now_or_never() {
+            told.push(match event.expect("a watch never ends").expect("no error") {
+                Event::Init => "init".into(),
+                Event::InitApply(object) => {
+                    format!("init-apply {}", object.metadata.name.unwrap_or_default())
+                }
+                Event::InitDone => "init-done".into(),
+                Event::Apply(object) => format!("apply {}", object.metadata.name.unwrap_or_default()),
+                Event::Delete(object) => format!("delete {}", object.metadata.name.unwrap_or_default()),
+            });
+        }
+        told
+    }
+
+    #[test]
+    fn a_watch_that_fell_out_of_history_starts_over() {
+        let store = FakeStore::new(Server::new(Config { history: 4, ..Config::default() }));
+        let scope = Scope::namespace("default").with_fields("metadata.name!=kube-root-ca.crt");
+        let mut events = store.watch(&ext::resource::<ConfigMap>(), &scope);
+        assert_eq!(told(&mut events), ["init", "init-done"]);
+        create(&store, "a");
+        assert_eq!(told(&mut events), ["apply a"]);
+        let names = ["b", "c", "d", "e", "f", "g"];
+        names.iter().for_each(|name| create(&store, name));
+        let mut expected = vec!["init".to_owned(), "init-apply a".into()];
+        expected.extend(names.iter().map(|name| format!("init-apply {name}")));
+        expected.push("init-done".into());
+        assert_eq!(told(&mut events), expected);
+    }
+
+    #[test]
+    fn a_call_that_is_dropped_was_never_sent() {
+        let store = FakeStore::new(Server::new(Config::default()));
+        let resource = ext::resource::<ConfigMap>();
+        let object = config_map("x");
+        drop(store.create(&resource, &object, "test"));
+        let key = ObjectKey::of(&object);
+        assert_eq!(store.get(&resource, &key).now_or_never(), Some(Ok(None)));
+    }
 }

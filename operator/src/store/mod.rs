@@ -45,6 +45,8 @@ use futures::{future::BoxFuture, stream::BoxStream};
 use serde_json::Value;
 
 pub mod call;
+#[cfg(test)]
+mod decorators_test;
 pub mod error;
 pub mod ext;
 #[cfg(feature = "fake")]

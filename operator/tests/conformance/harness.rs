@@ -83,7 +83,9 @@ async fn run_arm(arm: &Arm, options: &Options, tally: &mut Tally) {
         .collect();
     tally.filtered += bodies::all().len() - cases.len();
     if options.list {
-        cases.iter().for_each(|(name, _)| println!("{name}: test"));
+        for (name, _) in &cases {
+            println!("{name}: test");
+        }
         return;
     }
     if cases.is_empty() {

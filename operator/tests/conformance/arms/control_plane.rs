@@ -22,10 +22,10 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
-use super::{Started, with_definitions};
+use super::{Started, Starting, with_definitions};
 
 /// How long etcd and the API server may take to be ready.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 struct ControlPlane {
     store: KubeStore,
@@ -40,15 +40,12 @@ impl Started for ControlPlane {
     }
 }
 
-pub(super) fn start() -> BoxFuture<'static, Result<Box<dyn Started>, String>> {
+pub(super) fn start() -> Starting {
     async {
-        let (kubeconfig, processes) = match std::env::var_os("DASK_OPERATOR_CONTROL_PLANE") {
-            Some(path) => (PathBuf::from(path), None),
-            None => {
-                let processes = Processes::start(&programs()?)?;
-                (processes.folder.path().join("kubeconfig"), Some(processes))
-            }
-        };
+        let given = std::env::var_os("DASK_OPERATOR_CONTROL_PLANE").map(PathBuf::from);
+        let processes = if given.is_none() { Some(Processes::start(&programs()?)?) } else { None };
+        let started = processes.as_ref().map(|processes| processes.folder.path().join("kubeconfig"));
+        let kubeconfig = given.or(started).ok_or("no kubeconfig")?;
         let store = KubeStore::new(client(&kubeconfig, processes.is_some()).await?);
         let store = with_definitions(store).await?;
         Ok(Box::new(ControlPlane { store, _processes: processes }) as Box<dyn Started>)
@@ -119,7 +116,7 @@ impl Processes {
         let folder = self.folder.path().to_owned();
         let inside = |name: &str| folder.join(name).display().to_string();
         let key = inside("sa.key");
-        self.run(Command::new("openssl").args(["genrsa", "-out", &key, "2048"]))?;
+        Self::run(Command::new("openssl").args(["genrsa", "-out", &key, "2048"]))?;
         fs::write(folder.join("tokens.csv"), "conformance,admin,admin,system:masters\n")?;
         let (client_url, peer_url) = (format!("http://127.0.0.1:{etcd}"), format!("http://127.0.0.1:{peer}"));
         self.spawn(Command::new(programs.join("etcd")).args([
@@ -167,7 +164,7 @@ impl Processes {
         fs::write(folder.join("kubeconfig"), kubeconfig)
     }
 
-    fn run(&self, command: &mut Command) -> std::io::Result<()> {
+    fn run(command: &mut Command) -> std::io::Result<()> {
         let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
         if status.success() { Ok(()) } else { Err(std::io::Error::other(format!("{command:?}: {status}"))) }
     }

@@ -4,7 +4,7 @@ use dask_operator::store::{FakeStore, KubeStore, Store};
 use fake_apiserver::{Config, Server};
 use futures::{FutureExt, future::BoxFuture};
 
-use super::{Started, with_definitions};
+use super::{Started, Starting, with_definitions};
 
 /// A new server for each body.
 struct InProcess;
@@ -20,7 +20,7 @@ impl Started for InProcess {
     }
 }
 
-pub(super) fn in_process() -> BoxFuture<'static, Result<Box<dyn Started>, String>> {
+pub(super) fn in_process() -> Starting {
     async {
         with_definitions(FakeStore::new(Server::new(Config::default()))).await?;
         Ok(Box::new(InProcess) as Box<dyn Started>)
@@ -38,7 +38,7 @@ impl Started for Shared {
     }
 }
 
-pub(super) fn through_tower() -> BoxFuture<'static, Result<Box<dyn Started>, String>> {
+pub(super) fn through_tower() -> Starting {
     async {
         let server = Server::new(Config::default());
         let client = kube::Client::new(server.service(), "default");
@@ -50,7 +50,7 @@ pub(super) fn through_tower() -> BoxFuture<'static, Result<Box<dyn Started>, Str
 
 /// The server with TLS, client certificate and all, as `fake-apiserver serve` has it.
 #[cfg(feature = "local")]
-pub(super) fn over_http() -> BoxFuture<'static, Result<Box<dyn Started>, String>> {
+pub(super) fn over_http() -> Starting {
     async {
         let client = serve().await.map_err(|error| error.to_string())?;
         let store = with_definitions(KubeStore::new(client)).await?;

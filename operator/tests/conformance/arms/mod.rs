@@ -10,8 +10,11 @@ use futures::future::BoxFuture;
 pub(crate) struct Arm {
     pub(crate) name: &'static str,
     /// Starts it, with the four CRDs installed; an error is the reason why it cannot run here.
-    pub(crate) start: fn() -> BoxFuture<'static, Result<Box<dyn Started>, String>>,
+    pub(crate) start: fn() -> Starting,
 }
+
+/// An implementation being started.
+pub(crate) type Starting = BoxFuture<'static, Result<Box<dyn Started>, String>>;
 
 /// A running implementation.
 pub(crate) trait Started: Send {

@@ -29,7 +29,7 @@ fn applying(manager: &str) -> ApplyOptions {
     ApplyOptions { manager: manager.into(), force: false, part: Part::Object }
 }
 
-fn with_data(namespace: &str, data: Value) -> DynamicObject {
+fn with_data(namespace: &str, data: &Value) -> DynamicObject {
     object(json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": namespace}, "data": data,
     }))
@@ -51,28 +51,28 @@ async fn apply_of_the_same_keeps_the_resource_version(store: &dyn Store, ns: &st
 
 async fn apply_removes_what_it_no_longer_gives(store: &dyn Store, ns: &str) {
     let options = applying(MANAGER);
-    let wide = with_data(ns, json!({"a": "1", "b": "2"}));
+    let wide = with_data(ns, &json!({"a": "1", "b": "2"}));
     store.apply(&config_maps(), &wide, &options).await.expect("applied");
-    let narrow = with_data(ns, json!({"a": "1"}));
+    let narrow = with_data(ns, &json!({"a": "1"}));
     let applied = store.apply(&config_maps(), &narrow, &options).await.expect("applied");
     assert_eq!(applied.data["data"], json!({"a": "1"}));
 }
 
 async fn apply_leaves_the_fields_of_others_alone(store: &dyn Store, ns: &str) {
-    store.apply(&config_maps(), &with_data(ns, json!({"a": "1"})), &applying("one")).await.expect("applied");
+    store.apply(&config_maps(), &with_data(ns, &json!({"a": "1"})), &applying("one")).await.expect("applied");
     let key = ObjectKey::namespaced(ns, "x");
     let patch = merge(json!({"data": {"c": "3"}}));
     store.patch(&config_maps(), &key, &patch, &patching(Part::Object)).await.expect("patched");
-    store.apply(&config_maps(), &with_data(ns, json!({"b": "2"})), &applying("two")).await.expect("applied");
-    let again = store.apply(&config_maps(), &with_data(ns, json!({"a": "0"})), &applying("one")).await;
+    store.apply(&config_maps(), &with_data(ns, &json!({"b": "2"})), &applying("two")).await.expect("applied");
+    let again = store.apply(&config_maps(), &with_data(ns, &json!({"a": "0"})), &applying("one")).await;
     assert_eq!(again.expect("applied").data["data"], json!({"a": "0", "b": "2", "c": "3"}));
 }
 
 async fn apply_of_a_field_of_another_is_a_conflict_unless_forced(store: &dyn Store, ns: &str) {
     let resource = config_maps();
     let first =
-        store.apply(&resource, &with_data(ns, json!({"a": "1"})), &applying("one")).await.expect("applied");
-    let other = with_data(ns, json!({"a": "2"}));
+        store.apply(&resource, &with_data(ns, &json!({"a": "1"})), &applying("one")).await.expect("applied");
+    let other = with_data(ns, &json!({"a": "2"}));
     assert_eq!(reason(store.apply(&resource, &other, &applying("two")).await), "Conflict");
     assert_eq!(read(store, ns, "x").await, Some(first));
     let forced = store.apply(&resource, &other, &ApplyOptions::forced("two", Part::Object)).await;
@@ -147,6 +147,6 @@ async fn apply_with_a_stale_resource_version_is_a_conflict(store: &dyn Store, ns
 async fn apply_of_a_wrong_type_is_invalid(store: &dyn Store, ns: &str) {
     for wrong in [json!({"a": {"b": "c"}}), json!(["a"])] {
         let options = ApplyOptions::forced(MANAGER, Part::Object);
-        assert_eq!(reason(store.apply(&config_maps(), &with_data(ns, wrong), &options).await), "Invalid");
+        assert_eq!(reason(store.apply(&config_maps(), &with_data(ns, &wrong), &options).await), "Invalid");
     }
 }

@@ -1,6 +1,6 @@
 //! `get` and `list`: points 1, 2 and 12 of the contract.
 
-use dask_operator::store::{Missing, ObjectKey, Scope, Store, StoreError};
+use dask_operator::store::{DeleteOptions, Missing, ObjectKey, Scope, Store, StoreError};
 use futures::{StreamExt, stream};
 
 use super::support::{MANAGER, config_map, config_maps, labelled, made, names, not_served, read, reason};
@@ -83,8 +83,9 @@ async fn list_selects_by_name(store: &dyn Store, ns: &str) {
 async fn list_everywhere_sees_the_namespaces(store: &dyn Store, ns: &str) {
     let colour = format!("everywhere-{}", ns.len());
     for (namespace, name) in [("default", "here"), (ns, "there")] {
-        let _ =
-            store.delete(&config_maps(), &ObjectKey::namespaced(namespace, name), &Default::default()).await;
+        let _ = store
+            .delete(&config_maps(), &ObjectKey::namespaced(namespace, name), &DeleteOptions::default())
+            .await;
         let object = labelled(namespace, name, "one", &colour);
         store.create(&config_maps(), &object, MANAGER).await.expect("created");
     }
@@ -94,7 +95,7 @@ async fn list_everywhere_sees_the_namespaces(store: &dyn Store, ns: &str) {
     let list = store.list(&config_maps(), &scope).await.expect("a list");
     assert_eq!(list.iter().map(ObjectKey::of).collect::<Vec<_>>(), expected);
     store
-        .delete(&config_maps(), &ObjectKey::namespaced("default", "here"), &Default::default())
+        .delete(&config_maps(), &ObjectKey::namespaced("default", "here"), &DeleteOptions::default())
         .await
         .expect("deleted");
 }

@@ -15,7 +15,7 @@ use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Value, json};
 
 /// How long a body may take; only reached when something is lost.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Field manager of the bodies.
 pub(crate) const MANAGER: &str = "conformance";
