@@ -215,7 +215,7 @@ pub fn job(name: &str, exit_code: usize) -> Value {
         "spec": {
             "job": {
                 "metadata": {"annotations": {
-                    "fake-apiserver.dev/completes-after": "5",
+                    "fake-apiserver.dev/exit-after": "5",
                     "fake-apiserver.dev/exit-code": exit_code.to_string(),
                 }},
                 "spec": {
