@@ -99,8 +99,6 @@ fn is_selected(selector: &BTreeMap<String, String>, pod: &Stored) -> bool {
 pub(crate) struct Backed {
     /// The Service.
     pub service: Arc<Stored>,
-    /// The Service as JSON.
-    pub value: Value,
     /// Pods that are not ready count as ready.
     pub publish_not_ready: bool,
     /// `clusterIP: None`.
@@ -165,7 +163,7 @@ impl Backed {
             backends.push(Backend { pod: Arc::clone(pod), hostname, ports });
         }
         let publish_not_ready = value["spec"]["publishNotReadyAddresses"] == true;
-        Some(Self { service, publish_not_ready, headless, backends, value })
+        Some(Self { service, publish_not_ready, headless, backends })
     }
 
     /// Labels that pass from the Service to its Endpoints and EndpointSlices, with those that say who wrote them.

@@ -6,13 +6,13 @@
 
 mod backends;
 mod control_loop;
-//WL mod daemon_set;
+mod daemon_set;
 mod deployment;
 mod endpoint_slice;
 mod endpoints;
 mod events;
 mod garbage_collector;
-//WL mod job;
+mod job;
 mod kubelet;
 mod load_balancer;
 mod names;
@@ -25,10 +25,10 @@ mod pod;
 mod quantity;
 mod queue;
 mod replica_set;
-//WL mod revision;
+mod revision;
 mod scheduler;
 mod service_account;
-//WL mod stateful_set;
+mod stateful_set;
 mod template;
 
 use jiff::Timestamp;
@@ -95,9 +95,9 @@ impl Controllers {
             Box::new(node::Nodes::default()),
             Box::new(scheduler::Scheduler::default()),
             Box::new(replica_set::ReplicaSets),
-            //WL Box::new(stateful_set::StatefulSets),
-            //WL Box::new(daemon_set::DaemonSets::default()),
-            //WL Box::new(job::Jobs),
+Box::new(stateful_set::StatefulSets),
+Box::new(daemon_set::DaemonSets::default()),
+Box::new(job::Jobs),
             Box::new(deployment::Deployments),
             Box::new(garbage_collector::GarbageCollector),
             Box::new(namespace::Namespaces::default()),

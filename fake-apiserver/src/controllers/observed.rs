@@ -117,12 +117,6 @@ impl Observed {
         self.pods.get(key)
     }
 
-    /// The pods of a namespace.
-    pub(crate) fn in_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<PodFacts>> {
-        let from = Key::new(namespace, "");
-        self.pods.range(from..).take_while(move |(key, _)| key.namespace == namespace).map(|(_, pod)| pod)
-    }
-
     /// The pods whose managing owner has this uid.
     pub(crate) fn controlled_by(&self, uid: &str) -> impl Iterator<Item = &Arc<PodFacts>> {
         self.by_controller.get(uid).into_iter().flatten().filter_map(|key| self.pods.get(key))
@@ -138,11 +132,6 @@ impl Observed {
     /// The pods bound to a node.
     pub(crate) fn on_node(&self, node: &str) -> impl Iterator<Item = &Arc<PodFacts>> {
         self.by_node.get(node).into_iter().flatten().filter_map(|key| self.pods.get(key))
-    }
-
-    /// The names of nodes with pods.
-    pub(crate) fn nodes_with_pods(&self) -> impl Iterator<Item = &String> {
-        self.by_node.keys()
     }
 
     fn remember(&mut self, pod: &Arc<PodFacts>) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::control_loop::Context;
-use super::object::{PODS, array_mut, object_mut, text};
+use super::object::{PODS, array_mut, object_mut};
 use super::pod::PodFacts;
 use crate::status::Status;
 use crate::storage::{GroupResource, LabelSelector, Stored};
@@ -197,9 +197,4 @@ pub(crate) fn rank_for_deletion(pods: &mut [Arc<PodFacts>]) {
             std::cmp::Reverse(pod.stored.key.name.clone()),
         )
     });
-}
-
-/// `metadata.name` of an object as JSON.
-pub(crate) fn name_of(value: &Value) -> &str {
-    text(&value["metadata"]["name"])
 }

@@ -251,12 +251,7 @@ impl Containers {
         self.init.iter().all(is_done)
     }
 
-    /// All containers, init containers first.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Container> {
-        self.init.iter().chain(&self.main)
-    }
-
-    /// One container by its index in [`Containers::all`].
+    /// One container by its index, init containers first.
     pub(crate) fn at(&self, index: usize) -> Option<&Container> {
         self.init.get(index).or_else(|| self.main.get(index.checked_sub(self.init.len())?))
     }
