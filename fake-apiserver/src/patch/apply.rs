@@ -3,6 +3,8 @@
 //! The order of things is that of `sigs.k8s.io/structured-merge-diff/merge.Updater` inside
 //! `k8s.io/apimachinery/pkg/util/managedfields`. One version of a kind is assumed to have the same paths as another.
 
+use std::fmt::Write;
+
 use serde_json::{Value, json};
 
 use super::Applier;
@@ -213,10 +215,10 @@ impl Conflicts {
 fn shown(entry: &Entry) -> String {
     let mut out = quote(&entry.manager);
     if !entry.subresource.is_empty() {
-        out.push_str(&format!(" with subresource {}", quote(&entry.subresource)));
+        let _ = write!(out, " with subresource {}", quote(&entry.subresource));
     }
     if !entry.applied {
-        out.push_str(&format!(" using {}", entry.api_version));
+        let _ = write!(out, " using {}", entry.api_version);
     }
     out
 }

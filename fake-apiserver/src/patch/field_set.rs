@@ -6,6 +6,7 @@
 //! "parent minus child" is the parent and "child minus parent" the child.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use serde_json::{Map, Value};
 
@@ -175,7 +176,7 @@ pub(crate) fn item(list: &ListType, item: &Value) -> Result<String, String> {
             for key in &**keys {
                 if let Some(value) = map.get(&*key.name).or(key.default.as_ref()) {
                     let comma = if element.len() > 3 { "," } else { "" };
-                    element.push_str(&format!("{comma}\"{}\":{value}", key.name));
+                    let _ = write!(element, "{comma}\"{}\":{value}", key.name);
                 }
             }
             if element.len() == 3 {

@@ -38,13 +38,9 @@ fn merge_map(mut target: Object, mut patch: Object, schema: Option<View<'_>>) ->
     }
     retain_keys(&mut target, &mut patch)?;
     ordered_lists(&mut target, &mut patch, schema)?;
-    for (key, value) in patch {
-        if let Some(name) = key.strip_prefix(DELETE_PRIMITIVES) {
-            if let (Some(Value::Array(list)), Value::Array(doomed)) = (target.get_mut(name), &value) {
-                list.retain(|item| !doomed.contains(item));
-            }
-            continue;
-        }
+    let (deletions, fields): (Vec<_>, Vec<_>) =
+        patch.into_iter().partition(|(key, _)| key.starts_with(DELETE_PRIMITIVES));
+    for (key, value) in fields {
         let field = schema.and_then(|s| s.owned_field(&key));
         match (target.remove(&key), value) {
             (_, Value::Null) => {}
@@ -60,6 +56,12 @@ fn merge_map(mut target: Object, mut patch: Object, schema: Option<View<'_>>) ->
                     target.insert(key, value);
                 }
             }
+        }
+    }
+    for (key, doomed) in deletions {
+        let list = target.get_mut(&key[DELETE_PRIMITIVES.len()..]);
+        if let (Some(Value::Array(list)), Value::Array(doomed)) = (list, &doomed) {
+            list.retain(|item| !doomed.contains(item));
         }
     }
     Ok(target)
@@ -97,10 +99,8 @@ fn ordered_lists(target: &mut Object, patch: &mut Object, schema: Option<View<'_
         };
         let name = &directive[ELEMENT_ORDER.len()..];
         let field = schema.and_then(|s| s.owned_field(name));
-        if let Some(Value::Array(doomed)) = patch.remove(&format!("{DELETE_PRIMITIVES}{name}"))
-            && let Some(Value::Array(list)) = target.get_mut(name)
-        {
-            list.retain(|item| !doomed.contains(item));
+        if let Some(Value::Array(items)) = patch.get(name) {
+            follows_order(items, &order, strategy(field).and_then(|s| s.merge_key.as_deref()))?;
         }
         let old = match target.get_mut(name) {
             Some(Value::Array(list)) => std::mem::take(list),
@@ -108,6 +108,9 @@ fn ordered_lists(target: &mut Object, patch: &mut Object, schema: Option<View<'_
             None => Vec::new(),
         };
         let new = match patch.remove(name) {
+            Some(Value::Array(list)) if list.is_empty() && old.is_empty() => {
+                return Err(unprocessed("no elements in any of the given slices"));
+            }
             Some(Value::Array(list)) => list,
             Some(other) => {
                 patch.insert(name.into(), other);
@@ -122,6 +125,25 @@ fn ordered_lists(target: &mut Object, patch: &mut Object, schema: Option<View<'_
         target.insert(name.into(), Value::Array(merged));
     }
     Ok(())
+}
+
+/// The items of the patch must come in the order the directive gives, those with directives apart.
+fn follows_order(items: &[Value], order: &[Value], key: Option<&str>) -> Result<(), Status> {
+    let same = |item: &Value, wanted: &Value| match key {
+        Some(key) => item.get(key).is_some() && item.get(key) == wanted.get(key),
+        None => item == wanted,
+    };
+    let mut order_left = order.iter();
+    let mut kept = items.iter().filter(|item| item.get(DIRECTIVE).is_none());
+    if kept.all(|item| order_left.any(|wanted| same(item, wanted))) {
+        return Ok(());
+    }
+    let shown = |list: &[Value]| go_map(&Value::Array(list.to_vec()));
+    Err(unprocessed(format!(
+        "The order in patch list:\n{}\n doesn't match $setElementOrder list:\n{}\n",
+        shown(items),
+        shown(order)
+    )))
 }
 
 fn merge_list(
@@ -154,8 +176,8 @@ fn merge_list(
     let Some(key) = key else {
         return Err(unprocessed("cannot merge lists without merge key"));
     };
-    let before = old.clone();
     let (mut merged, new) = special_items(old, new, key)?;
+    let before = merged.clone();
     for item in &new {
         let Value::Object(patch) = item.clone() else {
             return Err(Status::bad_request("expected a map in a list of maps"));
@@ -165,7 +187,7 @@ fn merge_list(
             Some(Value::Object(known)) => {
                 *known = merge_map(std::mem::take(known), patch, field.and_then(View::items))?;
             }
-            _ => merged.extend(plain(Value::Object(patch))),
+            _ => merged.push(raw(Value::Object(patch))),
         }
     }
     Ok(order_of(&before, &new, merged, Some(key)))
@@ -223,18 +245,29 @@ fn in_order(merged: Vec<Value>, wanted: &[Value], old: &[Value], key: Option<&st
     out
 }
 
-/// A patch value where the target has nothing: without nulls and directives; `None` if it only asks for deletion.
+/// A patch value where the target has nothing: without nulls and directives (`removeDirectives`); `None` if all of it
+/// is a directive.
 fn plain(value: Value) -> Option<Value> {
     match value {
+        Value::Object(map) if map.contains_key(DIRECTIVE) => None,
         Value::Object(map) => {
-            if map.get(DIRECTIVE).is_some_and(|d| d == "delete") {
-                return None;
-            }
             let wanted = map.into_iter().filter(|(key, value)| !value.is_null() && !key.starts_with('$'));
             Some(Value::Object(wanted.filter_map(|(key, value)| Some((key, plain(value)?))).collect()))
         }
         Value::Array(list) => Some(Value::Array(list.into_iter().filter_map(plain).collect())),
         scalar => Some(scalar),
+    }
+}
+
+/// A new item of a list is taken as it is; in it directives are unknown fields, which the Go type drops.
+fn raw(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let wanted = map.into_iter().filter(|(key, value)| !value.is_null() && !key.starts_with('$'));
+            Value::Object(wanted.map(|(key, value)| (key, raw(value))).collect())
+        }
+        Value::Array(list) => Value::Array(list.into_iter().map(raw).collect()),
+        scalar => scalar,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Causes in the words of `k8s.io/apimachinery/pkg/util/validation/field`.
 
+use std::fmt::Write;
+
 use serde_json::Value;
 
 use crate::status::Cause;
@@ -85,7 +87,9 @@ pub(crate) fn quote(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            c if c.is_control() => out.push_str(&format!("\\x{:02x}", c as u32)),
+            c if c.is_control() => {
+                let _ = write!(out, "\\x{:02x}", c as u32);
+            }
             c => out.push(c),
         }
     }

@@ -4,6 +4,9 @@
 //! first `PruneNonNullableNullsWithoutDefaults` drops an object's field that is `null`, is not nullable and has no
 //! default; then `Default` fills in fields that are absent, or `null` though not nullable, and goes on into what it
 //! filled in. Items of lists that are `null` stay unless the item schema has a default. Both are one walk here.
+//!
+//! Built-in kinds go through Go types in the real server; what that does to JSON is done here too: nulls and empty
+//! optional lists and maps are not written.
 
 use serde_json::{Map, Value};
 
@@ -56,9 +59,21 @@ fn walk_object(map: &mut Map<String, Value>, schema: View<'_>) {
             Value::Object(_) | Value::Array(_) => walk(child, schema),
             _ => {}
         }
+        if schema.graph.built_in && is_omitted(child, schema) {
+            doomed.push(key.clone());
+        }
     }
     for key in doomed {
         map.remove(&key);
+    }
+}
+
+/// Go's `omitempty`: an optional list or map of a built-in kind that is empty is not written.
+fn is_omitted(value: &Value, schema: View<'_>) -> bool {
+    match value {
+        Value::Array(list) => list.is_empty() && !schema.node.zero,
+        Value::Object(map) => map.is_empty() && !schema.node.zero && schema.additional().is_some(),
+        _ => false,
     }
 }
 

@@ -259,6 +259,9 @@ fn keyed_items(schema: &Value, keys: &[Value], list_type: &str, path: &str, caus
     }
 }
 
+const REASONS: [&str; 4] =
+    ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
+
 fn validation_rule(schema: &Value, rule: &Value, at: &str, place: Place<'_>, causes: &mut Vec<Cause>) {
     let before = causes.len();
     let (expression, message) = (text(rule, "rule").trim(), text(rule, "message"));
@@ -278,8 +281,6 @@ fn validation_rule(schema: &Value, rule: &Value, at: &str, place: Place<'_>, cau
         causes.push(cause::required(format!("{at}.message"), detail));
     }
     let reason = text(rule, "reason");
-    const REASONS: [&str; 4] =
-        ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
     if !reason.is_empty() && !REASONS.contains(&reason) {
         let known: Vec<Value> = REASONS.iter().map(|r| json!(r)).collect();
         causes.push(cause::not_supported(format!("{at}.reason"), &json!(reason), &known));

@@ -82,9 +82,10 @@ impl Schema {
             causes.extend(list_type::validate(value, root));
         }
         if self.graph().has_rules {
-            match causes.iter().any(blocks_rules) {
-                true => causes.push(cause::invalid("<nil>", &Value::Null, RULES_NOT_CHECKED)),
-                false => causes.extend(cel::validate(value, old, root)),
+            if causes.iter().any(blocks_rules) {
+                causes.push(cause::invalid("<nil>", &Value::Null, RULES_NOT_CHECKED));
+            } else {
+                causes.extend(cel::validate(value, old, root));
             }
         }
         causes

@@ -120,7 +120,9 @@ impl Walk {
         let format = schema.node.checks.as_ref().and_then(|checks| checks.format.as_ref());
         let Some(n) = number.as_f64() else { return };
         let fits = match format {
-            Some(Format::Int32) => n == f64::from(n as i32),
+            Some(Format::Int32) => {
+                n.fract() == 0.0 && (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&n)
+            }
             Some(Format::Float) => n.abs() <= f64::from(f32::MAX),
             _ => types != Types::INTEGER || !number.is_f64() || n.fract() == 0.0,
         };
