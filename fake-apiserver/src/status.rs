@@ -17,6 +17,8 @@ pub struct Status {
     pub message: String,
     /// What was refused, and each cause.
     pub details: Box<Details>,
+    /// With a 410 for a continue token: a token that goes on without consistency.
+    pub continue_token: Option<String>,
 }
 
 /// The object a [`Status`] speaks of.
@@ -69,7 +71,7 @@ impl Cause {
 impl Status {
     /// A status without details.
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: Box::default() }
+        Self { code, reason, message: message.into(), details: Box::default(), continue_token: None }
     }
 
     /// 404 for an object: `pods "x" not found`.
@@ -143,6 +145,9 @@ impl Status {
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": self.message, "reason": self.reason, "code": self.code,
         });
+        if let Some(token) = &self.continue_token {
+            value["metadata"]["continue"] = Value::from(token.as_str());
+        }
         if *self.details != Details::default()
             && let Ok(details) = serde_json::to_value(&*self.details)
         {
@@ -162,6 +167,7 @@ impl Status {
                 kind: kind.into(),
                 ..Details::default()
             }),
+            continue_token: None,
         }
     }
 }

@@ -1,19 +1,56 @@
 //! The state machine: one file for each verb, the rules of single kinds in [`strategy`].
 
+mod addresses;
+mod body;
+mod call;
 mod config;
+mod convert;
+mod create;
+mod definitions;
+mod delete;
+mod get;
 mod internal;
+mod list;
+mod meta;
 pub mod names;
+mod patch;
+mod pods;
+mod quantity;
+mod quota;
+mod reviews;
+mod scale;
+mod strategy;
+mod update;
+mod watch;
+mod write;
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
 pub use config::{Clock, Config};
 pub use internal::{Api, Changes, Controller, Cursor};
+pub use pods::LOG_ANNOTATION;
 
-use crate::registry::Registry;
-use crate::request::Request;
+use addresses::Addresses;
+use call::Call;
+
+use crate::registry::{Registry, Resource};
+use crate::request::{Request, Verb};
 use crate::response::Response;
 use crate::status::Status;
 use crate::storage::{GroupResource, Storage, Watch, WatchEvent};
+
+const PODS: GroupResource = GroupResource::new("", "pods");
+const NAMESPACES: GroupResource = GroupResource::new("", "namespaces");
+const SERVICE_ACCOUNTS: GroupResource = GroupResource::new("", "serviceaccounts");
+const QUOTAS: GroupResource = GroupResource::new("", "resourcequotas");
+const BUDGETS: GroupResource = GroupResource::new("policy", "poddisruptionbudgets");
+const DEFINITIONS: GroupResource = GroupResource::new("apiextensions.k8s.io", "customresourcedefinitions");
+
+/// The namespaces every cluster has.
+const FIRST_NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
 /// A Kubernetes API server: a function of the requests it is given and their times.
 pub struct ApiServer {
@@ -24,27 +61,106 @@ pub struct ApiServer {
     /// What the controllers have seen: without a later write they have nothing to do before `due`.
     stepped: u64,
     due: Option<Timestamp>,
+    addresses: Addresses,
+    /// Numbers given away so far: uids, generated names, editions of definitions.
+    uids: u64,
+    names: u64,
+    editions: u64,
+    /// `spec` of each served definition: a write that does not change it changes nothing that is served.
+    served_specs: BTreeMap<String, Value>,
 }
 
 impl ApiServer {
     /// A server with the built-in resources and the namespaces every cluster has.
     pub fn new(config: Config, now: Timestamp) -> Self {
-        let controllers = if config.controllers { crate::controllers::built_in() } else { Vec::new() };
-        let _ = now;
-        Self {
+        let mut controllers: Vec<Box<dyn Controller>> = vec![Box::<quota::QuotaStatus>::default()];
+        if config.controllers {
+            controllers.extend(crate::controllers::built_in());
+        }
+        let mut server = Self {
             storage: Storage::new(config.history),
             registry: Registry::built_in(),
             controllers,
             config,
             stepped: 0,
             due: None,
+            addresses: Addresses::default(),
+            uids: 0,
+            names: 0,
+            editions: 0,
+            served_specs: BTreeMap::new(),
+        };
+        server.bootstrap(now);
+        server
+    }
+
+    /// What kube-apiserver itself makes when it starts: namespaces and the service `kubernetes`.
+    fn bootstrap(&mut self, now: Timestamp) {
+        let namespaces = FIRST_NAMESPACES.iter().map(|name| {
+            Request::create("v1", "namespaces", json!({"metadata": {"name": name}}))
+        });
+        let service = Request::create(
+            "v1",
+            "services",
+            json!({"metadata": {"name": "kubernetes", "namespace": "default",
+                    "labels": {"component": "apiserver", "provider": "kubernetes"}},
+                "spec": {"clusterIP": "10.96.0.1",
+                    "ports": [{"name": "https", "port": 443, "targetPort": 6443}]}}),
+        );
+        for mut request in namespaces.chain([service]) {
+            request.user.agent = "kube-apiserver".into();
+            let made = self.handle(now, &request);
+            debug_assert!(made.is_ok(), "{made:?}");
         }
     }
 
     /// Answers one request. A watch answers at once with a cursor for [`ApiServer::poll_watch`].
     pub fn handle(&mut self, now: Timestamp, request: &Request) -> Result<Response, Status> {
-        let _ = now;
-        Err(Status::not_modelled(format!("{:?}", request.verb)))
+        let resource = self.registry.get(&request.group, &request.version, &request.resource);
+        let call = Call { now, request, resource: resource.cloned().ok_or_else(no_such_resource)? };
+        check_place(&call)?;
+        if let Some(subresource) = request.subresource.as_deref() {
+            return self.handle_subresource(&call, subresource);
+        }
+        if !call.resource.allows(verb_name(request.verb)) {
+            return Err(no_such_method());
+        }
+        if matches!(&*call.resource.group, "authorization.k8s.io" | "authentication.k8s.io") {
+            return self.review(&call);
+        }
+        match request.verb {
+            Verb::Get => self.get(&call),
+            Verb::List => self.list(&call),
+            Verb::Watch => self.watch(&call),
+            Verb::Create if call.resource.plural == "bindings" => self.bind(&call),
+            Verb::Create => self.create(&call),
+            Verb::Update => self.update(&call),
+            Verb::Patch(patch_type) => self.patch(&call, patch_type),
+            Verb::Delete => self.delete(&call),
+            Verb::DeleteCollection => self.delete_collection(&call),
+        }
+    }
+
+    fn handle_subresource(&mut self, call: &Call<'_>, subresource: &str) -> Result<Response, Status> {
+        if !call.resource.has_subresource(subresource) {
+            return Err(no_such_resource());
+        }
+        match (subresource, call.request.verb) {
+            ("scale", _) => self.scale(call),
+            ("finalize", Verb::Update) => self.finalize(call),
+            ("binding", Verb::Create) => self.bind(call),
+            ("eviction", Verb::Create) => self.evict(call),
+            ("token", Verb::Create) => self.token(call),
+            ("log", Verb::Get) => self.log(call),
+            ("status" | "approval", Verb::Get) => self.get(call),
+            ("status", Verb::Update) => self.update(call),
+            ("status", Verb::Patch(patch_type)) => self.patch(call, patch_type),
+            ("status" | "finalize" | "binding" | "eviction" | "token" | "log", _) => Err(no_such_method()),
+            (other, _) => Err(Status::not_modelled(format!(
+                "subresource {other} of {} is not modelled by this server",
+                call.resource.storage
+            ))),
+        }
     }
 
     /// The events since the watch's last, at most `max`; moves the watch.
@@ -52,14 +168,12 @@ impl ApiServer {
     /// # Errors
     /// 410 when the watch has fallen out of history; it is to be sent as an `ERROR` event that ends the watch.
     pub fn poll_watch(&self, watch: &mut Watch, max: usize) -> Result<Vec<WatchEvent>, Status> {
-        let _ = (watch, max);
-        Ok(Vec::new())
+        self.poll(watch, max)
     }
 
     /// An event that tells the watcher the revision it is up to date with.
     pub fn bookmark(&self, watch: &Watch) -> WatchEvent {
-        let _ = watch;
-        unimplemented!()
+        self.bookmark_for(watch)
     }
 
     /// Runs the controllers until nothing is due at `now`; returns when something will be.
@@ -137,4 +251,48 @@ impl ApiServer {
 /// 404 for a path that is not served.
 pub(crate) fn no_such_resource() -> Status {
     Status::new(404, "NotFound", "the server could not find the requested resource")
+}
+
+/// 405.
+pub(crate) fn no_such_method() -> Status {
+    Status::method_not_allowed("the server does not allow this method on the requested resource")
+}
+
+/// A path with a namespace belongs to resources that have one; an object of such a resource needs it.
+fn check_place(call: &Call<'_>) -> Result<(), Status> {
+    let inside = call.request.namespace.is_some();
+    let collection = matches!(call.request.verb, Verb::List | Verb::Watch | Verb::DeleteCollection);
+    let own = call.resource.storage == NAMESPACES;
+    if (inside && !call.resource.namespaced && !own) || (!inside && call.resource.namespaced && !collection) {
+        return Err(no_such_resource());
+    }
+    Ok(())
+}
+
+fn verb_name(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Get => "get",
+        Verb::List => "list",
+        Verb::Watch => "watch",
+        Verb::Create => "create",
+        Verb::Update => "update",
+        Verb::Patch(_) => "patch",
+        Verb::Delete => "delete",
+        Verb::DeleteCollection => "deletecollection",
+    }
+}
+
+/// The name a selectable field is kept under, where the served version calls it otherwise.
+fn field_alias(resource: &Resource, field: &str) -> Option<&'static str> {
+    if resource.group != "events.k8s.io" {
+        return None;
+    }
+    Some(match field {
+        "regarding.kind" => "involvedObject.kind",
+        "regarding.namespace" => "involvedObject.namespace",
+        "regarding.name" => "involvedObject.name",
+        "regarding.uid" => "involvedObject.uid",
+        "reportingController" => "reportingComponent",
+        _ => return None,
+    })
 }

@@ -159,6 +159,15 @@ impl FieldSelector {
         self.requirements.iter().map(|r| r.field.as_str())
     }
 
+    /// Gives fields the names they are kept under; `None` leaves a name as it is.
+    pub fn rename(&mut self, name: impl Fn(&str) -> Option<&'static str>) {
+        for requirement in &mut self.requirements {
+            if let Some(kept) = name(&requirement.field) {
+                requirement.field = kept.into();
+            }
+        }
+    }
+
     /// The value `field` must have, if the selector says so.
     pub fn exact(&self, field: &str) -> Option<&str> {
         self.requirements.iter().find(|r| r.field == field && !r.negated).map(|r| r.value.as_str())

@@ -1,0 +1,162 @@
+//! POST of a new object.
+
+use serde_json::{Value, json};
+
+use super::call::Call;
+use super::{ApiServer, body, meta, strategy};
+use crate::patch;
+use crate::response::{Reply, Response};
+use crate::status::{Cause, Status};
+use crate::storage::Key;
+
+/// Who records the owners of fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fields {
+    /// The server compares what was with what is.
+    Tracked,
+    /// Server-side apply has recorded them already.
+    Applied,
+}
+
+impl ApiServer {
+    pub(super) fn create(&mut self, call: &Call<'_>) -> Result<Response, Status> {
+        let mut value = call.body()?.clone();
+        let warnings = body::decode(call, &mut value)?;
+        body::to_storage(call, &mut value);
+        self.create_value(call, value, warnings, Fields::Tracked)
+    }
+
+    /// Creates from a decoded body in the storage version.
+    pub(super) fn create_value(
+        &mut self,
+        call: &Call<'_>,
+        mut value: Value,
+        warnings: Vec<String>,
+        fields: Fields,
+    ) -> Result<Response, Status> {
+        let resource = &call.resource;
+        let key = self.place(call, &mut value)?;
+        self.check_namespace(call, &key)?;
+        strategy::prepare_create(resource, &mut value);
+        let metadata = meta::of(&mut value)?;
+        metadata.insert("uid".into(), json!(meta::uid(self.uids + 1)));
+        metadata.insert("creationTimestamp".into(), json!(meta::time(call.now)));
+        if resource.counts_generation {
+            metadata.insert("generation".into(), json!(1));
+        }
+        if let (Some(_), Some(schema)) = (&resource.custom, resource.schema()) {
+            schema.default(&mut value);
+        }
+        self.admit_create(call, &mut value)?;
+        let causes = faults(call, &value, None)?;
+        if !causes.is_empty() {
+            return Err(call.invalid(&key.name, causes));
+        }
+        if self.storage.get(&resource.storage, &key).is_some() {
+            return Err(Status::already_exists(&resource.group, &resource.plural, &key.name));
+        }
+        self.check_quota(call, &value)?;
+        self.assign(call, &mut value)?;
+        if fields == Fields::Tracked {
+            patch::track_update(resource.schema().map(AsRef::as_ref), None, &mut value, &call.applier());
+        }
+        if call.request.params.dry_run {
+            super::convert::from_storage(resource, &mut value);
+            return Ok(Response { code: 201, reply: Reply::Value(value), warnings });
+        }
+        self.uids += 1;
+        let object = self.put(call, value);
+        let mut response = call.answer(super::convert::present(resource, &object), warnings);
+        response.code = 201;
+        Ok(response)
+    }
+
+    /// Fills in namespace and name and clears what only the server sets; returns where the object will live.
+    fn place(&mut self, call: &Call<'_>, value: &mut Value) -> Result<Key, Status> {
+        let namespace = call.namespace();
+        let metadata = meta::of(value)?;
+        for field in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"]
+        {
+            metadata.remove(field);
+        }
+        if metadata.remove("resourceVersion").is_some_and(|version| version != "" && version != "0") {
+            return Err(Status::internal("resourceVersion should not be set on objects to be created"));
+        }
+        match metadata.get("namespace").and_then(Value::as_str) {
+            Some(said) if call.resource.namespaced && said != namespace => {
+                return Err(Status::bad_request(
+                    "the namespace of the provided object does not match the namespace sent on the request",
+                ));
+            }
+            _ if call.resource.namespaced => drop(metadata.insert("namespace".into(), json!(namespace))),
+            _ => drop(metadata.remove("namespace")),
+        }
+        let name = metadata.get("name").and_then(Value::as_str).unwrap_or_default();
+        if !name.is_empty() {
+            return Ok(Key::new(namespace, name));
+        }
+        let prefix = metadata.get("generateName").and_then(Value::as_str).unwrap_or_default();
+        if prefix.is_empty() {
+            let cause = Cause::new(
+                "FieldValueRequired",
+                "metadata.name",
+                "Required value: name or generateName is required",
+            );
+            return Err(call.invalid("", vec![cause]));
+        }
+        let prefix: String = prefix.chars().take(58).collect();
+        let key = loop {
+            self.names += 1;
+            let key = Key::new(namespace, &format!("{prefix}{}", meta::suffix(self.names)));
+            if self.storage.get(&call.resource.storage, &key).is_none() {
+                break key;
+            }
+        };
+        metadata.insert("name".into(), json!(key.name));
+        Ok(key)
+    }
+
+    fn check_namespace(&self, call: &Call<'_>, key: &Key) -> Result<(), Status> {
+        if !call.resource.namespaced {
+            return Ok(());
+        }
+        let place = Key::new("", &key.namespace);
+        let Some(namespace) = self.storage.get(&super::NAMESPACES, &place) else {
+            return Err(Status::not_found("", "namespaces", &key.namespace));
+        };
+        if !namespace.meta.deleting {
+            return Ok(());
+        }
+        let name = &key.namespace;
+        let mut status = call.forbidden(
+            &key.name,
+            &format!("unable to create new content in namespace {name} because it is being terminated"),
+        );
+        status.details.causes.push(Cause::new(
+            "NamespaceTerminating",
+            "metadata.namespace",
+            format!("namespace {name} is being terminated"),
+        ));
+        Err(status)
+    }
+}
+
+/// Everything that is wrong with an object: metadata, schema, and the rules of its kind.
+pub(super) fn faults(call: &Call<'_>, value: &Value, old: Option<&Value>) -> Result<Vec<Cause>, Status> {
+    let resource = &call.resource;
+    let mut causes = match old {
+        Some(old) if old["metadata"] == value["metadata"] => Vec::new(),
+        _ => meta::validate(resource, &value["metadata"]),
+    };
+    if let Some(schema) = resource.schema() {
+        causes.extend(strategy::schema_faults(resource, schema, value, old)?);
+    }
+    let own = match old {
+        None => strategy::validate_create(resource, value),
+        Some(old) => strategy::validate_update(resource, value, old),
+    };
+    // The schema and the kind's own rules may both miss the same field: it is said once.
+    let own: Vec<Cause> = own.into_iter().filter(|o| !causes.iter().any(|c| c.field == o.field && c.reason == o.reason)).collect();
+    causes.extend(own);
+    Ok(causes)
+}

@@ -1,0 +1,183 @@
+//! CustomResourceDefinitions: what is written is served at once; deletion takes the custom resources along.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::call::Call;
+use super::delete::Options;
+use super::{ApiServer, DEFINITIONS, meta};
+use crate::registry::Registry;
+use crate::request::{Request, Verb};
+use crate::status::Cause;
+use crate::storage::{Key, Stored};
+
+const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
+
+/// Faults of a definition, its schemas included.
+pub(super) fn faults(definition: &Value, old: Option<&Value>) -> Vec<Cause> {
+    let (spec, names) = (&definition["spec"], &definition["spec"]["names"]);
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut causes = Vec::new();
+    let mut required = |field: &str, value: &Value| {
+        if value.as_str().unwrap_or_default().is_empty() {
+            causes.push(Cause::new("FieldValueRequired", field, "Required value"));
+        }
+    };
+    required("spec.group", &spec["group"]);
+    required("spec.names.plural", &names["plural"]);
+    required("spec.names.kind", &names["kind"]);
+    let name = text(&definition["metadata"]["name"]);
+    let wanted = format!("{}.{}", text(&names["plural"]), text(&spec["group"]));
+    if name != wanted {
+        causes.push(meta::invalid(
+            "metadata.name",
+            &name,
+            "must be spec.names.plural+\".\"+spec.group",
+        ));
+    }
+    if !matches!(spec["scope"].as_str(), Some("Namespaced" | "Cluster")) {
+        let fault = format!("Unsupported value: {}: supported values: \"Cluster\", \"Namespaced\"", spec["scope"]);
+        causes.push(Cause::new("FieldValueNotSupported", "spec.scope", fault));
+    }
+    let versions = spec["versions"].as_array().map_or(&[][..], Vec::as_slice);
+    let stored = versions.iter().filter(|version| version["storage"] == true).count();
+    if stored != 1 {
+        let fault = "must have exactly one version marked as storage version";
+        causes.push(Cause::new("FieldValueInvalid", "spec.versions", format!("Invalid value: {fault}")));
+    }
+    for (index, version) in versions.iter().enumerate() {
+        if !version["schema"]["openAPIV3Schema"].is_object() {
+            let field = format!("spec.versions[{index}].schema.openAPIV3Schema");
+            causes.push(Cause::new("FieldValueRequired", field, "Required value: schemas are required"));
+        }
+    }
+    if let Some(old) = old {
+        for field in ["group", "scope"] {
+            if old["spec"][field] != spec[field] {
+                causes.push(meta::immutable(&format!("spec.{field}"), &spec[field]));
+            }
+        }
+        for field in ["plural", "kind"] {
+            if old["spec"]["names"][field] != names[field] {
+                causes.push(meta::immutable(&format!("spec.names.{field}"), &names[field]));
+            }
+        }
+    }
+    if causes.is_empty()
+        && old.is_none_or(|old| old["spec"] != *spec)
+        && let Err(found) = Registry::custom(definition, 0)
+    {
+        causes.extend(found);
+    }
+    causes
+}
+
+/// The status of a definition that is served, keeping the times of conditions that have not changed.
+pub(super) fn accept(value: &mut Value, now: &str) {
+    let names = value["spec"]["names"].clone();
+    let stored = value["spec"]["versions"].as_array().into_iter().flatten();
+    let stored = stored.filter(|v| v["storage"] == true).map(|v| v["name"].clone()).next().unwrap_or_default();
+    let mut versions = value["status"]["storedVersions"].as_array().cloned().unwrap_or_default();
+    if !versions.contains(&stored) {
+        versions.push(stored);
+    }
+    let said = [
+        ("NamesAccepted", "NoConflicts", "no conflicts found"),
+        ("Established", "InitialNamesAccepted", "the initial names have been accepted"),
+    ];
+    let mut conditions = value["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    for (kind, reason, message) in said {
+        if !conditions.iter().any(|condition| condition["type"] == kind) {
+            conditions.push(json!({"type": kind, "status": "True", "reason": reason, "message": message,
+                "lastTransitionTime": now}));
+        }
+    }
+    value["status"] = json!({"acceptedNames": names, "conditions": conditions, "storedVersions": versions});
+}
+
+impl ApiServer {
+    /// Serves a definition as it is written now.
+    pub(super) fn definition_written(&mut self, call: &Call<'_>, object: &Arc<Stored>, value: &Value) {
+        let unchanged = self.registry.resources().any(|resource| {
+            resource.custom.as_ref().is_some_and(|c| c.definition == object.key.name)
+        }) && self.served_specs.get(&object.key.name) == Some(&value["spec"]);
+        if unchanged {
+            return;
+        }
+        self.editions += 1;
+        if let Ok(resources) = Registry::custom(value, self.editions) {
+            self.registry.set_custom(&object.key.name, resources);
+            self.served_specs.insert(object.key.name.clone(), value["spec"].clone());
+        }
+        let has_status = value["status"]["conditions"].as_array().is_some_and(|c| !c.is_empty());
+        if !has_status || value["status"]["acceptedNames"] != value["spec"]["names"] {
+            // The second write is the one that the naming and establishing controllers make.
+            let mut value = value.clone();
+            accept(&mut value, &meta::time(call.now));
+            self.put(call, value);
+        }
+    }
+
+    /// The first sign of a deletion: the custom resources go first, then the definition.
+    pub(super) fn definition_deleted(&mut self, call: &Call<'_>, object: &Arc<Stored>) {
+        let custom: Vec<_> = self.served_by(&object.key.name);
+        let Some(resource) = custom.first().cloned() else { return };
+        let request = Request { verb: Verb::Delete, ..Request::default() };
+        let inner = Call { now: call.now, request: &request, resource };
+        let keys: Vec<Key> = self
+            .storage
+            .collection(&inner.resource.storage)
+            .map(|objects| objects.iter().map(|object| object.key.clone()).collect())
+            .unwrap_or_default();
+        for key in keys {
+            // Objects with finalizers stay until those are removed; the definition waits for them.
+            let _ = self.delete_object(&inner, &key, &Options::default());
+        }
+        self.finish_definition(&inner);
+    }
+
+    /// Removes a definition that is being deleted once its last custom resource has gone.
+    pub(super) fn finish_definition(&mut self, call: &Call<'_>) {
+        let Some(custom) = &call.resource.custom else { return };
+        if self.storage.collection(&call.resource.storage).is_some_and(|objects| !objects.is_empty()) {
+            return;
+        }
+        let key = Key::new("", &custom.definition);
+        let Some(definition) = self.storage.get(&DEFINITIONS, &key).filter(|d| d.meta.deleting).cloned() else {
+            return;
+        };
+        let Some(resource) = self.registry.preferred(&DEFINITIONS.group, &DEFINITIONS.resource).cloned() else {
+            return;
+        };
+        let mut value = definition.value();
+        let rest: Vec<&String> = definition.meta.finalizers.iter().filter(|f| *f != CLEANUP).collect();
+        value["metadata"]["finalizers"] = json!(rest);
+        let inner = Call { now: call.now, request: call.request, resource };
+        if rest.is_empty() {
+            self.remove(&inner, value);
+        } else {
+            self.put(&inner, value);
+        }
+    }
+
+    /// The definition has gone: its resources are served no more.
+    pub(super) fn definition_removed(&mut self, last: &Arc<Stored>) {
+        self.registry.set_custom(&last.key.name, Vec::new());
+        self.served_specs.remove(&last.key.name);
+    }
+
+    fn served_by(&self, definition: &str) -> Vec<Arc<crate::registry::Resource>> {
+        let custom = self.registry.resources();
+        custom.filter(|r| r.custom.as_ref().is_some_and(|c| c.definition == definition)).cloned().collect()
+    }
+}
+
+/// A definition that begins to go waits for its custom resources.
+pub(super) fn begin_delete(value: &mut Value) {
+    let mut finalizers = value["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+    if value["metadata"]["deletionTimestamp"].is_null() && !finalizers.iter().any(|f| f == CLEANUP) {
+        finalizers.push(json!(CLEANUP));
+        value["metadata"]["finalizers"] = json!(finalizers);
+    }
+}

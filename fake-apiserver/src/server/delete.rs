@@ -1,0 +1,240 @@
+//! DELETE of one object and of collections: preconditions, propagation, grace, finalizers.
+//!
+//! Follows `k8s.io/apiserver/pkg/registry/rest/delete.go` and `generic/registry/store.go`.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use super::call::Call;
+use super::{ApiServer, convert, meta, strategy};
+use crate::response::{List, Reply, Response};
+use crate::status::{Cause, Status};
+use crate::storage::{Key, Stored};
+
+/// DeleteOptions, from the body and the query; the body wins.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Options {
+    grace: Option<i64>,
+    policy: Option<String>,
+    orphan: Option<bool>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    dry_run: bool,
+}
+
+/// What a DELETE has done.
+pub(super) enum Outcome {
+    /// The object is gone; its last state.
+    Gone(Arc<Stored>),
+    /// The object waits for its finalizers or for its grace to pass.
+    Pending(Arc<Stored>),
+}
+
+impl Outcome {
+    fn object(&self) -> &Arc<Stored> {
+        match self {
+            Self::Gone(object) | Self::Pending(object) => object,
+        }
+    }
+}
+
+impl Options {
+    pub(super) fn read(call: &Call<'_>) -> Result<Self, Status> {
+        let params = &call.request.params;
+        let empty = Value::Null;
+        let body = call.request.body.as_ref().unwrap_or(&empty);
+        let options = Self {
+            grace: body["gracePeriodSeconds"].as_i64().or(params.grace_period_seconds),
+            policy: body["propagationPolicy"].as_str().map(str::to_owned).or_else(|| params.propagation_policy.clone()),
+            orphan: body["orphanDependents"].as_bool(),
+            uid: body["preconditions"]["uid"].as_str().map(str::to_owned),
+            resource_version: body["preconditions"]["resourceVersion"].as_str().map(str::to_owned),
+            dry_run: params.dry_run || body["dryRun"].as_array().is_some_and(|all| all.iter().any(|v| v == "All")),
+        };
+        let invalid = |field: &str, fault: String| {
+            let mut status = Status::invalid("meta.k8s.io", "DeleteOptions", "", Vec::new());
+            status.message = format!("DeleteOptions.meta.k8s.io \"\" is invalid: {field}: {fault}");
+            status.details.causes = vec![Cause::new("FieldValueInvalid", field, fault)];
+            status
+        };
+        match options.policy.as_deref() {
+            None | Some("Foreground" | "Background" | "Orphan") => {}
+            Some(other) => {
+                let known = "must be one of Foreground, Background, Orphan";
+                return Err(invalid("propagationPolicy", format!("Unsupported value: {other:?}: {known}")));
+            }
+        }
+        if options.policy.is_some() && options.orphan.is_some() {
+            let fault = "orphanDependents and deletionPropagation cannot be both set".to_owned();
+            return Err(invalid("propagationPolicy", format!("Invalid value: {:?}: {fault}", options.policy)));
+        }
+        Ok(options)
+    }
+
+    /// Immediate deletion of one incarnation of an object.
+    pub(super) fn now() -> Self {
+        Self { grace: Some(0), ..Self::default() }
+    }
+
+    fn orphans(&self, finalizers: &[String]) -> bool {
+        match (self.orphan, self.policy.as_deref()) {
+            (Some(orphan), _) => orphan,
+            (None, Some(policy)) => policy == "Orphan",
+            (None, None) => finalizers.iter().any(|f| f == "orphan"),
+        }
+    }
+
+    fn waits_for_dependents(&self, finalizers: &[String]) -> bool {
+        match (self.orphan, self.policy.as_deref()) {
+            (Some(_), _) => false,
+            (None, Some(policy)) => policy == "Foreground",
+            (None, None) => finalizers.iter().any(|f| f == "foregroundDeletion"),
+        }
+    }
+}
+
+impl ApiServer {
+    pub(super) fn delete(&mut self, call: &Call<'_>) -> Result<Response, Status> {
+        let key = call.key()?;
+        let options = Options::read(call)?;
+        let outcome = self.delete_object(call, &key, &options)?;
+        let resource = &call.resource;
+        let accepted = options.orphan == Some(false) || options.policy.as_deref() == Some("Foreground");
+        match &outcome {
+            Outcome::Gone(object) if !strategy::returns_deleted(resource) => {
+                let mut details = json!({"name": key.name, "kind": resource.plural, "uid": object.meta.uid});
+                if !resource.group.is_empty() {
+                    details["group"] = json!(resource.group);
+                }
+                let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
+                    "details": details});
+                Ok(Response { code: 200, reply: Reply::Value(status), warnings: Vec::new() })
+            }
+            outcome => {
+                let mut response = call.answer(convert::present(resource, outcome.object()), Vec::new());
+                if matches!(outcome, Outcome::Pending(_)) && accepted {
+                    response.code = 202;
+                }
+                Ok(response)
+            }
+        }
+    }
+
+    pub(super) fn delete_collection(&mut self, call: &Call<'_>) -> Result<Response, Status> {
+        let options = Options::read(call)?;
+        let selection = self.selection(call)?;
+        let found: Vec<Arc<Stored>> = self
+            .storage
+            .collection(&call.resource.storage)
+            .map(|collection| collection.select(&selection, None).cloned().collect())
+            .unwrap_or_default();
+        let mut items = Vec::with_capacity(found.len());
+        for object in found {
+            match self.delete_object(call, &object.key, &options) {
+                Ok(outcome) => items.push(convert::present(&call.resource, outcome.object())),
+                Err(gone) if gone.code == 404 => {}
+                Err(status) => return Err(status),
+            }
+        }
+        let list = List {
+            kind: call.resource.list_kind.clone(),
+            api_version: call.resource.api_version(),
+            items,
+            resource_version: self.storage.revision(),
+            continue_token: None,
+            remaining: None,
+        };
+        Ok(Response { code: 200, reply: Reply::List(list), warnings: Vec::new() })
+    }
+
+    pub(super) fn delete_object(
+        &mut self,
+        call: &Call<'_>,
+        key: &Key,
+        options: &Options,
+    ) -> Result<Outcome, Status> {
+        let resource = &call.resource;
+        let old = self.storage.get(&resource.storage, key).cloned();
+        let old = old.ok_or_else(|| call.not_found(&key.name))?;
+        check_preconditions(call, &old, options)?;
+        strategy::check_delete(call, key)?;
+        let mut value = old.value();
+        let grace = strategy::grace(resource, &value, options.grace);
+        let finalizers = finalizers(&old.meta.finalizers, options);
+        strategy::begin_delete(resource, &mut value);
+        let now_at = meta::time(call.now);
+        let metadata = meta::of(&mut value)?;
+        if finalizers.is_empty() {
+            metadata.remove("finalizers");
+        } else {
+            metadata.insert("finalizers".into(), json!(finalizers));
+        }
+        if old.meta.deleting {
+            let left = metadata.get("deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or_default();
+            if grace < left {
+                // A second request may shorten the grace; the time counts from the first.
+                let end = call.now.checked_add(SignedDuration::from_secs(grace)).unwrap_or(call.now);
+                metadata.insert("deletionGracePeriodSeconds".into(), json!(grace));
+                metadata.insert("deletionTimestamp".into(), json!(meta::time(end)));
+            }
+        } else {
+            let end = call.now.checked_add(SignedDuration::from_secs(grace)).unwrap_or(call.now);
+            let at = if grace == 0 { now_at } else { meta::time(end) };
+            metadata.insert("deletionTimestamp".into(), json!(at));
+            metadata.insert("deletionGracePeriodSeconds".into(), json!(grace));
+            if old.meta.generation > 0 {
+                metadata.insert("generation".into(), json!(old.meta.generation + 1));
+            }
+        }
+        let left = metadata.get("deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or_default();
+        let waits = !finalizers.is_empty() || left > 0 || strategy::holds_own_finalizers(resource, &value);
+        if options.dry_run {
+            return Ok(if waits { Outcome::Pending(old) } else { Outcome::Gone(old) });
+        }
+        if !waits {
+            // What goes at once never shows a deletion time.
+            let last = if old.meta.deleting { value } else { old.value() };
+            return Ok(Outcome::Gone(self.remove(call, last)));
+        }
+        if value == old.value() {
+            return Ok(Outcome::Pending(old));
+        }
+        let object = self.put(call, value);
+        self.after_deletion_began(call, &object);
+        match self.storage.get(&resource.storage, key) {
+            Some(object) => Ok(Outcome::Pending(Arc::clone(object))),
+            None => Ok(Outcome::Gone(object)),
+        }
+    }
+}
+
+fn check_preconditions(call: &Call<'_>, old: &Stored, options: &Options) -> Result<(), Status> {
+    if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != old.meta.uid) {
+        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", old.meta.uid);
+        return Err(call.conflict(&old.key.name, &why));
+    }
+    let current = old.meta.resource_version.to_string();
+    if let Some(version) = options.resource_version.as_deref().filter(|version| *version != current) {
+        let why = format!(
+            "Precondition failed: ResourceVersion in precondition: {version}, ResourceVersion in object meta: {current}"
+        );
+        return Err(call.conflict(&old.key.name, &why));
+    }
+    Ok(())
+}
+
+/// The finalizers after a delete: propagation is asked of the garbage collector through them.
+fn finalizers(had: &[String], options: &Options) -> Vec<String> {
+    let (orphan, foreground) = (options.orphans(had), options.waits_for_dependents(had));
+    let mut finalizers: Vec<String> =
+        had.iter().filter(|f| *f != "orphan" && *f != "foregroundDeletion").cloned().collect();
+    if orphan {
+        finalizers.push("orphan".into());
+    }
+    if foreground {
+        finalizers.push("foregroundDeletion".into());
+    }
+    finalizers
+}

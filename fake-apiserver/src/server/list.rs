@@ -1,0 +1,189 @@
+//! GET of a collection: selectors, pages, and the meaning of `resourceVersion`.
+//!
+//! The table of cases is that of "Semantics for get and list" in the Kubernetes API concepts.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use super::call::Call;
+use super::{ApiServer, convert};
+use crate::response::{List, Reply, Response};
+use crate::status::{Cause, Status};
+use crate::storage::{FieldSelector, Key, LabelSelector, Selection, Stored};
+
+/// Where a page begins: the revision of the first page and the last key of the page before.
+struct Continue {
+    revision: u64,
+    after: Key,
+}
+
+impl ApiServer {
+    pub(super) fn list(&self, call: &Call<'_>) -> Result<Response, Status> {
+        let params = &call.request.params;
+        let selection = self.selection(call)?;
+        let now = self.storage.revision();
+        let token = params.continue_token.as_deref().filter(|token| !token.is_empty());
+        let start = token.map(decode_token).transpose()?;
+        if start.is_some() && params.resource_version.as_deref().is_some_and(|v| !v.is_empty() && v != "0") {
+            return Err(Status::bad_request(
+                "specifying resource version is not allowed when using continue",
+            ));
+        }
+        let revision = match &start {
+            Some(Continue { revision: 0, .. }) => now,
+            Some(start) => start.revision,
+            None => self.list_revision(call)?,
+        };
+        let after = start.as_ref().map(|start| &start.after);
+        let (items, left) = self.page(call, &selection, revision, after)?;
+        let more = left > 0;
+        let continue_token = more.then(|| items.last().map(|last| encode_token(revision, &last.key))).flatten();
+        let counted = selection.labels.is_empty() && selection.fields == FieldSelector::default();
+        let resource = &call.resource;
+        let list = List {
+            kind: resource.list_kind.clone(),
+            api_version: resource.api_version(),
+            items: items.iter().map(|object| convert::present(resource, object)).collect(),
+            resource_version: revision,
+            continue_token,
+            remaining: (more && counted).then_some(left),
+        };
+        let warnings = resource.deprecation.iter().cloned().collect();
+        Ok(Response { code: 200, reply: Reply::List(list), warnings })
+    }
+
+    /// One page and how many objects are left after it.
+    fn page(
+        &self,
+        call: &Call<'_>,
+        selection: &Selection,
+        revision: u64,
+        after: Option<&Key>,
+    ) -> Result<(Vec<Arc<Stored>>, usize), Status> {
+        let Some(collection) = self.storage.collection(&call.resource.storage) else {
+            return Ok((Vec::new(), 0));
+        };
+        let limit = match call.request.params.limit {
+            0 => usize::MAX,
+            limit => limit,
+        };
+        if collection.last_change() <= revision {
+            let mut found = collection.select(selection, after);
+            let items: Vec<Arc<Stored>> = found.by_ref().take(limit).cloned().collect();
+            let left = if items.len() < limit { 0 } else { found.count() };
+            return Ok((items, left));
+        }
+        let items = collection.select_at(revision, selection, after);
+        let mut items = items.ok_or_else(|| self.expired_list(after))?;
+        let left = items.len().saturating_sub(limit);
+        items.truncate(limit);
+        Ok((items, left))
+    }
+
+    /// 410 for a page whose revision is forgotten, with a token that goes on without consistency.
+    fn expired_list(&self, after: Option<&Key>) -> Status {
+        let Some(after) = after else {
+            return Status::expired("The resourceVersion for the provided list is too old.");
+        };
+        let mut status = Status::expired(
+            "The provided continue parameter is too old to display a consistent list result. You can start a new \
+             list without the continue parameter, or use the continue token in this response to retrieve the \
+             remainder of the results. Continuing with the provided token results in an inconsistent list - objects \
+             that were created, modified, or deleted between the time the first chunk was returned and now may show \
+             up in the list.",
+        );
+        status.continue_token = Some(encode_token(0, after));
+        status
+    }
+
+    /// The revision a list without a continue token shows.
+    fn list_revision(&self, call: &Call<'_>) -> Result<u64, Status> {
+        let params = &call.request.params;
+        let now = self.storage.revision();
+        let version = params.resource_version.as_deref().unwrap_or_default();
+        let how = params.resource_version_match.as_deref().unwrap_or_default();
+        let asked = check_not_future(now, Some(version))?;
+        let forbidden = |field: &str, fault: &str| {
+            let cause = Cause::new("FieldValueForbidden", field, format!("Forbidden: {fault}"));
+            Status::invalid("meta.k8s.io", "ListOptions", "", vec![cause])
+        };
+        match (how, asked) {
+            ("", _) if params.limit > 0 && asked.is_some_and(|v| v > 0) => Ok(asked.unwrap_or(now)),
+            ("" | "NotOlderThan", Some(_)) | ("", None) => Ok(now),
+            ("Exact", Some(0)) => {
+                Err(forbidden("resourceVersionMatch", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""))
+            }
+            ("Exact", Some(revision)) => Ok(revision),
+            (_, None) => {
+                Err(forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided"))
+            }
+            (other, Some(_)) => {
+                let fault = format!("Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\"");
+                let cause = Cause::new("FieldValueNotSupported", "resourceVersionMatch", fault);
+                Err(Status::invalid("meta.k8s.io", "ListOptions", "", vec![cause]))
+            }
+        }
+    }
+
+    /// What the request selects.
+    pub(super) fn selection(&self, call: &Call<'_>) -> Result<Selection, Status> {
+        let params = &call.request.params;
+        let labels = LabelSelector::parse(params.label_selector.as_deref().unwrap_or_default())
+            .map_err(Status::bad_request)?;
+        let mut fields = FieldSelector::parse(params.field_selector.as_deref().unwrap_or_default())
+            .map_err(Status::bad_request)?;
+        let resource = &call.resource;
+        fields.rename(|field| super::field_alias(resource, field));
+        if let Some(unknown) = fields.fields().find(|field| !resource.selects_by(field)) {
+            let known = if resource.custom.is_some() { "field label not supported" } else { "is not a known field selector: only \"metadata.name\", \"metadata.namespace\"" };
+            return Err(Status::bad_request(format!("{known}: {unknown}")));
+        }
+        let namespace = if resource.namespaced {
+            let asked = call.request.namespace.as_deref();
+            asked.or_else(|| fields.exact("metadata.namespace")).map(str::to_owned)
+        } else {
+            Some(String::new())
+        };
+        let name = fields.exact("metadata.name").or(call.request.name.as_deref());
+        Ok(Selection { namespace, name: name.map(str::to_owned), labels, fields })
+    }
+}
+
+/// Parses a resource version; 504 for one that is yet to come, as the watch cache answers.
+pub(super) fn check_not_future(now: u64, version: Option<&str>) -> Result<Option<u64>, Status> {
+    let Some(version) = version.filter(|version| !version.is_empty()) else { return Ok(None) };
+    let asked: u64 = version.parse().map_err(|_| {
+        let cause = Cause::new(
+            "FieldValueInvalid",
+            "resourceVersion",
+            format!("Invalid value: {version:?}: strconv.ParseUint: parsing {version:?}: invalid syntax"),
+        );
+        Status::invalid("meta.k8s.io", "ListOptions", "", vec![cause])
+    })?;
+    if asked > now {
+        let mut status =
+            Status::new(504, "Timeout", format!("Too large resource version: {asked}, current: {now}"));
+        status.details.retry_after_seconds = 1;
+        status.details.causes.push(Cause::new("ResourceVersionTooLarge", "", "Too large resource version"));
+        return Err(status);
+    }
+    Ok(Some(asked))
+}
+
+fn encode_token(revision: u64, after: &Key) -> String {
+    let token = json!({"v": "meta.k8s.io/v1", "rv": revision, "start": [after.namespace, after.name]});
+    URL_SAFE_NO_PAD.encode(token.to_string())
+}
+
+fn decode_token(token: &str) -> Result<Continue, Status> {
+    let parse = || {
+        let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+        let token: Value = serde_json::from_slice(&bytes).ok()?;
+        let after = Key::new(token["start"][0].as_str()?, token["start"][1].as_str()?);
+        Some(Continue { revision: token["rv"].as_u64()?, after })
+    };
+    parse().ok_or_else(|| Status::bad_request("continue key is not valid: encoded continue token is malformed"))
+}

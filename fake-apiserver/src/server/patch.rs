@@ -1,0 +1,108 @@
+//! PATCH in its four forms.
+
+use serde_json::Value;
+
+use super::call::Call;
+use super::create::Fields;
+use super::{ApiServer, body, convert, meta};
+use crate::patch;
+use crate::request::PatchType;
+use crate::response::Response;
+use crate::status::Status;
+
+impl ApiServer {
+    pub(super) fn patch(&mut self, call: &Call<'_>, patch_type: PatchType) -> Result<Response, Status> {
+        let key = call.key()?;
+        let change = call.body()?;
+        if patch_type == PatchType::Apply {
+            return self.apply(call);
+        }
+        let old = self.storage.get(&call.resource.storage, &key).cloned();
+        let old = old.ok_or_else(|| call.not_found(&key.name))?;
+        let old_value = old.value();
+        let mut shown = old_value.clone();
+        convert::from_storage(&call.resource, &mut shown);
+        let mut new = patched(call, patch_type, &shown, change)?;
+        let warnings = body::decode(call, &mut new)?;
+        body::to_storage(call, &mut new);
+        self.update_value(call, &old, &old_value, new, warnings, Fields::Tracked)
+    }
+
+    fn apply(&mut self, call: &Call<'_>) -> Result<Response, Status> {
+        let key = call.key()?;
+        if call.request.params.field_manager.as_deref().unwrap_or_default().is_empty() {
+            let mut status = Status::new(
+                422,
+                "Invalid",
+                "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
+            );
+            status.details.causes.push(crate::status::Cause::new(
+                "FieldValueRequired",
+                "fieldManager",
+                "Required value: is required for apply patch",
+            ));
+            return Err(status);
+        }
+        let mut applied = call.body()?.clone();
+        let warnings = body::decode(call, &mut applied)?;
+        place_applied(call, &mut applied, &key)?;
+        let schema = call.resource.schema().map(AsRef::as_ref);
+        let Some(old) = self.storage.get(&call.resource.storage, &key).cloned() else {
+            if call.request.subresource.is_some() {
+                return Err(call.not_found(&key.name));
+            }
+            let mut new = patch::apply(schema, None, &applied, &call.applier())?;
+            body::to_storage(call, &mut new);
+            return self.create_value(call, new, warnings, Fields::Applied);
+        };
+        let old_value = old.value();
+        let mut shown = old_value.clone();
+        convert::from_storage(&call.resource, &mut shown);
+        let mut new = patch::apply(schema, Some(&shown), &applied, &call.applier())?;
+        body::to_storage(call, &mut new);
+        self.update_value(call, &old, &old_value, new, warnings, Fields::Applied)
+    }
+}
+
+fn patched(call: &Call<'_>, patch_type: PatchType, shown: &Value, change: &Value) -> Result<Value, Status> {
+    match patch_type {
+        PatchType::Json => patch::json(shown, change),
+        PatchType::Merge => Ok(patch::merge(shown, change)),
+        PatchType::Strategic | PatchType::Apply => match call.resource.schema() {
+            Some(schema) if call.resource.custom.is_none() => patch::strategic(schema, shown, change),
+            _ => Err(Status::unsupported_media_type(
+                "the body of the request was in an unknown format - accepted media types include: \
+                 application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
+            )),
+        },
+    }
+}
+
+/// What is applied names the object of the URL and carries none of the server's own fields.
+fn place_applied(call: &Call<'_>, applied: &mut Value, key: &crate::storage::Key) -> Result<(), Status> {
+    let metadata = meta::of(applied)?;
+    if metadata.get("managedFields").is_some_and(|fields| fields.as_array().is_none_or(|f| !f.is_empty())) {
+        return Err(Status::bad_request("metadata.managedFields must be nil"));
+    }
+    metadata.remove("managedFields");
+    match metadata.get("name").and_then(Value::as_str) {
+        Some(name) if name != key.name => {
+            return Err(Status::bad_request(format!(
+                "the name of the object ({name}) does not match the name on the URL ({})",
+                key.name
+            )));
+        }
+        _ => drop(metadata.insert("name".into(), key.name.clone().into())),
+    }
+    match metadata.get("namespace").and_then(Value::as_str) {
+        Some(namespace) if call.resource.namespaced && namespace != key.namespace => Err(Status::bad_request(format!(
+            "the namespace of the provided object does not match the namespace sent on the request ({namespace}, {})",
+            key.namespace
+        ))),
+        _ if call.resource.namespaced => {
+            metadata.insert("namespace".into(), key.namespace.clone().into());
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}

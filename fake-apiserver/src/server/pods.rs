@@ -1,0 +1,186 @@
+//! Subresources of pods: binding, eviction, log.
+
+use std::fmt::Write;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::call::Call;
+use super::create::Fields;
+use super::delete::Options;
+use super::{ApiServer, meta};
+use crate::request::Request;
+use crate::response::{Reply, Response};
+use crate::status::{Cause, Status};
+
+/// Annotation whose text is the log of a simulated pod.
+pub const LOG_ANNOTATION: &str = "fake-apiserver/log";
+
+impl ApiServer {
+    /// `pods/binding`: puts a pod on a node.
+    pub(super) fn bind(&mut self, call: &Call<'_>) -> Result<Response, Status> {
+        let binding = call.body()?.clone();
+        let mut key = call.key();
+        if call.resource.plural == "bindings" {
+            let name = binding["metadata"]["name"].as_str().unwrap_or_default();
+            key = Ok(crate::storage::Key::new(call.namespace(), name));
+        }
+        let key = key?;
+        let pods = self.registry.get("", "v1", "pods").cloned().ok_or_else(super::no_such_resource)?;
+        let call = Call { now: call.now, request: call.request, resource: pods };
+        let old = self.storage.get(&super::PODS, &key).cloned().ok_or_else(|| call.not_found(&key.name))?;
+        let node = binding["target"]["name"].as_str().unwrap_or_default();
+        if node.is_empty() {
+            let cause = Cause::new("FieldValueRequired", "target.name", "Required value");
+            return Err(Status::invalid("", "Binding", &key.name, vec![cause]));
+        }
+        let mut value = old.value();
+        if old.meta.deleting {
+            return Err(call.conflict(&key.name, &format!("pod {} is being deleted, cannot be assigned to a host", key.name)));
+        }
+        if let Some(taken) = value["spec"]["nodeName"].as_str().filter(|node| !node.is_empty()) {
+            return Err(call.conflict(&key.name, &format!("pod {} is already assigned to node {taken:?}", key.name)));
+        }
+        value["spec"]["nodeName"] = json!(node);
+        for (name, text) in binding["metadata"]["annotations"].as_object().into_iter().flatten() {
+            value["metadata"]["annotations"][name] = text.clone();
+        }
+        let scheduled = json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null,
+            "lastTransitionTime": meta::time(call.now)});
+        let mut conditions = value["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.retain(|condition| condition["type"] != "PodScheduled");
+        conditions.push(scheduled);
+        value["status"]["conditions"] = json!(conditions);
+        if !call.request.params.dry_run {
+            self.put(&call, value);
+        }
+        Ok(success(201))
+    }
+
+    /// `pods/eviction`: a deletion that a PodDisruptionBudget may refuse.
+    pub(super) fn evict(&mut self, call: &Call<'_>) -> Result<Response, Status> {
+        let key = call.key()?;
+        let pod = self.storage.get(&super::PODS, &key).cloned().ok_or_else(|| call.not_found(&key.name))?;
+        if let Some(budget) = self.refusing_budget(&pod) {
+            let mut status = Status::new(
+                429,
+                "TooManyRequests",
+                "Cannot evict pod as it would violate the pod's disruption budget.",
+            );
+            status.details.causes.push(Cause::new("DisruptionBudget", "", budget));
+            return Err(status);
+        }
+        let request = Request {
+            body: call.request.body.as_ref().map(|body| body["deleteOptions"].clone()),
+            params: call.request.params.clone(),
+            ..Request::default()
+        };
+        let inner = Call { now: call.now, request: &request, resource: call.resource.clone() };
+        let options = Options::read(&inner)?;
+        self.delete_object(&inner, &key, &options)?;
+        Ok(success(201))
+    }
+
+    /// What is wrong with evicting a pod now, if a budget has something against it.
+    fn refusing_budget(&self, pod: &crate::storage::Stored) -> Option<String> {
+        let phase = pod.fields.get("status.phase").map(String::as_str);
+        if pod.meta.deleting || matches!(phase, Some("Succeeded" | "Failed" | "Pending")) {
+            return None;
+        }
+        let budgets = self.storage.collection(&super::BUDGETS)?;
+        budgets.in_namespace(&pod.key.namespace).find_map(|budget| {
+            let value = budget.value();
+            let selector = crate::storage::LabelSelector::from_object(&value["spec"]["selector"])?;
+            let allowed = value["status"]["disruptionsAllowed"].as_i64().unwrap_or_default();
+            (selector.matches(&pod.meta.labels) && allowed < 1).then(|| {
+                format!(
+                    "The disruption budget {} needs {} healthy pods and has {} currently",
+                    budget.key.name,
+                    value["status"]["desiredHealthy"].as_i64().unwrap_or_default(),
+                    value["status"]["currentHealthy"].as_i64().unwrap_or_default()
+                )
+            })
+        })
+    }
+
+    /// `pods/log` of a pod without a real node: the text of its annotation, or what the simulation knows.
+    pub(super) fn log(&self, call: &Call<'_>) -> Result<Response, Status> {
+        let key = call.key()?;
+        let pod = self.storage.get(&super::PODS, &key).ok_or_else(|| call.not_found(&key.name))?.value();
+        let container = self.log_container(&pod, call.request.params.container.as_deref())?;
+        let status = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
+        let status = status.chain(pod["status"]["initContainerStatuses"].as_array().into_iter().flatten());
+        let status = status.clone().find(|status| status["name"] == container).cloned().unwrap_or_default();
+        let state = &status["state"];
+        if state["running"].is_null() && state["terminated"].is_null() {
+            let reason = state["waiting"]["reason"].as_str().unwrap_or("ContainerCreating");
+            return Err(Status::bad_request(format!(
+                "container {container:?} in pod {:?} is waiting to start: {reason}",
+                key.name
+            )));
+        }
+        let mut text = pod["metadata"]["annotations"][LOG_ANNOTATION].as_str().unwrap_or_default().to_owned();
+        if text.is_empty() {
+            let started = ["running", "terminated"].iter().find_map(|s| state[*s]["startedAt"].as_str());
+            let _ = writeln!(text, "{} container {container} started", started.unwrap_or_default());
+        }
+        let options = &call.request.params.log;
+        if let Some(tail) = options.tail_lines {
+            let lines: Vec<&str> = text.lines().collect();
+            let kept = &lines[lines.len().saturating_sub(tail)..];
+            text = kept.iter().flat_map(|line| [*line, "\n"]).collect();
+        }
+        if let Some(limit) = options.limit_bytes {
+            let end = (0..=limit.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+            text.truncate(end.unwrap_or_default());
+        }
+        Ok(Response { code: 200, reply: Reply::Text(Bytes::from(text)), warnings: Vec::new() })
+    }
+
+    /// The container whose log is meant.
+    ///
+    /// # Errors
+    /// 400 when there are several and none is named, or when there is none of that name.
+    pub fn log_container(&self, pod: &Value, asked: Option<&str>) -> Result<String, Status> {
+        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+        let names = |field: &str| -> Vec<String> {
+            let containers = pod["spec"][field].as_array().into_iter().flatten();
+            containers.filter_map(|c| c["name"].as_str()).map(str::to_owned).collect()
+        };
+        let (containers, init) = (names("containers"), names("initContainers"));
+        let default = pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"].as_str();
+        match asked.filter(|name| !name.is_empty()).or(default) {
+            Some(asked) if containers.iter().chain(&init).any(|c| c == asked) => Ok(asked.to_owned()),
+            Some(asked) => Err(Status::bad_request(format!("container {asked} is not valid for pod {name}"))),
+            None if containers.len() == 1 => Ok(containers[0].clone()),
+            None => {
+                let mut said = format!(
+                    "a container name must be specified for pod {name}, choose one of: [{}]",
+                    containers.join(" ")
+                );
+                if !init.is_empty() {
+                    let _ = write!(said, " or one of the init containers: [{}]", init.join(" "));
+                }
+                Err(Status::bad_request(said))
+            }
+        }
+    }
+
+    /// `namespaces/finalize`: sets `spec.finalizers`; a namespace that waits for none goes.
+    pub(super) fn finalize(&mut self, call: &Call<'_>) -> Result<Response, Status> {
+        let key = call.key()?;
+        let old = self.storage.get(&super::NAMESPACES, &key).cloned().ok_or_else(|| call.not_found(&key.name))?;
+        let old_value = old.value();
+        let mut new = old_value.clone();
+        new["spec"]["finalizers"] = call.body()?["spec"]["finalizers"].clone();
+        if new["spec"]["finalizers"].is_null() {
+            new["spec"] = json!({});
+        }
+        self.update_value(call, &old, &old_value, new, Vec::new(), Fields::Tracked)
+    }
+}
+
+fn success(code: u16) -> Response {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"});
+    Response { code, reply: Reply::Value(status), warnings: Vec::new() }
+}

@@ -1,0 +1,107 @@
+//! Kubernetes quantities (`250m`, `2Gi`) as thousandths, exact for all that a quota compares.
+
+/// Parses a quantity into thousandths, rounding up as `resource.Quantity` does; `None` for what is no quantity.
+pub(super) fn parse(text: &str) -> Option<i128> {
+    let end = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
+    let (number, suffix) = text.split_at(end);
+    let (numerator, denominator) = factor(suffix)?;
+    let (sign, digits) = match number.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, number.strip_prefix('+').unwrap_or(number)),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    if whole.is_empty() && fraction.is_empty() || fraction.len() > 18 {
+        return None;
+    }
+    let scale = 10_i128.pow(u32::try_from(fraction.len()).ok()?);
+    let units: i128 = format!("{whole}{fraction}").parse().ok()?;
+    let scaled = units.checked_mul(numerator)?.checked_mul(1000)?;
+    let divisor = scale * denominator;
+    Some(sign * (scaled + divisor - 1).div_euclid(divisor))
+}
+
+/// Writes thousandths in decimal form, for CPU and counts.
+pub(super) fn decimal(thousandths: i128) -> String {
+    if thousandths % 1000 == 0 { (thousandths / 1000).to_string() } else { format!("{thousandths}m") }
+}
+
+/// Writes thousandths of bytes in the largest binary unit that divides them.
+pub(super) fn binary(thousandths: i128) -> String {
+    if thousandths % 1000 != 0 {
+        return format!("{thousandths}m");
+    }
+    let mut value = thousandths / 1000;
+    let mut unit = "";
+    for next in ["Ki", "Mi", "Gi", "Ti", "Pi"] {
+        if value == 0 || value % 1024 != 0 {
+            break;
+        }
+        (value, unit) = (value / 1024, next);
+    }
+    format!("{value}{unit}")
+}
+
+/// A quantity in the unit the real server writes: binary stays binary, the rest in the largest SI unit that divides it.
+pub(super) fn canonical(text: &str) -> Option<String> {
+    let amount = parse(text)?;
+    if text.ends_with('i') {
+        return Some(binary(amount));
+    }
+    let units: [(i128, &str); 5] =
+        [(1_000_000_000_000_000, "T"), (1_000_000_000_000, "G"), (1_000_000_000, "M"), (1_000_000, "k"), (1000, "")];
+    let unit = units.iter().find(|(unit, _)| amount != 0 && amount % unit == 0);
+    Some(match unit {
+        Some((unit, name)) => format!("{}{name}", amount / unit),
+        None => decimal(amount),
+    })
+}
+
+fn factor(suffix: &str) -> Option<(i128, i128)> {
+    Some(match suffix {
+        "" => (1, 1),
+        "n" => (1, 1_000_000_000),
+        "u" => (1, 1_000_000),
+        "m" => (1, 1000),
+        "k" => (1000, 1),
+        "M" => (1_000_000, 1),
+        "G" => (1_000_000_000, 1),
+        "T" => (1_000_000_000_000, 1),
+        "P" => (1_000_000_000_000_000, 1),
+        "E" => (1_000_000_000_000_000_000, 1),
+        "Ki" => (1 << 10, 1),
+        "Mi" => (1 << 20, 1),
+        "Gi" => (1 << 30, 1),
+        "Ti" => (1 << 40, 1),
+        "Pi" => (1 << 50, 1),
+        "Ei" => (1 << 60, 1),
+        exponent => {
+            let power: i32 = exponent.strip_prefix(['e', 'E'])?.parse().ok()?;
+            let factor = 10_i128.checked_pow(power.unsigned_abs())?;
+            if power < 0 { (1, factor) } else { (factor, 1) }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantities_are_written_in_their_canonical_unit() {
+        for (text, canon) in [("0.5", "500m"), ("1000m", "1"), ("1024Mi", "1Gi"), ("2000", "2k"), ("0", "0"), ("1.5Gi", "1536Mi")] {
+            assert_eq!(canonical(text).as_deref(), Some(canon), "{text}");
+        }
+    }
+
+    #[test]
+    fn quantities_are_read_and_written() {
+        for (text, thousandths) in
+            [("250m", 250), ("1", 1000), ("0.5", 500), ("2Gi", 2 * 1024 * 1024 * 1024 * 1000), ("1k", 1_000_000)]
+        {
+            assert_eq!(parse(text), Some(thousandths), "{text}");
+        }
+        assert!(parse("1.5.2").is_none() && parse("x").is_none() && parse("").is_none() && parse("1e-5").is_some());
+        assert_eq!((decimal(250), decimal(3000)), ("250m".to_owned(), "3".to_owned()));
+        assert_eq!((binary(parse("2Gi").unwrap()), binary(parse("1000").unwrap())), ("2Gi".into(), "1000".into()));
+    }
+}

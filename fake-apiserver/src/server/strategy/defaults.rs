@@ -1,0 +1,269 @@
+//! Defaults of the built-in kinds as tables of path → value, from the `SetDefaults_…` functions of Kubernetes.
+//!
+//! A path names fields by dots; `[]` after a field means each item of the list. A default is set where its parent
+//! exists and the field does not. The order of rows matters where a row fills what a later row looks into.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+use crate::storage::GroupResource;
+
+/// Rows for one pod spec, relative to it.
+const POD_SPEC: &[(&str, &str)] = &[
+    ("restartPolicy", r#""Always""#),
+    ("dnsPolicy", r#""ClusterFirst""#),
+    ("schedulerName", r#""default-scheduler""#),
+    ("terminationGracePeriodSeconds", "30"),
+    ("securityContext", "{}"),
+    ("volumes[].secret.defaultMode", "420"),
+    ("volumes[].configMap.defaultMode", "420"),
+    ("volumes[].downwardAPI.defaultMode", "420"),
+    ("volumes[].downwardAPI.items[].fieldRef.apiVersion", r#""v1""#),
+    ("volumes[].projected.defaultMode", "420"),
+    ("volumes[].projected.sources[].serviceAccountToken.expirationSeconds", "3607"),
+    ("volumes[].projected.sources[].downwardAPI.items[].fieldRef.apiVersion", r#""v1""#),
+    ("volumes[].hostPath.type", r#""""#),
+    ("volumes[].ephemeral.volumeClaimTemplate.spec.volumeMode", r#""Filesystem""#),
+];
+
+/// Rows for each container, init container and ephemeral container.
+const CONTAINER: &[(&str, &str)] = &[
+    ("terminationMessagePath", r#""/dev/termination-log""#),
+    ("terminationMessagePolicy", r#""File""#),
+    ("resources", "{}"),
+    ("ports[].protocol", r#""TCP""#),
+    ("env[].valueFrom.fieldRef.apiVersion", r#""v1""#),
+];
+
+/// Rows for each probe of a container.
+const PROBE: &[(&str, &str)] = &[
+    ("timeoutSeconds", "1"),
+    ("periodSeconds", "10"),
+    ("successThreshold", "1"),
+    ("failureThreshold", "3"),
+    ("httpGet.path", r#""/""#),
+    ("httpGet.scheme", r#""HTTP""#),
+    ("grpc.service", r#""""#),
+];
+
+/// Rows of whole objects, by group and resource.
+const OBJECTS: &[(&str, &str, &[(&str, &str)])] = &[
+    (
+        "apps",
+        "deployments",
+        &[
+            ("spec.replicas", "1"),
+            ("spec.strategy", "{}"),
+            ("spec.strategy.type", r#""RollingUpdate""#),
+            ("spec.revisionHistoryLimit", "10"),
+            ("spec.progressDeadlineSeconds", "600"),
+        ],
+    ),
+    ("apps", "replicasets", &[("spec.replicas", "1")]),
+    (
+        "apps",
+        "statefulsets",
+        &[
+            ("spec.replicas", "1"),
+            ("spec.podManagementPolicy", r#""OrderedReady""#),
+            ("spec.updateStrategy", "{}"),
+            ("spec.updateStrategy.type", r#""RollingUpdate""#),
+            ("spec.revisionHistoryLimit", "10"),
+            ("spec.persistentVolumeClaimRetentionPolicy", "{}"),
+            ("spec.persistentVolumeClaimRetentionPolicy.whenDeleted", r#""Retain""#),
+            ("spec.persistentVolumeClaimRetentionPolicy.whenScaled", r#""Retain""#),
+            ("spec.serviceName", r#""""#),
+            ("spec.volumeClaimTemplates[].spec.volumeMode", r#""Filesystem""#),
+        ],
+    ),
+    (
+        "apps",
+        "daemonsets",
+        &[
+            ("spec.updateStrategy", "{}"),
+            ("spec.updateStrategy.type", r#""RollingUpdate""#),
+            ("spec.revisionHistoryLimit", "10"),
+        ],
+    ),
+    ("", "replicationcontrollers", &[("spec.replicas", "1")]),
+    ("batch", "jobs", JOB_SPEC),
+    (
+        "batch",
+        "cronjobs",
+        &[
+            ("spec.concurrencyPolicy", r#""Allow""#),
+            ("spec.suspend", "false"),
+            ("spec.successfulJobsHistoryLimit", "3"),
+            ("spec.failedJobsHistoryLimit", "1"),
+        ],
+    ),
+    (
+        "",
+        "services",
+        &[
+            ("spec.type", r#""ClusterIP""#),
+            ("spec.sessionAffinity", r#""None""#),
+            ("spec.ports[].protocol", r#""TCP""#),
+            ("status", "{}"),
+            ("status.loadBalancer", "{}"),
+        ],
+    ),
+    ("", "secrets", &[("type", r#""Opaque""#)]),
+    ("", "namespaces", &[("spec", "{}")]),
+    ("", "endpoints", &[("subsets[].ports[].protocol", r#""TCP""#)]),
+    ("discovery.k8s.io", "endpointslices", &[("ports[].protocol", r#""TCP""#), ("ports[].name", r#""""#)]),
+    ("", "persistentvolumeclaims", &[("spec.volumeMode", r#""Filesystem""#)]),
+    (
+        "",
+        "persistentvolumes",
+        &[("spec.volumeMode", r#""Filesystem""#), ("spec.persistentVolumeReclaimPolicy", r#""Retain""#)],
+    ),
+    ("autoscaling", "horizontalpodautoscalers", &[("spec.minReplicas", "1")]),
+    (
+        "storage.k8s.io",
+        "storageclasses",
+        &[("reclaimPolicy", r#""Delete""#), ("volumeBindingMode", r#""Immediate""#)],
+    ),
+    ("scheduling.k8s.io", "priorityclasses", &[("preemptionPolicy", r#""PreemptLowerPriority""#)]),
+    ("networking.k8s.io", "networkpolicies", &[("spec.policyTypes", r#"["Ingress"]"#), ("spec.ingress[].ports[].protocol", r#""TCP""#), ("spec.egress[].ports[].protocol", r#""TCP""#)]),
+    ("rbac.authorization.k8s.io", "rolebindings", RBAC),
+    ("rbac.authorization.k8s.io", "clusterrolebindings", RBAC),
+    (
+        "apiextensions.k8s.io",
+        "customresourcedefinitions",
+        &[("spec.conversion", "{}"), ("spec.conversion.strategy", r#""None""#)],
+    ),
+];
+
+const RBAC: &[(&str, &str)] = &[("roleRef.apiGroup", r#""rbac.authorization.k8s.io""#)];
+
+const JOB_SPEC: &[(&str, &str)] = &[
+    ("spec.parallelism", "1"),
+    ("spec.backoffLimit", "6"),
+    ("spec.completionMode", r#""NonIndexed""#),
+    ("spec.suspend", "false"),
+    ("spec.manualSelector", "false"),
+    ("spec.podReplacementPolicy", r#""TerminatingOrFailed""#),
+];
+
+struct Rule {
+    path: Vec<(String, bool)>,
+    value: Value,
+}
+
+static POD_SPEC_RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| rules(POD_SPEC));
+static CONTAINER_RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| rules(CONTAINER));
+static PROBE_RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| rules(PROBE));
+static OBJECT_RULES: LazyLock<BTreeMap<(&str, &str), Vec<Rule>>> =
+    LazyLock::new(|| OBJECTS.iter().map(|(group, resource, rows)| ((*group, *resource), rules(rows))).collect());
+
+/// Fills in the defaults of an object of a built-in kind.
+pub(super) fn object(resource: &GroupResource, value: &mut Value) {
+    if let Some(rules) = OBJECT_RULES.get(&(&*resource.group, &*resource.resource)) {
+        apply(rules, value);
+    }
+}
+
+/// Fills in the defaults of a pod spec.
+pub(super) fn pod_spec(spec: &mut Value) {
+    apply(&POD_SPEC_RULES, spec);
+    for volume in items(spec, "volumes") {
+        if volume.as_object().is_some_and(|volume| volume.len() == 1 && volume.contains_key("name")) {
+            volume["emptyDir"] = Value::Object(serde_json::Map::new());
+        }
+    }
+    for list in ["containers", "initContainers", "ephemeralContainers"] {
+        for container in items(spec, list) {
+            apply(&CONTAINER_RULES, container);
+            for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
+                if let Some(probe) = container.get_mut(probe).filter(|probe| probe.is_object()) {
+                    apply(&PROBE_RULES, probe);
+                }
+            }
+            for hook in ["postStart", "preStop"] {
+                if let Some(get) = container.pointer_mut(&format!("/lifecycle/{hook}/httpGet")) {
+                    set(get, "path", "/");
+                    set(get, "scheme", "HTTP");
+                }
+            }
+        }
+    }
+}
+
+fn set(object: &mut Value, field: &str, value: &str) {
+    if let Some(object) = object.as_object_mut() {
+        object.entry(field).or_insert_with(|| value.into());
+    }
+}
+
+/// The items of a list field; none where there is no list.
+pub(super) fn items<'a>(value: &'a mut Value, field: &str) -> impl Iterator<Item = &'a mut Value> {
+    value.get_mut(field).and_then(Value::as_array_mut).into_iter().flatten()
+}
+
+fn rules(rows: &[(&str, &str)]) -> Vec<Rule> {
+    rows.iter()
+        .map(|(path, json)| Rule {
+            path: path
+                .split('.')
+                .map(|part| match part.strip_suffix("[]") {
+                    Some(field) => (field.to_owned(), true),
+                    None => (part.to_owned(), false),
+                })
+                .collect(),
+            value: serde_json::from_str(json).unwrap_or_default(),
+        })
+        .collect()
+}
+
+fn apply(rules: &[Rule], value: &mut Value) {
+    for rule in rules {
+        fill(&rule.path, &rule.value, value);
+    }
+}
+
+fn fill(path: &[(String, bool)], default: &Value, value: &mut Value) {
+    let Some(((field, each), rest)) = path.split_first() else { return };
+    let Some(object) = value.as_object_mut() else { return };
+    if rest.is_empty() {
+        if !object.contains_key(field) {
+            object.insert(field.clone(), default.clone());
+        }
+        return;
+    }
+    match object.get_mut(field) {
+        Some(Value::Array(items)) if *each => items.iter_mut().for_each(|item| fill(rest, default, item)),
+        Some(inner) if !each => fill(rest, default, inner),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_row_of_the_tables_is_json() {
+        let rows = OBJECTS.iter().flat_map(|(.., rows)| rows.iter()).chain(POD_SPEC).chain(CONTAINER).chain(PROBE);
+        for (path, text) in rows {
+            assert!(serde_json::from_str::<Value>(text).is_ok(), "{path}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_pod_spec_gets_what_kubernetes_gives_it() {
+        let mut spec = json!({"containers": [{"name": "c", "image": "i", "ports": [{"containerPort": 1}],
+            "readinessProbe": {"httpGet": {"port": 1}}}], "volumes": [{"name": "v"}, {"name": "s", "secret": {}}]});
+        pod_spec(&mut spec);
+        assert_eq!(spec["containers"][0]["ports"][0]["protocol"], "TCP");
+        assert_eq!(spec["containers"][0]["readinessProbe"]["httpGet"]["scheme"], "HTTP");
+        assert_eq!(spec["volumes"], json!([{"name": "v", "emptyDir": {}}, {"name": "s", "secret": {"defaultMode": 420}}]));
+        assert_eq!(spec["restartPolicy"], "Always");
+        let once = spec.clone();
+        pod_spec(&mut spec);
+        assert_eq!(spec, once, "defaults are idempotent");
+    }
+}

@@ -1,0 +1,283 @@
+//! The rules of single kinds: what a create and an update do besides storing, as the strategies of Kubernetes'
+//! registries do. What a schema can say is not here.
+
+mod configuration;
+mod defaults;
+mod job;
+mod namespace;
+mod pod;
+mod pod_spec;
+mod service;
+mod workload;
+
+use serde_json::{Map, Value, json};
+
+use super::call::Call;
+use super::{ApiServer, definitions};
+use crate::registry::Resource;
+use crate::schema::Schema;
+use crate::status::{Cause, Status};
+use crate::storage::Key;
+
+fn kind(resource: &Resource) -> (&str, &str) {
+    (&resource.storage.group, &resource.storage.resource)
+}
+
+/// Makes a new object complete: status as it begins, defaults.
+pub(super) fn prepare_create(resource: &Resource, value: &mut Value) {
+    if resource.has_status()
+        && let Some(object) = value.as_object_mut()
+    {
+        object.remove("status");
+    }
+    if resource.custom.is_some() {
+        return;
+    }
+    fill(resource, value);
+    match kind(resource) {
+        ("", "pods") => pod::begin(value),
+        ("", "namespaces") => namespace::begin(value),
+        ("apps", "deployments" | "replicasets" | "statefulsets" | "daemonsets") | ("", "replicationcontrollers") => {
+            workload::begin(resource, value);
+        }
+        ("batch", "jobs") | ("", "nodes") | ("batch", "cronjobs") | ("networking.k8s.io", "ingresses") => {
+            let begins = if resource.plural == "ingresses" { json!({"loadBalancer": {}}) } else { json!({}) };
+            set_status(value, begins);
+        }
+        ("", "persistentvolumeclaims" | "persistentvolumes") => set_status(value, json!({"phase": "Pending"})),
+        _ => {}
+    }
+}
+
+/// Carries over what this endpoint may not change, and fills in defaults.
+pub(super) fn prepare_update(resource: &Resource, subresource: Option<&str>, new: &mut Value, old: &Value) {
+    match subresource {
+        Some("status") => {
+            let status = new.get("status").cloned();
+            let sent = new["metadata"].clone();
+            *new = old.clone();
+            set_or_remove(new, "status", status);
+            for field in ["managedFields", "resourceVersion"] {
+                set_or_remove(&mut new["metadata"], field, sent.get(field).cloned());
+            }
+            // The strategies of pods and nodes let a kubelet write labels and annotations with the status.
+            if matches!(kind(resource), ("", "pods" | "nodes" | "services")) {
+                for field in ["labels", "annotations", "finalizers"] {
+                    set_or_remove(&mut new["metadata"], field, sent.get(field).cloned());
+                }
+            }
+            return;
+        }
+        None if resource.has_status() => set_or_remove(new, "status", old.get("status").cloned()),
+        _ => {}
+    }
+    if resource.custom.is_some() {
+        return;
+    }
+    match kind(resource) {
+        ("", "services") => service::carry(new, old),
+        ("", "pods") => pod::carry(new, old),
+        ("batch", "jobs") => job::carry(new, old),
+        ("", "namespaces") => namespace::carry(subresource, new, old),
+        _ => {}
+    }
+    fill(resource, new);
+}
+
+/// Defaults of a built-in kind; harmless to repeat.
+fn fill(resource: &Resource, value: &mut Value) {
+    defaults::object(&resource.storage, value);
+    match kind(resource) {
+        ("", "pods") => pod::fill(value),
+        ("", "services") => service::fill(value),
+        ("apps", _) | ("", "replicationcontrollers") => workload::fill(resource, value),
+        ("batch", "jobs") => job::fill(value),
+        ("batch", "cronjobs") => job::fill_cron(value),
+        ("", "podtemplates") => pod_spec::fill_template(&mut value["template"]),
+        ("", "namespaces") => namespace::fill(value),
+        ("", "secrets") => configuration::fill_secret(value),
+        ("rbac.authorization.k8s.io", _) => configuration::fill_subjects(value),
+        ("apiextensions.k8s.io", "customresourcedefinitions") => configuration::fill_definition(value),
+        ("", "resourcequotas") => {
+            if let Some(hard) = value.pointer_mut("/spec/hard") {
+                pod_spec::canonical_amounts(hard);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What the schema has against an object.
+///
+/// # Errors
+/// 400 where a built-in kind's Go type could not have been decoded.
+pub(super) fn schema_faults(
+    resource: &Resource,
+    schema: &Schema,
+    value: &Value,
+    old: Option<&Value>,
+) -> Result<Vec<Cause>, Status> {
+    let mut causes = schema.validate(value, old);
+    if resource.custom.is_some() || causes.is_empty() {
+        return Ok(causes);
+    }
+    if let Some(wrong) = causes.iter().find(|cause| cause.reason == "FieldValueTypeInvalid") {
+        let (kind, version) = (&resource.kind, &resource.version);
+        return Err(Status::bad_request(format!(
+            "{kind} in version {version:?} cannot be handled as a {kind}: json: cannot unmarshal: {}: {}",
+            wrong.field, wrong.message
+        )));
+    }
+    // Go fills in the zero value of a required field; only what the real validators check is refused.
+    causes.retain(|cause| {
+        cause.reason != "FieldValueRequired"
+            || !(cause.field.starts_with("status") || cause.field.starts_with("metadata") || cause.field == "endpoints")
+    });
+    Ok(causes)
+}
+
+/// What is wrong with a new object of this kind.
+pub(super) fn validate_create(resource: &Resource, value: &Value) -> Vec<Cause> {
+    match kind(resource) {
+        ("", "pods") => pod::faults(value),
+        ("", "services") => service::faults(value),
+        ("apps", "deployments" | "replicasets" | "statefulsets" | "daemonsets") => workload::faults(resource, value),
+        ("batch", "jobs") => job::faults(value),
+        ("", "secrets" | "configmaps") => configuration::faults(value),
+        ("apiextensions.k8s.io", "customresourcedefinitions") => definitions::faults(value, None),
+        _ => Vec::new(),
+    }
+}
+
+/// What is wrong with an update of this kind.
+pub(super) fn validate_update(resource: &Resource, new: &Value, old: &Value) -> Vec<Cause> {
+    match kind(resource) {
+        ("", "pods") => pod::update_faults(new, old),
+        ("", "services") => service::faults(new).into_iter().chain(service::update_faults(new, old)).collect(),
+        ("apps", "deployments" | "replicasets" | "statefulsets" | "daemonsets") => {
+            let mut causes = workload::faults(resource, new);
+            causes.extend(workload::update_faults(resource, new, old));
+            causes
+        }
+        ("batch", "jobs") => job::update_faults(new, old),
+        ("", "secrets" | "configmaps") => {
+            configuration::faults(new).into_iter().chain(configuration::update_faults(new, old)).collect()
+        }
+        ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") if new["roleRef"] != old["roleRef"] => {
+            vec![Cause::new("FieldValueInvalid", "roleRef", format!("Invalid value: {}: cannot change roleRef", new["roleRef"]))]
+        }
+        ("apiextensions.k8s.io", "customresourcedefinitions") => definitions::faults(new, Some(old)),
+        _ => Vec::new(),
+    }
+}
+
+/// PUT of an object that does not exist creates it (`AllowCreateOnUpdate`).
+pub(super) fn creates_on_update(resource: &Resource) -> bool {
+    matches!(
+        kind(resource),
+        ("", "events" | "endpoints" | "limitranges" | "resourcequotas" | "services")
+            | ("coordination.k8s.io", "leases")
+            | ("rbac.authorization.k8s.io", _)
+    )
+}
+
+/// PUT without a resource version is accepted (`AllowUnconditionalUpdate`).
+pub(super) fn updates_unconditionally(resource: &Resource) -> bool {
+    resource.custom.is_none()
+        && !matches!(
+            kind(resource),
+            ("coordination.k8s.io", "leases")
+                | ("policy", "poddisruptionbudgets")
+                | ("apiextensions.k8s.io", "customresourcedefinitions")
+                | ("admissionregistration.k8s.io" | "apiregistration.k8s.io" | "resource.k8s.io" | "node.k8s.io", _)
+        )
+}
+
+/// Whether an update changes the desired state, which `metadata.generation` counts.
+pub(super) fn desired_state_differs(resource: &Resource, new: &Value, old: &Value) -> bool {
+    let differs = |field: &str| new.get(field) != old.get(field);
+    if resource.custom.is_some() {
+        let (empty, status) = (Map::new(), resource.has_status());
+        let fields = |value: &Value| -> Map<String, Value> {
+            let all = value.as_object().unwrap_or(&empty).iter();
+            all.filter(|(k, _)| *k != "metadata" && !(status && *k == "status")).map(|(k, v)| (k.clone(), v.clone())).collect()
+        };
+        return fields(new) != fields(old);
+    }
+    match kind(resource) {
+        ("apps", "deployments") => differs("spec") || new["metadata"]["annotations"] != old["metadata"]["annotations"],
+        ("discovery.k8s.io", _) => differs("endpoints") || differs("ports") || new["metadata"]["labels"] != old["metadata"]["labels"],
+        ("admissionregistration.k8s.io", _) => differs("webhooks") || differs("spec"),
+        _ => differs("spec"),
+    }
+}
+
+/// Whether an object that is being deleted waits for finalizers of its spec, as namespaces do.
+pub(super) fn holds_own_finalizers(resource: &Resource, value: &Value) -> bool {
+    kind(resource) == ("", "namespaces") && value["spec"]["finalizers"].as_array().is_some_and(|f| !f.is_empty())
+}
+
+/// DELETE answers with the object rather than with a Status (`ReturnDeletedObject`).
+pub(super) fn returns_deleted(resource: &Resource) -> bool {
+    matches!(
+        kind(resource),
+        ("", "pods" | "services" | "persistentvolumeclaims" | "persistentvolumes" | "podtemplates" | "replicationcontrollers"
+            | "resourcequotas" | "serviceaccounts")
+            | ("storage.k8s.io" | "policy", _)
+    )
+}
+
+/// Objects that may not be deleted at all.
+pub(super) fn check_delete(call: &Call<'_>, key: &Key) -> Result<(), Status> {
+    let protected = ["default", "kube-system", "kube-public"].contains(&key.name.as_str());
+    if kind(&call.resource) == ("", "namespaces") && protected {
+        return Err(call.forbidden(&key.name, "this namespace may not be deleted"));
+    }
+    Ok(())
+}
+
+/// What the first sign of a deletion changes in the object.
+pub(super) fn begin_delete(resource: &Resource, value: &mut Value) {
+    match kind(resource) {
+        ("", "namespaces") => value["status"]["phase"] = json!("Terminating"),
+        ("apiextensions.k8s.io", "customresourcedefinitions") => definitions::begin_delete(value),
+        _ => {}
+    }
+}
+
+/// Seconds an object has to end: only pods that run on a node have any.
+pub(super) fn grace(resource: &Resource, value: &Value, asked: Option<i64>) -> i64 {
+    if kind(resource) == ("", "pods") { pod::grace(value, asked) } else { 0 }
+}
+
+impl ApiServer {
+    /// What admission adds to a new object or has against it.
+    pub(super) fn admit_create(&mut self, call: &Call<'_>, value: &mut Value) -> Result<(), Status> {
+        match kind(&call.resource) {
+            ("", "pods") => self.admit_pod(call, value),
+            ("batch", "jobs") => {
+                job::identify(value);
+                Ok(())
+            }
+            ("apiextensions.k8s.io", "customresourcedefinitions") => Ok(()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives a service the address and ports it needs.
+    pub(super) fn assign(&mut self, call: &Call<'_>, value: &mut Value) -> Result<(), Status> {
+        if kind(&call.resource) == ("", "services") { self.assign_service(call, value) } else { Ok(()) }
+    }
+}
+
+fn set_status(value: &mut Value, status: Value) {
+    value["status"] = status;
+}
+
+fn set_or_remove(value: &mut Value, field: &str, to: Option<Value>) {
+    let Some(object) = value.as_object_mut() else { return };
+    match to {
+        Some(to) => drop(object.insert(field.into(), to)),
+        None => drop(object.remove(field)),
+    }
+}

@@ -1,0 +1,159 @@
+//! Pods.
+
+use serde_json::{Value, json};
+
+use super::{defaults, pod_spec};
+use crate::server::call::Call;
+use crate::server::{ApiServer, SERVICE_ACCOUNTS, quantity};
+use crate::status::{Cause, Status};
+use crate::storage::Key;
+
+/// Defaults that only pods have, not templates.
+pub(super) fn fill(pod: &mut Value) {
+    let Some(spec) = pod.get_mut("spec").filter(|spec| spec.is_object()) else { return };
+    pod_spec::fill(spec);
+    if spec.get("enableServiceLinks").is_none() {
+        spec["enableServiceLinks"] = json!(true);
+    }
+    for list in ["containers", "initContainers"] {
+        for container in defaults::items(spec, list) {
+            let Some(limits) = container["resources"]["limits"].as_object().cloned() else { continue };
+            for (what, limit) in limits {
+                if container["resources"]["requests"].get(&what).is_none() {
+                    container["resources"]["requests"][what] = limit;
+                }
+            }
+        }
+    }
+}
+
+/// The status a pod begins with.
+pub(super) fn begin(pod: &mut Value) {
+    pod["status"] = json!({"phase": "Pending", "qosClass": quality(&pod["spec"])});
+}
+
+/// `Guaranteed`, `Burstable` or `BestEffort`, from requests and limits of cpu and memory.
+fn quality(spec: &Value) -> &'static str {
+    let (mut any, mut all) = (false, true);
+    let lists = ["containers", "initContainers"].into_iter();
+    for container in lists.flat_map(|list| spec[list].as_array().into_iter().flatten()) {
+        for what in ["cpu", "memory"] {
+            let amount = |list: &str| {
+                let text = container["resources"][list][what].as_str();
+                text.and_then(quantity::parse).filter(|amount| *amount > 0)
+            };
+            let (request, limit) = (amount("requests"), amount("limits"));
+            any |= request.is_some() || limit.is_some();
+            all &= limit.is_some() && request == limit;
+        }
+    }
+    match (any, all) {
+        (false, _) => "BestEffort",
+        (true, true) => "Guaranteed",
+        (true, false) => "Burstable",
+    }
+}
+
+/// What is wrong with a new pod.
+pub(super) fn faults(pod: &Value) -> Vec<Cause> {
+    pod_spec::faults(&pod["spec"], "spec")
+}
+
+/// A pod's spec may change only in images, tolerations (added), deadlines.
+pub(super) fn update_faults(new: &Value, old: &Value) -> Vec<Cause> {
+    if new["spec"] == old["spec"] {
+        return Vec::new();
+    }
+    let mut causes = pod_spec::faults(&new["spec"], "spec");
+    let mut allowed = new["spec"].clone();
+    for list in ["containers", "initContainers"] {
+        for (index, container) in defaults::items(&mut allowed, list).enumerate() {
+            container["image"] = old["spec"][list][index]["image"].clone();
+        }
+    }
+    let kept = |field: &str| old["spec"].get(field).cloned();
+    super::set_or_remove(&mut allowed, "activeDeadlineSeconds", kept("activeDeadlineSeconds"));
+    super::set_or_remove(&mut allowed, "terminationGracePeriodSeconds", kept("terminationGracePeriodSeconds"));
+    let tolerations = |spec: &Value| spec["tolerations"].as_array().cloned().unwrap_or_default();
+    let (had, has) = (tolerations(&old["spec"]), tolerations(&new["spec"]));
+    if had.iter().all(|toleration| has.contains(toleration)) {
+        super::set_or_remove(&mut allowed, "tolerations", kept("tolerations"));
+    }
+    // Gates of a pod that is not scheduled may be removed, and then its node selector may narrow.
+    super::set_or_remove(&mut allowed, "schedulingGates", kept("schedulingGates"));
+    if allowed != old["spec"] {
+        causes.push(Cause::new(
+            "FieldValueForbidden",
+            "spec",
+            "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,\
+             `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to \
+             existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was \
+             previously negative)",
+        ));
+    }
+    causes
+}
+
+/// What a client that sends an older form of the spec did not mean to remove.
+pub(super) fn carry(new: &mut Value, old: &Value) {
+    for field in ["serviceAccount", "serviceAccountName", "nodeName", "priority", "preemptionPolicy"] {
+        let missing = new["spec"].is_object() && new["spec"].get(field).is_none();
+        if let Some(value) = old["spec"].get(field).filter(|_| missing) {
+            new["spec"][field] = value.clone();
+        }
+    }
+}
+
+/// Seconds a pod has to end: none before it is on a node or after it has ended.
+pub(super) fn grace(pod: &Value, asked: Option<i64>) -> i64 {
+    let waiting = pod["spec"]["nodeName"].as_str().unwrap_or_default().is_empty();
+    let ended = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+    if waiting || ended {
+        return 0;
+    }
+    match asked.or_else(|| pod["spec"]["terminationGracePeriodSeconds"].as_i64()).unwrap_or(30) {
+        seconds if seconds < 0 => 1,
+        seconds => seconds,
+    }
+}
+
+impl ApiServer {
+    /// What the admission plugins ServiceAccount, Priority and DefaultTolerationSeconds do.
+    pub(in crate::server) fn admit_pod(&mut self, call: &Call<'_>, pod: &mut Value) -> Result<(), Status> {
+        let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let Some(spec) = pod.get_mut("spec").filter(|spec| spec.is_object()) else { return Ok(()) };
+        match spec["serviceAccountName"].as_str().filter(|account| !account.is_empty()) {
+            None => {
+                spec["serviceAccountName"] = json!("default");
+                spec["serviceAccount"] = json!("default");
+            }
+            // The default account may still be on its way; every other must exist.
+            Some("default") => {}
+            Some(account) => {
+                if self.storage.get(&SERVICE_ACCOUNTS, &Key::new(call.namespace(), account)).is_none() {
+                    let why = format!(
+                        "error looking up service account {}/{account}: serviceaccount {account:?} not found",
+                        call.namespace()
+                    );
+                    return Err(call.forbidden(&name, &why));
+                }
+            }
+        }
+        spec.as_object_mut().map(|spec| spec.entry("priority").or_insert(json!(0)));
+        spec.as_object_mut()
+            .map(|spec| spec.entry("preemptionPolicy").or_insert(json!("PreemptLowerPriority")));
+        let mut tolerations = spec["tolerations"].as_array().cloned().unwrap_or_default();
+        for taint in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+            let tolerated = tolerations.iter().any(|t| {
+                (t["key"] == taint || (t["key"].is_null() && t["operator"] == "Exists"))
+                    && (t["effect"].is_null() || t["effect"] == "NoExecute")
+            });
+            if !tolerated {
+                tolerations.push(json!({"key": taint, "operator": "Exists", "effect": "NoExecute",
+                    "tolerationSeconds": 300}));
+            }
+        }
+        spec["tolerations"] = json!(tolerations);
+        Ok(())
+    }
+}

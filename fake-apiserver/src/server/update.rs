@@ -1,0 +1,158 @@
+//! PUT and the second half of PATCH: an existing object becomes another.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::call::Call;
+use super::create::Fields;
+use super::{ApiServer, body, convert, meta, strategy};
+use crate::patch;
+use crate::request::Verb;
+use crate::response::{Reply, Response};
+use crate::status::{Cause, Status};
+use crate::storage::Stored;
+
+impl ApiServer {
+    pub(super) fn update(&mut self, call: &Call<'_>) -> Result<Response, Status> {
+        let key = call.key()?;
+        let mut value = call.body()?.clone();
+        let warnings = body::decode(call, &mut value)?;
+        body::to_storage(call, &mut value);
+        let Some(old) = self.storage.get(&call.resource.storage, &key).cloned() else {
+            if strategy::creates_on_update(&call.resource) && call.request.subresource.is_none() {
+                return self.create_value(call, value, warnings, Fields::Tracked);
+            }
+            return Err(call.not_found(&key.name));
+        };
+        let old_value = old.value();
+        self.update_value(call, &old, &old_value, value, warnings, Fields::Tracked)
+    }
+
+    /// Writes `new`, decoded and in the storage version, over `old`.
+    pub(super) fn update_value(
+        &mut self,
+        call: &Call<'_>,
+        old: &Arc<Stored>,
+        old_value: &Value,
+        mut new: Value,
+        warnings: Vec<String>,
+        fields: Fields,
+    ) -> Result<Response, Status> {
+        let resource = &call.resource;
+        let name = old.key.name.as_str();
+        check_identity(call, old, &mut new)?;
+        let mut causes = meta::keep(&old_value["metadata"], meta::of(&mut new)?);
+        strategy::prepare_update(resource, call.request.subresource.as_deref(), &mut new, old_value);
+        if let (Some(_), Some(schema)) = (&resource.custom, resource.schema()) {
+            schema.default(&mut new);
+        }
+        if new == *old_value {
+            return Ok(call.answer(convert::present(resource, old), warnings));
+        }
+        causes.extend(super::create::faults(call, &new, Some(old_value))?);
+        if !causes.is_empty() {
+            return Err(call.invalid(name, causes));
+        }
+        if resource.counts_generation && strategy::desired_state_differs(resource, &new, old_value) {
+            new["metadata"]["generation"] = json!(old.meta.generation + 1);
+        }
+        self.assign(call, &mut new)?;
+        if fields == Fields::Tracked {
+            let schema = resource.schema().map(AsRef::as_ref);
+            patch::track_update(schema, Some(old_value), &mut new, &call.applier());
+        }
+        if same_but_for_times(old_value, &new) {
+            return Ok(call.answer(convert::present(resource, old), warnings));
+        }
+        if call.request.params.dry_run {
+            convert::from_storage(resource, &mut new);
+            return Ok(Response { code: 200, reply: Reply::Value(new), warnings });
+        }
+        let object = if finished(resource, &new) { self.remove(call, new) } else { self.put(call, new) };
+        Ok(call.answer(convert::present(resource, &object), warnings))
+    }
+}
+
+/// Name, namespace, uid and resource version of the body must be those of the object.
+fn check_identity(call: &Call<'_>, old: &Stored, new: &mut Value) -> Result<(), Status> {
+    let name = old.key.name.as_str();
+    let metadata = meta::of(new)?;
+    let said = |field: &str| metadata.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    if said("name") != name {
+        let said = said("name");
+        if said.is_empty() && call.request.verb == Verb::Update {
+            return Err(Status::bad_request("name must be provided"));
+        }
+        return Err(Status::bad_request(format!(
+            "the name of the object ({said}) does not match the name on the URL ({name})"
+        )));
+    }
+    if !said("namespace").is_empty() && said("namespace") != old.key.namespace {
+        return Err(Status::bad_request(format!(
+            "the namespace of the object ({}) does not match the namespace on the request ({})",
+            said("namespace"),
+            old.key.namespace
+        )));
+    }
+    let (uid, version) = (said("uid"), said("resourceVersion"));
+    if !uid.is_empty() && uid != old.meta.uid {
+        return Err(call.conflict(
+            name,
+            &format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", old.meta.uid),
+        ));
+    }
+    if version.is_empty() || version == "0" {
+        if call.request.verb == Verb::Update && !strategy::updates_unconditionally(&call.resource) {
+            let fault = "Invalid value: 0: must be specified for an update";
+            let cause = Cause::new("FieldValueInvalid", "metadata.resourceVersion", fault);
+            return Err(call.invalid(name, vec![cause]));
+        }
+    } else if version.parse() != Ok(old.meta.resource_version) {
+        if version.parse::<u64>().is_err() {
+            let cause = meta::invalid("metadata.resourceVersion", &version, "must be an unsigned integer");
+            return Err(call.invalid(name, vec![cause]));
+        }
+        return Err(call.conflict(
+            name,
+            "the object has been modified; please apply your changes to the latest version and try again",
+        ));
+    }
+    if !old.key.namespace.is_empty() {
+        metadata.insert("namespace".into(), json!(old.key.namespace));
+    }
+    metadata.insert("resourceVersion".into(), json!(old.meta.resource_version.to_string()));
+    Ok(())
+}
+
+/// Whether two states differ in nothing but the times of their managed fields: such a write is not kept.
+fn same_but_for_times(old: &Value, new: &Value) -> bool {
+    let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else { return false };
+    let same = |old: &serde_json::Map<String, Value>, new: &serde_json::Map<String, Value>, but: &str| {
+        old.iter().filter(|(k, _)| *k != but).eq(new.iter().filter(|(k, _)| *k != but))
+    };
+    if !same(old, new, "metadata") {
+        return false;
+    }
+    let (Some(old), Some(new)) = (old["metadata"].as_object(), new["metadata"].as_object()) else { return false };
+    let entries = |metadata: &serde_json::Map<String, Value>| {
+        metadata.get("managedFields").and_then(Value::as_array).cloned().unwrap_or_default()
+    };
+    same(old, new, "managedFields") && {
+        let (old, new) = (entries(old), entries(new));
+        old.len() == new.len()
+            && old.iter().zip(&new).all(|(old, new)| match (old.as_object(), new.as_object()) {
+                (Some(old), Some(new)) => same(old, new, "time"),
+                _ => old == new,
+            })
+    }
+}
+
+/// Whether a deletion that has begun has nothing left to wait for.
+fn finished(resource: &crate::registry::Resource, value: &Value) -> bool {
+    let metadata = &value["metadata"];
+    metadata["deletionTimestamp"].is_string()
+        && metadata["finalizers"].as_array().is_none_or(Vec::is_empty)
+        && metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or_default() == 0
+        && !strategy::holds_own_finalizers(resource, value)
+}

@@ -1,0 +1,61 @@
+//! The end of every write: revision, storage, and what the server itself does because of it.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::ApiServer;
+use super::call::Call;
+use crate::storage::Stored;
+
+impl ApiServer {
+    /// Stores an object under the next revision.
+    pub(super) fn put(&mut self, call: &Call<'_>, mut value: Value) -> Arc<Stored> {
+        let resource = &call.resource;
+        value["metadata"]["resourceVersion"] = json!(self.storage.next_revision().to_string());
+        let object = Stored::from_value(&value, &resource.selectable_fields, stored_edition(call));
+        let object = self.storage.put(&resource.storage, object);
+        self.after_put(call, &object, &value);
+        object
+    }
+
+    /// Removes an object; the answer and the event carry its last state and the revision of the deletion.
+    pub(super) fn remove(&mut self, call: &Call<'_>, mut value: Value) -> Arc<Stored> {
+        let resource = &call.resource;
+        value["metadata"]["resourceVersion"] = json!(self.storage.next_revision().to_string());
+        let last = Stored::from_value(&value, &resource.selectable_fields, stored_edition(call));
+        let last = self.storage.remove(&resource.storage, last);
+        self.after_remove(call, &last, &value);
+        last
+    }
+
+
+    fn after_put(&mut self, call: &Call<'_>, object: &Arc<Stored>, value: &Value) {
+        match (&*call.resource.storage.group, &*call.resource.storage.resource) {
+            ("apiextensions.k8s.io", "customresourcedefinitions") => self.definition_written(call, object, value),
+            ("", "services") => self.addresses.note(value),
+            _ => {}
+        }
+    }
+
+    fn after_remove(&mut self, call: &Call<'_>, last: &Arc<Stored>, value: &Value) {
+        match (&*call.resource.storage.group, &*call.resource.storage.resource) {
+            ("apiextensions.k8s.io", "customresourcedefinitions") => self.definition_removed(last),
+            ("", "services") => self.addresses.forget(value),
+            _ if call.resource.custom.is_some() => self.finish_definition(call),
+            _ => {}
+        }
+    }
+
+    /// What follows from the first sign of a deletion.
+    pub(super) fn after_deletion_began(&mut self, call: &Call<'_>, object: &Arc<Stored>) {
+        if &*call.resource.storage.resource == "customresourcedefinitions" {
+            self.definition_deleted(call, object);
+        }
+    }
+}
+
+/// The edition an object is complete under; written through another version than the stored one it is under none.
+fn stored_edition(call: &Call<'_>) -> u64 {
+    if call.resource.api_version() == call.resource.storage_api_version { call.resource.edition() } else { 0 }
+}
