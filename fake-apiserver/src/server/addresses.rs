@@ -61,7 +61,9 @@ impl Addresses {
     /// Whether a service may ask for this node port.
     pub(super) fn port_fault(&self, port: u16) -> Option<String> {
         if !NODE_PORTS.contains(&port) {
-            return Some("provided port is not in the valid range. The range of valid ports is 30000-32767".into());
+            return Some(
+                "provided port is not in the valid range. The range of valid ports is 30000-32767".into(),
+            );
         }
         self.ports.contains(&port).then(|| "provided port is already allocated".into())
     }

@@ -21,7 +21,9 @@ pub(super) fn decode(call: &Call<'_>, body: &mut Value) -> Result<Vec<String>, S
     if !unknown.is_empty() {
         match call.request.params.field_validation {
             FieldValidation::Ignore => {}
-            FieldValidation::Warn => warnings.extend(unknown.iter().map(|path| format!("unknown field \"{path}\""))),
+            FieldValidation::Warn => {
+                warnings.extend(unknown.iter().map(|path| format!("unknown field \"{path}\"")))
+            }
             FieldValidation::Strict => return Err(strict(call, body, &unknown)),
         }
     }
@@ -39,7 +41,11 @@ fn strict(call: &Call<'_>, body: &Value, unknown: &[String]) -> Status {
     let (kind, version) = (&call.resource.kind, &call.resource.version);
     if call.resource.custom.is_some() && matches!(call.request.verb, crate::request::Verb::Patch(_)) {
         let name = body["metadata"]["name"].as_str().unwrap_or_default();
-        let cause = crate::status::Cause::new("FieldValueInvalid", "patch", format!("Invalid value: \"{{}}\": {said}"));
+        let cause = crate::status::Cause::new(
+            "FieldValueInvalid",
+            "patch",
+            format!("Invalid value: \"{{}}\": {said}"),
+        );
         return call.invalid(name, vec![cause]);
     }
     if call.resource.custom.is_some() {

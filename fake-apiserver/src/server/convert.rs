@@ -71,9 +71,9 @@ fn rename<'a>(value: &mut Value, fields: impl Iterator<Item = (&'a str, &'a str)
 fn autoscaler_to_v1(value: &mut Value) {
     let metrics = value["spec"].as_object_mut().and_then(|spec| spec.remove("metrics"));
     let cpu = metrics.iter().flat_map(|m| m.as_array().into_iter().flatten());
-    let cpu = cpu.filter(|m| m["resource"]["name"] == "cpu").find_map(|m| {
-        m["resource"]["target"]["averageUtilization"].as_i64()
-    });
+    let cpu = cpu
+        .filter(|m| m["resource"]["name"] == "cpu")
+        .find_map(|m| m["resource"]["target"]["averageUtilization"].as_i64());
     if let Some(percent) = cpu {
         value["spec"]["targetCPUUtilizationPercentage"] = json!(percent);
     }
@@ -83,6 +83,7 @@ fn autoscaler_to_v2(value: &mut Value) {
     let percent = value["spec"].as_object_mut().and_then(|s| s.remove("targetCPUUtilizationPercentage"));
     if let Some(percent) = percent {
         let target = json!({"type": "Utilization", "averageUtilization": percent});
-        value["spec"]["metrics"] = json!([{"type": "Resource", "resource": {"name": "cpu", "target": target}}]);
+        value["spec"]["metrics"] =
+            json!([{"type": "Resource", "resource": {"name": "cpu", "target": target}}]);
     }
 }

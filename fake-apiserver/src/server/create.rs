@@ -75,8 +75,14 @@ impl ApiServer {
     fn place(&mut self, call: &Call<'_>, value: &mut Value) -> Result<Key, Status> {
         let namespace = call.namespace();
         let metadata = meta::of(value)?;
-        for field in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"]
-        {
+        for field in [
+            "uid",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "generation",
+            "selfLink",
+        ] {
             metadata.remove(field);
         }
         if metadata.remove("resourceVersion").is_some_and(|version| version != "" && version != "0") {
@@ -156,7 +162,10 @@ pub(super) fn faults(call: &Call<'_>, value: &Value, old: Option<&Value>) -> Res
         Some(old) => strategy::validate_update(resource, value, old),
     };
     // The schema and the kind's own rules may both miss the same field: it is said once.
-    let own: Vec<Cause> = own.into_iter().filter(|o| !causes.iter().any(|c| c.field == o.field && c.reason == o.reason)).collect();
+    let own: Vec<Cause> = own
+        .into_iter()
+        .filter(|o| !causes.iter().any(|c| c.field == o.field && c.reason == o.reason))
+        .collect();
     causes.extend(own);
     Ok(causes)
 }

@@ -30,14 +30,11 @@ pub(super) fn faults(definition: &Value, old: Option<&Value>) -> Vec<Cause> {
     let name = text(&definition["metadata"]["name"]);
     let wanted = format!("{}.{}", text(&names["plural"]), text(&spec["group"]));
     if name != wanted {
-        causes.push(meta::invalid(
-            "metadata.name",
-            &name,
-            "must be spec.names.plural+\".\"+spec.group",
-        ));
+        causes.push(meta::invalid("metadata.name", &name, "must be spec.names.plural+\".\"+spec.group"));
     }
     if !matches!(spec["scope"].as_str(), Some("Namespaced" | "Cluster")) {
-        let fault = format!("Unsupported value: {}: supported values: \"Cluster\", \"Namespaced\"", spec["scope"]);
+        let fault =
+            format!("Unsupported value: {}: supported values: \"Cluster\", \"Namespaced\"", spec["scope"]);
         causes.push(Cause::new("FieldValueNotSupported", "spec.scope", fault));
     }
     let versions = spec["versions"].as_array().map_or(&[][..], Vec::as_slice);
@@ -77,7 +74,8 @@ pub(super) fn faults(definition: &Value, old: Option<&Value>) -> Vec<Cause> {
 pub(super) fn accept(value: &mut Value, now: &str) {
     let names = value["spec"]["names"].clone();
     let stored = value["spec"]["versions"].as_array().into_iter().flatten();
-    let stored = stored.filter(|v| v["storage"] == true).map(|v| v["name"].clone()).next().unwrap_or_default();
+    let stored =
+        stored.filter(|v| v["storage"] == true).map(|v| v["name"].clone()).next().unwrap_or_default();
     let mut versions = value["status"]["storedVersions"].as_array().cloned().unwrap_or_default();
     if !versions.contains(&stored) {
         versions.push(stored);
@@ -99,9 +97,11 @@ pub(super) fn accept(value: &mut Value, now: &str) {
 impl ApiServer {
     /// Serves a definition as it is written now.
     pub(super) fn definition_written(&mut self, call: &Call<'_>, object: &Arc<Stored>, value: &Value) {
-        let unchanged = self.registry.resources().any(|resource| {
-            resource.custom.as_ref().is_some_and(|c| c.definition == object.key.name)
-        }) && self.served_specs.get(&object.key.name) == Some(&value["spec"]);
+        let unchanged = self
+            .registry
+            .resources()
+            .any(|resource| resource.custom.as_ref().is_some_and(|c| c.definition == object.key.name))
+            && self.served_specs.get(&object.key.name) == Some(&value["spec"]);
         if unchanged {
             return;
         }
@@ -144,10 +144,12 @@ impl ApiServer {
             return;
         }
         let key = Key::new("", &custom.definition);
-        let Some(definition) = self.storage.get(&DEFINITIONS, &key).filter(|d| d.meta.deleting).cloned() else {
+        let Some(definition) = self.storage.get(&DEFINITIONS, &key).filter(|d| d.meta.deleting).cloned()
+        else {
             return;
         };
-        let Some(resource) = self.registry.preferred(&DEFINITIONS.group, &DEFINITIONS.resource).cloned() else {
+        let Some(resource) = self.registry.preferred(&DEFINITIONS.group, &DEFINITIONS.resource).cloned()
+        else {
             return;
         };
         let mut value = definition.value();

@@ -47,11 +47,15 @@ impl Options {
         let body = call.request.body.as_ref().unwrap_or(&empty);
         let options = Self {
             grace: body["gracePeriodSeconds"].as_i64().or(params.grace_period_seconds),
-            policy: body["propagationPolicy"].as_str().map(str::to_owned).or_else(|| params.propagation_policy.clone()),
+            policy: body["propagationPolicy"]
+                .as_str()
+                .map(str::to_owned)
+                .or_else(|| params.propagation_policy.clone()),
             orphan: body["orphanDependents"].as_bool(),
             uid: body["preconditions"]["uid"].as_str().map(str::to_owned),
             resource_version: body["preconditions"]["resourceVersion"].as_str().map(str::to_owned),
-            dry_run: params.dry_run || body["dryRun"].as_array().is_some_and(|all| all.iter().any(|v| v == "All")),
+            dry_run: params.dry_run
+                || body["dryRun"].as_array().is_some_and(|all| all.iter().any(|v| v == "All")),
         };
         let invalid = |field: &str, fault: String| {
             let mut status = Status::invalid("meta.k8s.io", "DeleteOptions", "", Vec::new());
@@ -68,7 +72,10 @@ impl Options {
         }
         if options.policy.is_some() && options.orphan.is_some() {
             let fault = "orphanDependents and deletionPropagation cannot be both set".to_owned();
-            return Err(invalid("propagationPolicy", format!("Invalid value: {:?}: {fault}", options.policy)));
+            return Err(invalid(
+                "propagationPolicy",
+                format!("Invalid value: {:?}: {fault}", options.policy),
+            ));
         }
         Ok(options)
     }
@@ -212,7 +219,8 @@ impl ApiServer {
 
 fn check_preconditions(call: &Call<'_>, old: &Stored, options: &Options) -> Result<(), Status> {
     if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != old.meta.uid) {
-        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", old.meta.uid);
+        let why =
+            format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", old.meta.uid);
         return Err(call.conflict(&old.key.name, &why));
     }
     let current = old.meta.resource_version.to_string();

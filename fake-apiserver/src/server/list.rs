@@ -40,7 +40,8 @@ impl ApiServer {
         let after = start.as_ref().map(|start| &start.after);
         let (items, left) = self.page(call, &selection, revision, after)?;
         let more = left > 0;
-        let continue_token = more.then(|| items.last().map(|last| encode_token(revision, &last.key))).flatten();
+        let continue_token =
+            more.then(|| items.last().map(|last| encode_token(revision, &last.key))).flatten();
         let counted = selection.labels.is_empty() && selection.fields == FieldSelector::default();
         let resource = &call.resource;
         let list = List {
@@ -113,15 +114,18 @@ impl ApiServer {
         match (how, asked) {
             ("", _) if params.limit > 0 && asked.is_some_and(|v| v > 0) => Ok(asked.unwrap_or(now)),
             ("" | "NotOlderThan", Some(_)) | ("", None) => Ok(now),
-            ("Exact", Some(0)) => {
-                Err(forbidden("resourceVersionMatch", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""))
-            }
+            ("Exact", Some(0)) => Err(forbidden(
+                "resourceVersionMatch",
+                "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+            )),
             ("Exact", Some(revision)) => Ok(revision),
-            (_, None) => {
-                Err(forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided"))
-            }
+            (_, None) => Err(forbidden(
+                "resourceVersionMatch",
+                "resourceVersionMatch is forbidden unless resourceVersion is provided",
+            )),
             (other, Some(_)) => {
-                let fault = format!("Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\"");
+                let fault =
+                    format!("Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\"");
                 let cause = Cause::new("FieldValueNotSupported", "resourceVersionMatch", fault);
                 Err(Status::invalid("meta.k8s.io", "ListOptions", "", vec![cause]))
             }
@@ -138,7 +142,11 @@ impl ApiServer {
         let resource = &call.resource;
         fields.rename(|field| super::field_alias(resource, field));
         if let Some(unknown) = fields.fields().find(|field| !resource.selects_by(field)) {
-            let known = if resource.custom.is_some() { "field label not supported" } else { "is not a known field selector: only \"metadata.name\", \"metadata.namespace\"" };
+            let known = if resource.custom.is_some() {
+                "field label not supported"
+            } else {
+                "is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+            };
             return Err(Status::bad_request(format!("{known}: {unknown}")));
         }
         let namespace = if resource.namespaced {
@@ -185,5 +193,6 @@ fn decode_token(token: &str) -> Result<Continue, Status> {
         let after = Key::new(token["start"][0].as_str()?, token["start"][1].as_str()?);
         Some(Continue { revision: token["rv"].as_u64()?, after })
     };
-    parse().ok_or_else(|| Status::bad_request("continue key is not valid: encoded continue token is malformed"))
+    parse()
+        .ok_or_else(|| Status::bad_request("continue key is not valid: encoded continue token is malformed"))
 }

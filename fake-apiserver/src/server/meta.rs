@@ -113,7 +113,8 @@ fn type_name(value: &Value) -> &'static str {
 pub(super) fn validate(resource: &Resource, metadata: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     let name = metadata["name"].as_str().unwrap_or_default();
-    causes.extend(name_faults(resource, name).into_iter().map(|fault| invalid("metadata.name", name, &fault)));
+    causes
+        .extend(name_faults(resource, name).into_iter().map(|fault| invalid("metadata.name", name, &fault)));
     if let Some(prefix) = metadata["generateName"].as_str() {
         let sample = format!("{prefix}x");
         let faults = name_faults(resource, &sample).into_iter();
@@ -187,9 +188,9 @@ fn name_faults(resource: &Resource, name: &str) -> Vec<String> {
     match (resource.group.as_str(), resource.plural.as_str()) {
         ("", "namespaces") => names::dns_label(name),
         ("", "services") => names::dns_1035_label(name),
-        ("rbac.authorization.k8s.io", _) | ("", "events") | ("events.k8s.io" | "apiregistration.k8s.io", _) => {
-            names::path_segment(name)
-        }
+        ("rbac.authorization.k8s.io", _)
+        | ("", "events")
+        | ("events.k8s.io" | "apiregistration.k8s.io", _) => names::path_segment(name),
         _ => names::dns_subdomain(name),
     }
 }

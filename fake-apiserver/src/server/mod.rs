@@ -96,9 +96,9 @@ impl ApiServer {
 
     /// What kube-apiserver itself makes when it starts: namespaces and the service `kubernetes`.
     fn bootstrap(&mut self, now: Timestamp) {
-        let namespaces = FIRST_NAMESPACES.iter().map(|name| {
-            Request::create("v1", "namespaces", json!({"metadata": {"name": name}}))
-        });
+        let namespaces = FIRST_NAMESPACES
+            .iter()
+            .map(|name| Request::create("v1", "namespaces", json!({"metadata": {"name": name}})));
         let service = Request::create(
             "v1",
             "services",

@@ -95,10 +95,12 @@ fn place_applied(call: &Call<'_>, applied: &mut Value, key: &crate::storage::Key
         _ => drop(metadata.insert("name".into(), key.name.clone().into())),
     }
     match metadata.get("namespace").and_then(Value::as_str) {
-        Some(namespace) if call.resource.namespaced && namespace != key.namespace => Err(Status::bad_request(format!(
-            "the namespace of the provided object does not match the namespace sent on the request ({namespace}, {})",
-            key.namespace
-        ))),
+        Some(namespace) if call.resource.namespaced && namespace != key.namespace => {
+            Err(Status::bad_request(format!(
+                "the namespace of the provided object does not match the namespace sent on the request ({namespace}, {})",
+                key.namespace
+            )))
+        }
         _ if call.resource.namespaced => {
             metadata.insert("namespace".into(), key.namespace.clone().into());
             Ok(())

@@ -36,10 +36,15 @@ impl ApiServer {
         }
         let mut value = old.value();
         if old.meta.deleting {
-            return Err(call.conflict(&key.name, &format!("pod {} is being deleted, cannot be assigned to a host", key.name)));
+            return Err(call.conflict(
+                &key.name,
+                &format!("pod {} is being deleted, cannot be assigned to a host", key.name),
+            ));
         }
         if let Some(taken) = value["spec"]["nodeName"].as_str().filter(|node| !node.is_empty()) {
-            return Err(call.conflict(&key.name, &format!("pod {} is already assigned to node {taken:?}", key.name)));
+            return Err(
+                call.conflict(&key.name, &format!("pod {} is already assigned to node {taken:?}", key.name))
+            );
         }
         value["spec"]["nodeName"] = json!(node);
         for (name, text) in binding["metadata"]["annotations"].as_object().into_iter().flatten() {
@@ -169,7 +174,8 @@ impl ApiServer {
     /// `namespaces/finalize`: sets `spec.finalizers`; a namespace that waits for none goes.
     pub(super) fn finalize(&mut self, call: &Call<'_>) -> Result<Response, Status> {
         let key = call.key()?;
-        let old = self.storage.get(&super::NAMESPACES, &key).cloned().ok_or_else(|| call.not_found(&key.name))?;
+        let old =
+            self.storage.get(&super::NAMESPACES, &key).cloned().ok_or_else(|| call.not_found(&key.name))?;
         let old_value = old.value();
         let mut new = old_value.clone();
         new["spec"]["finalizers"] = call.body()?["spec"]["finalizers"].clone();

@@ -2,7 +2,8 @@
 
 /// Parses a quantity into thousandths, rounding up as `resource.Quantity` does; `None` for what is no quantity.
 pub(super) fn parse(text: &str) -> Option<i128> {
-    let end = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
+    let end =
+        text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
     let (number, suffix) = text.split_at(end);
     let (numerator, denominator) = factor(suffix)?;
     let (sign, digits) = match number.strip_prefix('-') {
@@ -47,8 +48,13 @@ pub(super) fn canonical(text: &str) -> Option<String> {
     if text.ends_with('i') {
         return Some(binary(amount));
     }
-    let units: [(i128, &str); 5] =
-        [(1_000_000_000_000_000, "T"), (1_000_000_000_000, "G"), (1_000_000_000, "M"), (1_000_000, "k"), (1000, "")];
+    let units: [(i128, &str); 5] = [
+        (1_000_000_000_000_000, "T"),
+        (1_000_000_000_000, "G"),
+        (1_000_000_000, "M"),
+        (1_000_000, "k"),
+        (1000, ""),
+    ];
     let unit = units.iter().find(|(unit, _)| amount != 0 && amount % unit == 0);
     Some(match unit {
         Some((unit, name)) => format!("{}{name}", amount / unit),
@@ -88,20 +94,39 @@ mod tests {
 
     #[test]
     fn quantities_are_written_in_their_canonical_unit() {
-        for (text, canon) in [("0.5", "500m"), ("1000m", "1"), ("1024Mi", "1Gi"), ("2000", "2k"), ("0", "0"), ("1.5Gi", "1536Mi")] {
+        for (text, canon) in [
+            ("0.5", "500m"),
+            ("1000m", "1"),
+            ("1024Mi", "1Gi"),
+            ("2000", "2k"),
+            ("0", "0"),
+            ("1.5Gi", "1536Mi"),
+        ] {
             assert_eq!(canonical(text).as_deref(), Some(canon), "{text}");
         }
     }
 
     #[test]
     fn quantities_are_read_and_written() {
-        for (text, thousandths) in
-            [("250m", 250), ("1", 1000), ("0.5", 500), ("2Gi", 2 * 1024 * 1024 * 1024 * 1000), ("1k", 1_000_000)]
-        {
+        for (text, thousandths) in [
+            ("250m", 250),
+            ("1", 1000),
+            ("0.5", 500),
+            ("2Gi", 2 * 1024 * 1024 * 1024 * 1000),
+            ("1k", 1_000_000),
+        ] {
             assert_eq!(parse(text), Some(thousandths), "{text}");
         }
-        assert!(parse("1.5.2").is_none() && parse("x").is_none() && parse("").is_none() && parse("1e-5").is_some());
+        assert!(
+            parse("1.5.2").is_none()
+                && parse("x").is_none()
+                && parse("").is_none()
+                && parse("1e-5").is_some()
+        );
         assert_eq!((decimal(250), decimal(3000)), ("250m".to_owned(), "3".to_owned()));
-        assert_eq!((binary(parse("2Gi").unwrap()), binary(parse("1000").unwrap())), ("2Gi".into(), "1000".into()));
+        assert_eq!(
+            (binary(parse("2Gi").unwrap()), binary(parse("1000").unwrap())),
+            ("2Gi".into(), "1000".into())
+        );
     }
 }

@@ -26,7 +26,8 @@ impl ApiServer {
         let costs = costs(&call.resource.storage, value);
         for quota in quotas.in_namespace(call.namespace()) {
             let hard = amounts(&quota.value()["spec"]["hard"]);
-            let missing: Vec<String> = if call.resource.storage == PODS { missing(&hard, value) } else { Vec::new() };
+            let missing: Vec<String> =
+                if call.resource.storage == PODS { missing(&hard, value) } else { Vec::new() };
             if !missing.is_empty() {
                 let why = format!("failed quota: {}: must specify {}", quota.key.name, missing.join("; "));
                 return Err(call.forbidden(name, &why));
@@ -35,7 +36,8 @@ impl ApiServer {
             let over: Vec<&String> = costs
                 .iter()
                 .filter(|(what, cost)| {
-                    **cost > 0 && hard.get(*what).is_some_and(|hard| used.get(*what).unwrap_or(&0) + **cost > *hard)
+                    **cost > 0
+                        && hard.get(*what).is_some_and(|hard| used.get(*what).unwrap_or(&0) + **cost > *hard)
                 })
                 .map(|(what, _)| what)
                 .collect();
@@ -109,14 +111,16 @@ fn costs(resource: &GroupResource, value: &Value) -> Amounts {
         costs.remove("pods");
         return costs;
     }
-    for (list, what) in [("requests", "cpu"), ("requests", "memory"), ("limits", "cpu"), ("limits", "memory")] {
+    for (list, what) in [("requests", "cpu"), ("requests", "memory"), ("limits", "cpu"), ("limits", "memory")]
+    {
         let sum = |field: &str| {
             let containers = value["spec"][field].as_array().into_iter().flatten();
             containers
                 .map(|c| c["resources"][list][what].as_str().and_then(quantity::parse).unwrap_or_default())
                 .collect::<Vec<_>>()
         };
-        let total = sum("containers").iter().sum::<i128>().max(sum("initContainers").into_iter().max().unwrap_or(0));
+        let total =
+            sum("containers").iter().sum::<i128>().max(sum("initContainers").into_iter().max().unwrap_or(0));
         costs.insert(format!("{list}.{what}"), total);
         if list == "requests" {
             costs.insert(what.into(), total);
@@ -185,4 +189,3 @@ fn text(what: &str, amount: i128) -> String {
         quantity::decimal(amount)
     }
 }
-

@@ -134,7 +134,9 @@ fn same_but_for_times(old: &Value, new: &Value) -> bool {
     if !same(old, new, "metadata") {
         return false;
     }
-    let (Some(old), Some(new)) = (old["metadata"].as_object(), new["metadata"].as_object()) else { return false };
+    let (Some(old), Some(new)) = (old["metadata"].as_object(), new["metadata"].as_object()) else {
+        return false;
+    };
     let entries = |metadata: &serde_json::Map<String, Value>| {
         metadata.get("managedFields").and_then(Value::as_array).cloned().unwrap_or_default()
     };

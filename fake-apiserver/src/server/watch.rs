@@ -141,10 +141,16 @@ fn check_options<'a>(call: &'a Call<'_>) -> Result<Option<&'a str>, Status> {
     };
     match (params.send_initial_events, how) {
         (Some(_), "NotOlderThan") | (None, "") => Ok(params.resource_version.as_deref()),
-        (Some(_), "") => {
-            forbidden("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
+        (Some(_), "") => forbidden(
+            "resourceVersionMatch",
+            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        ),
+        (Some(_), _) => {
+            forbidden("resourceVersionMatch", "sendInitialEvents requires resourceVersionMatch NotOlderThan")
         }
-        (Some(_), _) => forbidden("resourceVersionMatch", "sendInitialEvents requires resourceVersionMatch NotOlderThan"),
-        (None, _) => forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"),
+        (None, _) => forbidden(
+            "resourceVersionMatch",
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+        ),
     }
 }

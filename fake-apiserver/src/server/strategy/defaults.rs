@@ -127,7 +127,15 @@ const OBJECTS: &[(&str, &str, &[(&str, &str)])] = &[
         &[("reclaimPolicy", r#""Delete""#), ("volumeBindingMode", r#""Immediate""#)],
     ),
     ("scheduling.k8s.io", "priorityclasses", &[("preemptionPolicy", r#""PreemptLowerPriority""#)]),
-    ("networking.k8s.io", "networkpolicies", &[("spec.policyTypes", r#"["Ingress"]"#), ("spec.ingress[].ports[].protocol", r#""TCP""#), ("spec.egress[].ports[].protocol", r#""TCP""#)]),
+    (
+        "networking.k8s.io",
+        "networkpolicies",
+        &[
+            ("spec.policyTypes", r#"["Ingress"]"#),
+            ("spec.ingress[].ports[].protocol", r#""TCP""#),
+            ("spec.egress[].ports[].protocol", r#""TCP""#),
+        ],
+    ),
     ("rbac.authorization.k8s.io", "rolebindings", RBAC),
     ("rbac.authorization.k8s.io", "clusterrolebindings", RBAC),
     (
@@ -156,8 +164,9 @@ struct Rule {
 static POD_SPEC_RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| rules(POD_SPEC));
 static CONTAINER_RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| rules(CONTAINER));
 static PROBE_RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| rules(PROBE));
-static OBJECT_RULES: LazyLock<BTreeMap<(&str, &str), Vec<Rule>>> =
-    LazyLock::new(|| OBJECTS.iter().map(|(group, resource, rows)| ((*group, *resource), rules(rows))).collect());
+static OBJECT_RULES: LazyLock<BTreeMap<(&str, &str), Vec<Rule>>> = LazyLock::new(|| {
+    OBJECTS.iter().map(|(group, resource, rows)| ((*group, *resource), rules(rows))).collect()
+});
 
 /// Fills in the defaults of an object of a built-in kind.
 pub(super) fn object(resource: &GroupResource, value: &mut Value) {
@@ -247,7 +256,8 @@ mod tests {
 
     #[test]
     fn every_row_of_the_tables_is_json() {
-        let rows = OBJECTS.iter().flat_map(|(.., rows)| rows.iter()).chain(POD_SPEC).chain(CONTAINER).chain(PROBE);
+        let rows =
+            OBJECTS.iter().flat_map(|(.., rows)| rows.iter()).chain(POD_SPEC).chain(CONTAINER).chain(PROBE);
         for (path, text) in rows {
             assert!(serde_json::from_str::<Value>(text).is_ok(), "{path}: {text}");
         }
@@ -260,7 +270,10 @@ mod tests {
         pod_spec(&mut spec);
         assert_eq!(spec["containers"][0]["ports"][0]["protocol"], "TCP");
         assert_eq!(spec["containers"][0]["readinessProbe"]["httpGet"]["scheme"], "HTTP");
-        assert_eq!(spec["volumes"], json!([{"name": "v", "emptyDir": {}}, {"name": "s", "secret": {"defaultMode": 420}}]));
+        assert_eq!(
+            spec["volumes"],
+            json!([{"name": "v", "emptyDir": {}}, {"name": "s", "secret": {"defaultMode": 420}}])
+        );
         assert_eq!(spec["restartPolicy"], "Always");
         let once = spec.clone();
         pod_spec(&mut spec);

@@ -9,7 +9,8 @@ use crate::status::Cause;
 /// Defaults that depend on other fields, and those of the pod template.
 pub(super) fn fill(job: &mut Value) {
     let Some(spec) = job.get_mut("spec").filter(|spec| spec.is_object()) else { return };
-    if spec.get("completions").is_none() && spec["parallelism"] == 1 && spec["completionMode"] == "NonIndexed" {
+    if spec.get("completions").is_none() && spec["parallelism"] == 1 && spec["completionMode"] == "NonIndexed"
+    {
         spec["completions"] = json!(1);
     }
     if !spec["podFailurePolicy"].is_null() && spec["podReplacementPolicy"] == "TerminatingOrFailed" {
@@ -61,7 +62,9 @@ pub(super) fn faults(job: &Value) -> Vec<Cause> {
         let fault = "Required value: valid values: \"OnFailure\", \"Never\"";
         causes.push(Cause::new("FieldValueRequired", "spec.template.spec.restartPolicy", fault));
     }
-    for field in ["parallelism", "completions", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"] {
+    for field in
+        ["parallelism", "completions", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"]
+    {
         if let Some(number) = spec[field].as_i64().filter(|number| *number < 0) {
             let fault = format!("Invalid value: {number}: must be greater than or equal to 0");
             causes.push(Cause::new("FieldValueInvalid", format!("spec.{field}"), fault));

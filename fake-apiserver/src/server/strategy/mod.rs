@@ -37,14 +37,17 @@ pub(super) fn prepare_create(resource: &Resource, value: &mut Value) {
     match kind(resource) {
         ("", "pods") => pod::begin(value),
         ("", "namespaces") => namespace::begin(value),
-        ("apps", "deployments" | "replicasets" | "statefulsets" | "daemonsets") | ("", "replicationcontrollers") => {
+        ("apps", "deployments" | "replicasets" | "statefulsets" | "daemonsets")
+        | ("", "replicationcontrollers") => {
             workload::begin(resource, value);
         }
         ("batch", "jobs") | ("", "nodes") | ("batch", "cronjobs") | ("networking.k8s.io", "ingresses") => {
             let begins = if resource.plural == "ingresses" { json!({"loadBalancer": {}}) } else { json!({}) };
             set_status(value, begins);
         }
-        ("", "persistentvolumeclaims" | "persistentvolumes") => set_status(value, json!({"phase": "Pending"})),
+        ("", "persistentvolumeclaims" | "persistentvolumes") => {
+            set_status(value, json!({"phase": "Pending"}))
+        }
         _ => {}
     }
 }
@@ -131,7 +134,9 @@ pub(super) fn schema_faults(
     // Go fills in the zero value of a required field; only what the real validators check is refused.
     causes.retain(|cause| {
         cause.reason != "FieldValueRequired"
-            || !(cause.field.starts_with("status") || cause.field.starts_with("metadata") || cause.field == "endpoints")
+            || !(cause.field.starts_with("status")
+                || cause.field.starts_with("metadata")
+                || cause.field == "endpoints")
     });
     Ok(causes)
 }
@@ -141,7 +146,9 @@ pub(super) fn validate_create(resource: &Resource, value: &Value) -> Vec<Cause> 
     match kind(resource) {
         ("", "pods") => pod::faults(value),
         ("", "services") => service::faults(value),
-        ("apps", "deployments" | "replicasets" | "statefulsets" | "daemonsets") => workload::faults(resource, value),
+        ("apps", "deployments" | "replicasets" | "statefulsets" | "daemonsets") => {
+            workload::faults(resource, value)
+        }
         ("batch", "jobs") => job::faults(value),
         ("", "secrets" | "configmaps") => configuration::faults(value),
         ("apiextensions.k8s.io", "customresourcedefinitions") => definitions::faults(value, None),
@@ -153,7 +160,9 @@ pub(super) fn validate_create(resource: &Resource, value: &Value) -> Vec<Cause> 
 pub(super) fn validate_update(resource: &Resource, new: &Value, old: &Value) -> Vec<Cause> {
     match kind(resource) {
         ("", "pods") => pod::update_faults(new, old),
-        ("", "services") => service::faults(new).into_iter().chain(service::update_faults(new, old)).collect(),
+        ("", "services") => {
+            service::faults(new).into_iter().chain(service::update_faults(new, old)).collect()
+        }
         ("apps", "deployments" | "replicasets" | "statefulsets" | "daemonsets") => {
             let mut causes = workload::faults(resource, new);
             causes.extend(workload::update_faults(resource, new, old));
@@ -163,8 +172,14 @@ pub(super) fn validate_update(resource: &Resource, new: &Value, old: &Value) -> 
         ("", "secrets" | "configmaps") => {
             configuration::faults(new).into_iter().chain(configuration::update_faults(new, old)).collect()
         }
-        ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") if new["roleRef"] != old["roleRef"] => {
-            vec![Cause::new("FieldValueInvalid", "roleRef", format!("Invalid value: {}: cannot change roleRef", new["roleRef"]))]
+        ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings")
+            if new["roleRef"] != old["roleRef"] =>
+        {
+            vec![Cause::new(
+                "FieldValueInvalid",
+                "roleRef",
+                format!("Invalid value: {}: cannot change roleRef", new["roleRef"]),
+            )]
         }
         ("apiextensions.k8s.io", "customresourcedefinitions") => definitions::faults(new, Some(old)),
         _ => Vec::new(),
@@ -189,7 +204,13 @@ pub(super) fn updates_unconditionally(resource: &Resource) -> bool {
             ("coordination.k8s.io", "leases")
                 | ("policy", "poddisruptionbudgets")
                 | ("apiextensions.k8s.io", "customresourcedefinitions")
-                | ("admissionregistration.k8s.io" | "apiregistration.k8s.io" | "resource.k8s.io" | "node.k8s.io", _)
+                | (
+                    "admissionregistration.k8s.io"
+                        | "apiregistration.k8s.io"
+                        | "resource.k8s.io"
+                        | "node.k8s.io",
+                    _
+                )
         )
 }
 
@@ -200,13 +221,19 @@ pub(super) fn desired_state_differs(resource: &Resource, new: &Value, old: &Valu
         let (empty, status) = (Map::new(), resource.has_status());
         let fields = |value: &Value| -> Map<String, Value> {
             let all = value.as_object().unwrap_or(&empty).iter();
-            all.filter(|(k, _)| *k != "metadata" && !(status && *k == "status")).map(|(k, v)| (k.clone(), v.clone())).collect()
+            all.filter(|(k, _)| *k != "metadata" && !(status && *k == "status"))
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect()
         };
         return fields(new) != fields(old);
     }
     match kind(resource) {
-        ("apps", "deployments") => differs("spec") || new["metadata"]["annotations"] != old["metadata"]["annotations"],
-        ("discovery.k8s.io", _) => differs("endpoints") || differs("ports") || new["metadata"]["labels"] != old["metadata"]["labels"],
+        ("apps", "deployments") => {
+            differs("spec") || new["metadata"]["annotations"] != old["metadata"]["annotations"]
+        }
+        ("discovery.k8s.io", _) => {
+            differs("endpoints") || differs("ports") || new["metadata"]["labels"] != old["metadata"]["labels"]
+        }
         ("admissionregistration.k8s.io", _) => differs("webhooks") || differs("spec"),
         _ => differs("spec"),
     }
@@ -214,16 +241,25 @@ pub(super) fn desired_state_differs(resource: &Resource, new: &Value, old: &Valu
 
 /// Whether an object that is being deleted waits for finalizers of its spec, as namespaces do.
 pub(super) fn holds_own_finalizers(resource: &Resource, value: &Value) -> bool {
-    kind(resource) == ("", "namespaces") && value["spec"]["finalizers"].as_array().is_some_and(|f| !f.is_empty())
+    kind(resource) == ("", "namespaces")
+        && value["spec"]["finalizers"].as_array().is_some_and(|f| !f.is_empty())
 }
 
 /// DELETE answers with the object rather than with a Status (`ReturnDeletedObject`).
 pub(super) fn returns_deleted(resource: &Resource) -> bool {
     matches!(
         kind(resource),
-        ("", "pods" | "services" | "persistentvolumeclaims" | "persistentvolumes" | "podtemplates" | "replicationcontrollers"
-            | "resourcequotas" | "serviceaccounts")
-            | ("storage.k8s.io" | "policy", _)
+        (
+            "",
+            "pods"
+                | "services"
+                | "persistentvolumeclaims"
+                | "persistentvolumes"
+                | "podtemplates"
+                | "replicationcontrollers"
+                | "resourcequotas"
+                | "serviceaccounts"
+        ) | ("storage.k8s.io" | "policy", _)
     )
 }
 

@@ -73,7 +73,11 @@ pub(super) fn update_faults(new: &Value, old: &Value) -> Vec<Cause> {
     }
     let kept = |field: &str| old["spec"].get(field).cloned();
     super::set_or_remove(&mut allowed, "activeDeadlineSeconds", kept("activeDeadlineSeconds"));
-    super::set_or_remove(&mut allowed, "terminationGracePeriodSeconds", kept("terminationGracePeriodSeconds"));
+    super::set_or_remove(
+        &mut allowed,
+        "terminationGracePeriodSeconds",
+        kept("terminationGracePeriodSeconds"),
+    );
     let tolerations = |spec: &Value| spec["tolerations"].as_array().cloned().unwrap_or_default();
     let (had, has) = (tolerations(&old["spec"]), tolerations(&new["spec"]));
     if had.iter().all(|toleration| has.contains(toleration)) {

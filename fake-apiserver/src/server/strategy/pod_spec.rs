@@ -41,7 +41,8 @@ pub(super) fn fill(spec: &mut Value) {
             }
         }
     }
-    let account = ["serviceAccountName", "serviceAccount"].iter().find_map(|f| spec[*f].as_str()).map(str::to_owned);
+    let account =
+        ["serviceAccountName", "serviceAccount"].iter().find_map(|f| spec[*f].as_str()).map(str::to_owned);
     if let Some(account) = account {
         spec["serviceAccountName"] = json!(account);
         spec["serviceAccount"] = json!(account);
@@ -82,12 +83,20 @@ pub(super) fn faults(spec: &Value, path: &str) -> Vec<Cause> {
         }
     }
     one_of(spec, path, "restartPolicy", &["Always", "Never", "OnFailure"], &mut causes);
-    one_of(spec, path, "dnsPolicy", &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"], &mut causes);
+    one_of(
+        spec,
+        path,
+        "dnsPolicy",
+        &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"],
+        &mut causes,
+    );
     if let Some(seconds) = spec["activeDeadlineSeconds"].as_i64().filter(|seconds| *seconds < 1) {
         let fault = format!("Invalid value: {seconds}: must be between 1 and 2147483647, inclusive");
         causes.push(Cause::new("FieldValueInvalid", format!("{path}.activeDeadlineSeconds"), fault));
     }
-    for (field, check) in [("hostname", names::dns_label as fn(&str) -> Vec<String>), ("nodeName", names::dns_subdomain)] {
+    for (field, check) in
+        [("hostname", names::dns_label as fn(&str) -> Vec<String>), ("nodeName", names::dns_subdomain)]
+    {
         let Some(text) = spec[field].as_str().filter(|text| !text.is_empty()) else { continue };
         causes.extend(check(text).iter().map(|fault| invalid(&format!("{path}.{field}"), text, fault)));
     }
@@ -142,13 +151,15 @@ fn container_faults(
     }
     one_of(container, path, "imagePullPolicy", &["Always", "IfNotPresent", "Never"], causes);
     for (index, variable) in container["env"].as_array().into_iter().flatten().enumerate() {
-        let (field, name) = (format!("{path}.env[{index}].name"), variable["name"].as_str().unwrap_or_default());
+        let (field, name) =
+            (format!("{path}.env[{index}].name"), variable["name"].as_str().unwrap_or_default());
         if name.is_empty() {
             causes.push(required(&field));
         } else {
             causes.extend(names::environment_name(name).iter().map(|fault| invalid(&field, name, fault)));
         }
-        let both = variable["value"].as_str().is_some_and(|v| !v.is_empty()) && variable["valueFrom"].is_object();
+        let both =
+            variable["value"].as_str().is_some_and(|v| !v.is_empty()) && variable["valueFrom"].is_object();
         if both {
             let fault = "may not be specified when `value` is not empty";
             causes.push(invalid(&format!("{path}.env[{index}].valueFrom"), "", fault));
@@ -160,7 +171,11 @@ fn container_faults(
         let name = mount["name"].as_str().unwrap_or_default();
         if !volumes.contains(name) {
             let fault = format!("Not found: {name:?}");
-            causes.push(Cause::new("FieldValueNotFound", format!("{path}.volumeMounts[{index}].name"), fault));
+            causes.push(Cause::new(
+                "FieldValueNotFound",
+                format!("{path}.volumeMounts[{index}].name"),
+                fault,
+            ));
         }
         let at = mount["mountPath"].as_str().unwrap_or_default();
         let field = format!("{path}.volumeMounts[{index}].mountPath");
@@ -197,7 +212,8 @@ fn port_faults(container: &Value, path: &str, causes: &mut Vec<Cause>) {
 }
 
 fn resource_faults(container: &Value, path: &str, causes: &mut Vec<Cause>) {
-    let amount = |list: &str, what: &str| container["resources"][list][what].as_str().and_then(quantity::parse);
+    let amount =
+        |list: &str, what: &str| container["resources"][list][what].as_str().and_then(quantity::parse);
     for list in ["limits", "requests"] {
         for (what, text) in container["resources"][list].as_object().into_iter().flatten() {
             let field = format!("{path}.resources.{list}[{what}]");

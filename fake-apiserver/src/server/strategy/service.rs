@@ -32,7 +32,9 @@ pub(super) fn fill(service: &mut Value) {
     if kind == "LoadBalancer" {
         set(spec, "allocateLoadBalancerNodePorts", json!(true));
     }
-    if spec["sessionAffinity"] == "ClientIP" && spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"].is_null() {
+    if spec["sessionAffinity"] == "ClientIP"
+        && spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"].is_null()
+    {
         spec["sessionAffinityConfig"] = json!({"clientIP": {"timeoutSeconds": 10800}});
     }
 }
@@ -52,7 +54,9 @@ pub(super) fn carry(new: &mut Value, old: &Value) {
     let had = old["spec"]["ports"].as_array().cloned().unwrap_or_default();
     if needs_node_ports(new) {
         for port in super::defaults::items(&mut new["spec"], "ports") {
-            let same = had.iter().find(|h| h["port"] == port["port"] && h["protocol"] == *port.get("protocol").unwrap_or(&json!("TCP")));
+            let same = had.iter().find(|h| {
+                h["port"] == port["port"] && h["protocol"] == *port.get("protocol").unwrap_or(&json!("TCP"))
+            });
             if port["nodePort"].as_u64().unwrap_or_default() == 0
                 && let Some(number) = same.and_then(|same| same.get("nodePort"))
             {
@@ -68,7 +72,8 @@ pub(super) fn carry(new: &mut Value, old: &Value) {
 
 fn needs_node_ports(service: &Value) -> bool {
     let spec = &service["spec"];
-    spec["type"] == "NodePort" || (spec["type"] == "LoadBalancer" && spec["allocateLoadBalancerNodePorts"] != false)
+    spec["type"] == "NodePort"
+        || (spec["type"] == "LoadBalancer" && spec["allocateLoadBalancerNodePorts"] != false)
 }
 
 /// What is wrong with a service.
@@ -96,7 +101,9 @@ pub(super) fn faults(service: &Value) -> Vec<Cause> {
         if name.is_empty() && ports.len() > 1 {
             causes.push(required(&format!("{path}.name")));
         } else if !name.is_empty() {
-            causes.extend(names::dns_label(name).iter().map(|fault| invalid(&format!("{path}.name"), name, fault)));
+            causes.extend(
+                names::dns_label(name).iter().map(|fault| invalid(&format!("{path}.name"), name, fault)),
+            );
             if !seen.insert(name) {
                 causes.push(duplicate(&format!("{path}.name"), name));
             }
@@ -131,9 +138,15 @@ pub(super) fn update_faults(new: &Value, old: &Value) -> Vec<Cause> {
 
 impl ApiServer {
     /// Allocates cluster IP and node ports; a dry run allocates nothing that lasts.
-    pub(in crate::server) fn assign_service(&mut self, call: &Call<'_>, service: &mut Value) -> Result<(), Status> {
+    pub(in crate::server) fn assign_service(
+        &mut self,
+        call: &Call<'_>,
+        service: &mut Value,
+    ) -> Result<(), Status> {
         let name = service["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        let refuse = |field: &str, value: &str, fault: String| call.invalid(&name, vec![meta::invalid(field, value, &fault)]);
+        let refuse = |field: &str, value: &str, fault: String| {
+            call.invalid(&name, vec![meta::invalid(field, value, &fault)])
+        };
         if service["spec"]["type"] == "ExternalName" {
             return Ok(());
         }
@@ -159,7 +172,8 @@ impl ApiServer {
             "None" => {}
             "" => {
                 let free = self.addresses.next_ip();
-                let free = free.ok_or_else(|| Status::internal("failed to allocate a serviceIP: range is full"))?;
+                let free =
+                    free.ok_or_else(|| Status::internal("failed to allocate a serviceIP: range is full"))?;
                 service["spec"]["clusterIP"] = json!(free.to_string());
             }
             ip => {
@@ -184,7 +198,8 @@ impl ApiServer {
             let asked = port["nodePort"].as_u64().unwrap_or_default();
             if asked == 0 {
                 let free = self.addresses.next_port();
-                let free = free.ok_or_else(|| Status::internal("failed to allocate a nodePort: range is full"))?;
+                let free =
+                    free.ok_or_else(|| Status::internal("failed to allocate a nodePort: range is full"))?;
                 port["nodePort"] = json!(free);
             } else if let Some(fault) = self.addresses.port_fault(u16::try_from(asked).unwrap_or_default())
                 && own.insert(asked)

@@ -44,8 +44,10 @@ pub(super) fn begin(resource: &Resource, value: &mut Value) {
     let status = match resource.plural.as_str() {
         "replicasets" | "replicationcontrollers" => json!({"replicas": 0}),
         "statefulsets" => json!({"replicas": 0, "availableReplicas": 0}),
-        "daemonsets" => json!({"currentNumberScheduled": 0, "desiredNumberScheduled": 0, "numberMisscheduled": 0,
-            "numberReady": 0}),
+        "daemonsets" => {
+            json!({"currentNumberScheduled": 0, "desiredNumberScheduled": 0, "numberMisscheduled": 0,
+            "numberReady": 0})
+        }
         _ => json!({}),
     };
     value["status"] = status;
@@ -80,11 +82,15 @@ pub(super) fn faults(resource: &Resource, value: &Value) -> Vec<Cause> {
         Some(_) => {}
     }
     causes.extend(pod_spec::faults(&spec["template"]["spec"], "spec.template.spec"));
-    if let Some(policy) = spec["template"]["spec"]["restartPolicy"].as_str().filter(|policy| *policy != "Always") {
+    if let Some(policy) =
+        spec["template"]["spec"]["restartPolicy"].as_str().filter(|policy| *policy != "Always")
+    {
         let fault = format!("Unsupported value: {policy:?}: supported values: \"Always\"");
         causes.push(Cause::new("FieldValueNotSupported", "spec.template.spec.restartPolicy", fault));
     }
-    if resource.plural == "deployments" && spec["strategy"]["type"] == "Recreate" && spec["strategy"]["rollingUpdate"].is_object()
+    if resource.plural == "deployments"
+        && spec["strategy"]["type"] == "Recreate"
+        && spec["strategy"]["rollingUpdate"].is_object()
     {
         let fault = "Forbidden: may not be specified when strategy `type` is 'Recreate'";
         causes.push(Cause::new("FieldValueForbidden", "spec.strategy.rollingUpdate", fault));
@@ -102,8 +108,14 @@ pub(super) fn update_faults(resource: &Resource, new: &Value, old: &Value) -> Ve
         let rest = |value: &Value| {
             let mut spec = value["spec"].clone();
             for field in [
-                "replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
-                "persistentVolumeClaimRetentionPolicy", "minReadySeconds", "selector",
+                "replicas",
+                "ordinals",
+                "template",
+                "updateStrategy",
+                "revisionHistoryLimit",
+                "persistentVolumeClaimRetentionPolicy",
+                "minReadySeconds",
+                "selector",
             ] {
                 super::set_or_remove(&mut spec, field, None);
             }
