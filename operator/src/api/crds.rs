@@ -220,4 +220,60 @@ mod tests {
             assert_eq!(subresources["scale"], if scales { scale.clone() } else { Value::Null });
         }
     }
+
+    /// The same rules as the API server's, without one.
+    #[cfg(feature = "fake")]
+    mod by_schema {
+        use fake_apiserver::schema::Schema;
+
+        use super::*;
+
+        fn schema(kind: &str) -> Schema {
+            let crd = crds().into_iter().find(|crd| crd["spec"]["names"]["kind"] == kind).expect("a kind");
+            let openapi = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+            Schema::from_crd(openapi, "schema").unwrap_or_else(|causes| panic!("{kind}: {causes:?}"))
+        }
+
+        fn bare_cluster(name: &str) -> Value {
+            let container = json!({"name": "c", "image": "i", "env": null});
+            json!({
+                "apiVersion": "kubernetes.dask.org/v1", "kind": "DaskCluster", "metadata": {"name": name},
+                "spec": {
+                    "worker": {"replicas": null, "spec": {"containers": [container]}},
+                    "scheduler": {"spec": {"containers": [container], "new": {"field": 1}}, "service": {}},
+                },
+            })
+        }
+
+        #[test]
+        fn every_definition_is_structural() {
+            for kind in ["DaskCluster", "DaskWorkerGroup", "DaskJob", "DaskAutoscaler"] {
+                schema(kind);
+            }
+        }
+
+        #[test]
+        fn a_bare_cluster_is_defaulted_and_kept_whole() {
+            let schema = schema("DaskCluster");
+            let mut cluster = bare_cluster("x");
+            schema.default(&mut cluster);
+            assert_eq!(schema.prune(&mut cluster), Vec::<String>::new());
+            assert_eq!(schema.validate(&cluster, None), Vec::new());
+            assert_eq!(cluster["spec"]["worker"]["replicas"], 1);
+            assert_eq!(cluster["spec"]["scheduler"]["spec"]["new"]["field"], 1);
+        }
+
+        #[test]
+        fn a_bad_name_is_refused_at_creation_and_tolerated_afterwards() {
+            let schema = schema("DaskCluster");
+            for name in ["a".repeat(54), "with.dots".into()] {
+                let mut cluster = bare_cluster(&name);
+                schema.default(&mut cluster);
+                assert_eq!(schema.validate(&cluster, None).len(), 1, "{name}");
+                let mut labelled = cluster.clone();
+                labelled["metadata"]["labels"] = json!({"a": "b"});
+                assert_eq!(schema.validate(&labelled, Some(&cluster)), Vec::new(), "{name}");
+            }
+        }
+    }
 }

@@ -182,7 +182,7 @@ fn a_transcript_is_the_same_for_every_run_of_the_same_history() {
     faulty.add(Rule::nth(Verb::Create, "Pod", 1, Fault::Conflict));
     let store = RecordingStore::new(faulty);
     create(&store, "a");
-    now(store.get(&pods(), &ObjectKey::namespaced("ns", "a"))).expect("an answer").map(drop);
+    assert_eq!(now(store.get(&pods(), &ObjectKey::namespaced("ns", "a"))), Ok(None));
     let options = ApplyOptions::forced("test", Part::Status);
     now(store.apply(&pods(), &pod("a"), &options)).expect("applied");
     let delete = DeleteOptions { grace_seconds: Some(0), ..DeleteOptions::of_uid("4711") };

@@ -198,3 +198,58 @@ async fn by_asking(store: &dyn Store, resource: &ApiResource, namespace: Option<
     };
     Ok(ServedKind { served: true, status_endpoint, scale_selector: status_endpoint, fields: None })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::crds;
+
+    /// A definition in upstream's form: no status endpoint, one field of status.
+    fn upstreams() -> Value {
+        json!({"spec": {"versions": [{
+            "name": "v1", "served": true, "storage": true,
+            "subresources": {"scale": {"specReplicasPath": ".spec.worker.replicas", "statusReplicasPath": ".status.replicas"}},
+            "schema": {"openAPIV3Schema": {"type": "object", "properties": {
+                "spec": {"properties": {"worker": {"properties": {"spec": {"properties": {"containers": {}}}}}}},
+                "status": {"type": "object", "properties": {"phase": {"type": "string"}}},
+            }}},
+        }]}})
+    }
+
+    #[test]
+    fn upstreams_definition_stores_the_phase_through_the_main_resource() {
+        let kind = from_definition(&upstreams(), "v1");
+        assert!(kind.served && !kind.scale_selector);
+        assert_eq!(kind.status_part(), Part::Object);
+        assert!(kind.stores("status.phase") && !kind.stores("status.conditions"));
+        assert!(kind.stores("spec.worker.spec") && !kind.stores("spec.worker.spec.containers"));
+        let said = shortcoming("DaskCluster", &kind).expect("something is missing");
+        assert!(said.starts_with("DaskCluster: conditions and counts are not stored"), "{said}");
+    }
+
+    #[test]
+    fn our_definitions_lack_nothing() {
+        for definition in crds() {
+            let kind = from_definition(&definition, "v1");
+            assert_eq!(kind.status_part(), Part::Status);
+            assert_eq!(shortcoming("x", &kind), None);
+        }
+    }
+
+    #[test]
+    fn a_version_that_is_not_served_is_not_there() {
+        let mut definition = upstreams();
+        assert!(!from_definition(&definition, "v2").served);
+        definition["spec"]["versions"][0]["served"] = json!(false);
+        let kind = from_definition(&definition, "v1");
+        assert!(!kind.served && !kind.stores("status.phase"));
+        assert!(shortcoming("DaskJob", &kind).expect("all is missing").starts_with("DaskJob is not served"));
+    }
+
+    #[test]
+    fn where_the_definition_cannot_be_read_the_endpoint_tells_whose_it_is() {
+        let asked = |status_endpoint| ServedKind { served: true, status_endpoint, ..ServedKind::default() };
+        assert!(asked(true).stores("status.conditions"));
+        assert!(asked(false).stores("status.phase") && !asked(false).stores("status.conditions"));
+    }
+}
