@@ -166,8 +166,8 @@ fn template(maker: &Maker<'_>, node: &str, hash: &str) -> Value {
         labels.insert("pod-template-generation".into(), generation.into());
     }
     let only_here = json!([{"key": "metadata.name", "operator": "In", "values": [node]}]);
-    let required = &mut template["spec"]["affinity"]["nodeAffinity"]
-        ["requiredDuringSchedulingIgnoredDuringExecution"];
+    let required =
+        &mut template["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
     // The node's name goes into every term: they are alternatives.
     if items(&required["nodeSelectorTerms"]).is_empty() {
         *required = json!({"nodeSelectorTerms": [{}]});

@@ -47,7 +47,9 @@ impl ControlLoop for Jobs {
         if work.about == "pods" {
             return free_if_orphaned(work, context).map(|()| None);
         }
-        let Some(stored) = context.api.get(&JOBS, &work.key.namespace, &work.key.name) else { return Ok(None) };
+        let Some(stored) = context.api.get(&JOBS, &work.key.namespace, &work.key.name) else {
+            return Ok(None);
+        };
         let value = stored.value();
         if let Some(at) = finished_at(&value) {
             release_all(&stored, context)?;
@@ -273,7 +275,8 @@ impl<'a> Run<'a> {
     /// When the next pod may be made: 10 s after the last failure, doubled with each, at most 10 minutes.
     fn back_off(&self) -> Option<Timestamp> {
         let failed = self.number("failed");
-        let last = self.pods.iter().filter(|pod| pod.phase == Phase::Failed).filter_map(|pod| pod.ready_since).max();
+        let last =
+            self.pods.iter().filter(|pod| pod.phase == Phase::Failed).filter_map(|pod| pod.ready_since).max();
         let wait = (10_i64 << (failed - 1).clamp(0, 10)).min(600);
         last.filter(|_| failed > 0)?.checked_add(SignedDuration::from_secs(wait)).ok()
     }
@@ -327,13 +330,24 @@ impl<'a> Run<'a> {
         } else {
             ("False", "JobResumed", "Job resumed")
         };
-        set_condition(&mut self.status, Says { kind: "Suspended", status: holds, reason, message }, context.now);
+        set_condition(
+            &mut self.status,
+            Says { kind: "Suspended", status: holds, reason, message },
+            context.now,
+        );
         let event = if suspended { "Suspended" } else { "Resumed" };
         context.normal(self.before, event, message);
     }
 
     /// Kubernetes sets two conditions: what was decided, and that it is done.
-    fn finish(&mut self, decided: &str, done: &str, reason: &str, message: &str, context: &mut Context<'_, '_>) {
+    fn finish(
+        &mut self,
+        decided: &str,
+        done: &str,
+        reason: &str,
+        message: &str,
+        context: &mut Context<'_, '_>,
+    ) {
         for kind in [decided, done] {
             set_condition(&mut self.status, Says { kind, status: "True", reason, message }, context.now);
         }
@@ -351,7 +365,9 @@ impl<'a> Run<'a> {
     }
 
     fn write(&self, context: &mut Context<'_, '_>) -> Result<(), Status> {
-        let Some(newest) = context.api.get(&JOBS, &self.job.key.namespace, &self.job.key.name) else { return Ok(()) };
+        let Some(newest) = context.api.get(&JOBS, &self.job.key.namespace, &self.job.key.name) else {
+            return Ok(());
+        };
         let mut value = newest.value();
         if value["status"] != self.status {
             value["status"] = self.status.clone();

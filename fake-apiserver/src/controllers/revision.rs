@@ -58,7 +58,12 @@ impl History {
     }
 
     /// Removes the oldest beyond the limit that no pod is of.
-    fn truncate(&mut self, owner: &Stored, limit: usize, context: &mut Context<'_, '_>) -> Result<(), Status> {
+    fn truncate(
+        &mut self,
+        owner: &Stored,
+        limit: usize,
+        context: &mut Context<'_, '_>,
+    ) -> Result<(), Status> {
         while self.revisions.len() > limit + 1 {
             let (_, name, _) = &self.revisions[0];
             let hash = name.rsplit('-').next().unwrap_or_default();
@@ -110,4 +115,3 @@ fn revision(owner: &Stored, value: &Value, kind: &str, hash_label: &str, name: &
         "revision": number,
     })
 }
-

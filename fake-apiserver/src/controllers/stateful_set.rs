@@ -38,7 +38,9 @@ impl ControlLoop for StatefulSets {
 
     fn sync(&mut self, work: &Work, context: &mut Context<'_, '_>) -> Result<Option<Timestamp>, Status> {
         let key = &work.key;
-        let Some(stored) = context.api.get(&STATEFUL_SETS, &key.namespace, &key.name) else { return Ok(None) };
+        let Some(stored) = context.api.get(&STATEFUL_SETS, &key.namespace, &key.name) else {
+            return Ok(None);
+        };
         let value = stored.value();
         let Some(selector) = selector_of(&value) else { return Ok(None) };
         let maker = Maker { owner: &stored, value: &value, api_version: "apps/v1", kind: "StatefulSet" };
@@ -141,8 +143,7 @@ impl<'a> Set<'a> {
         let of_current = !self.on_delete && ordinal < self.start + self.partition;
         let revision = if of_current { self.current.as_str() } else { self.history.newest() };
         let template = self.history.template(revision);
-        let mut pod =
-            maker.named_pod(&template, &name, Some(&format!("{}-", maker.owner.key.name)));
+        let mut pod = maker.named_pod(&template, &name, Some(&format!("{}-", maker.owner.key.name)));
         let labels = object_mut(object_mut(&mut pod["metadata"]).entry("labels").or_insert(Value::Null));
         labels.insert("statefulset.kubernetes.io/pod-name".into(), name.as_str().into());
         labels.insert("apps.kubernetes.io/pod-index".into(), ordinal.to_string().into());
@@ -186,7 +187,8 @@ impl<'a> Set<'a> {
         let mut status = value["status"].clone();
         let update = self.history.newest();
         let of = |pod: &&Arc<PodFacts>, revision: &str| {
-            !pod.stored.meta.deleting && pod.stored.meta.labels.get(REVISION_LABEL).is_some_and(|r| r == revision)
+            !pod.stored.meta.deleting
+                && pod.stored.meta.labels.get(REVISION_LABEL).is_some_and(|r| r == revision)
         };
         let count = pods.len() as i64;
         let updated = pods.iter().filter(|pod| of(pod, update)).count() as i64;
@@ -216,7 +218,12 @@ impl<'a> Set<'a> {
 }
 
 /// The pod's own claims of `volumeClaimTemplates`; they stay when the pod goes.
-fn claims(pod: &mut Value, name: &str, maker: &Maker<'_>, context: &mut Context<'_, '_>) -> Result<(), Status> {
+fn claims(
+    pod: &mut Value,
+    name: &str,
+    maker: &Maker<'_>,
+    context: &mut Context<'_, '_>,
+) -> Result<(), Status> {
     for template in items(&maker.value["spec"]["volumeClaimTemplates"]) {
         let volume = text(&template["metadata"]["name"]);
         let claim = format!("{volume}-{name}");

@@ -40,6 +40,8 @@ pub(super) fn built_in(components: &Components, name: &str) -> Graph {
 struct Builder<'a> {
     components: Option<&'a Components>,
     known: BTreeMap<String, NodeId>,
+    /// Definitions that refer to themselves cannot be copied before they are complete.
+    unfinished: Vec<NodeId>,
     graph: Graph,
 }
 
@@ -57,7 +59,9 @@ impl Builder<'_> {
         let schema: Value = serde_json::from_str(self.components?.get(name)?).ok()?;
         let id = self.push(Node::default());
         self.known.insert(name.into(), id);
+        self.unfinished.push(id);
         let node = self.parse(&schema);
+        self.unfinished.pop();
         self.graph.nodes[id.0 as usize] = node;
         Some(id)
     }
@@ -78,7 +82,9 @@ impl Builder<'_> {
         let patch = patch_of(schema);
         let atomic = schema.get("x-kubernetes-map-type").map(|t| t == "atomic");
         let zero = schema.get("default").is_some_and(is_empty_object);
-        if default.is_none() && patch.is_none() && atomic.is_none() && !zero {
+        if default.is_none() && patch.is_none() && atomic.is_none() && !zero
+            || self.unfinished.contains(&target)
+        {
             return target;
         }
         let mut node = self.graph.nodes[target.0 as usize].clone();

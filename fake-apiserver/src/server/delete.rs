@@ -169,8 +169,10 @@ impl ApiServer {
         strategy::check_delete(call, key)?;
         let mut value = old.value();
         let grace = strategy::grace(resource, &value, options.grace);
-        let finalizers = finalizers(&old.meta.finalizers, options);
         strategy::begin_delete(resource, &mut value);
+        let had = value["metadata"]["finalizers"].as_array().into_iter().flatten();
+        let had: Vec<String> = had.filter_map(Value::as_str).map(str::to_owned).collect();
+        let finalizers = finalizers(&had, options);
         let now_at = meta::time(call.now);
         let metadata = meta::of(&mut value)?;
         if finalizers.is_empty() {
