@@ -19,7 +19,7 @@ const POLL: Duration = Duration::from_millis(500);
 
 pub(super) async fn answer(server: &Server, request: &Request) -> Result<Response<ResponseBody>, Status> {
     let pod = pod(server, request)?;
-    let container = container(&pod, request.params.container.as_deref())?;
+    let container = server.with(|api| api.log_container(&pod, request.params.container.as_deref()))?;
     let node = pod["spec"]["nodeName"].as_str().and_then(|node| server.node(node));
     if let Some(node) = node {
         let text =
@@ -55,39 +55,6 @@ fn pod(server: &Server, request: &Request) -> Result<Value, Status> {
         Reply::Object(stored) => Ok(stored.value()),
         Reply::Value(value) => Ok(value),
         _ => Err(Status::internal("a pod is no object")),
-    }
-}
-
-/// The container asked for, or the only one.
-fn container(pod: &Value, wanted: Option<&str>) -> Result<String, Status> {
-    let names = |field: &str| -> Vec<&str> {
-        let list = pod["spec"][field].as_array().into_iter().flatten();
-        list.filter_map(|container| container["name"].as_str()).collect()
-    };
-    let (containers, init) = (names("containers"), names("initContainers"));
-    let pod_name = pod["metadata"]["name"].as_str().unwrap_or_default();
-    match (wanted, containers.as_slice()) {
-        (Some(wanted), _)
-            if containers.contains(&wanted)
-                || init.contains(&wanted)
-                || names("ephemeralContainers").contains(&wanted) =>
-        {
-            Ok(wanted.to_owned())
-        }
-        (Some(wanted), _) => {
-            Err(Status::bad_request(format!("container {wanted} is not valid for pod {pod_name}")))
-        }
-        (None, [only]) => Ok((*only).to_owned()),
-        (None, _) => {
-            let mut message = format!(
-                "a container name must be specified for pod {pod_name}, choose one of: [{}]",
-                containers.join(" ")
-            );
-            if !init.is_empty() {
-                message.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
-            }
-            Err(Status::bad_request(message))
-        }
     }
 }
 
@@ -153,23 +120,4 @@ fn ended(pod: &Value, container: Option<&str>) -> bool {
     let mut all = statuses.iter().flat_map(|field| pod["status"][*field].as_array().into_iter().flatten());
     matches!(phase, "Succeeded" | "Failed")
         || all.any(|status| status["name"].as_str() == container && status["state"]["terminated"].is_object())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn the_only_container_is_the_default() {
-        let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a"}]}});
-        assert_eq!(container(&pod, None), Ok("a".to_owned()));
-        assert_eq!(container(&pod, Some("b")).unwrap_err().message, "container b is not valid for pod p");
-        let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a"}, {"name": "b"}], "initContainers": [{"name": "i"}]}});
-        assert_eq!(
-            container(&pod, None).unwrap_err().message,
-            "a container name must be specified for pod p, choose one of: [a b] or one of the init containers: [i]"
-        );
-        assert_eq!(container(&pod, Some("i")), Ok("i".to_owned()));
-    }
 }

@@ -142,12 +142,14 @@ impl ApiServer {
         let resource = &call.resource;
         fields.rename(|field| super::field_alias(resource, field));
         if let Some(unknown) = fields.fields().find(|field| !resource.selects_by(field)) {
-            let known = if resource.custom.is_some() {
-                "field label not supported"
-            } else {
-                "is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
-            };
-            return Err(Status::bad_request(format!("{known}: {unknown}")));
+            // Kinds with fields of their own have a conversion function, and each group words its refusal differently.
+            let own = resource.custom.is_some() || !resource.selectable_fields.is_empty();
+            return Err(Status::bad_request(match &*resource.group {
+                "batch" if own => format!("field label {unknown:?} not supported for {}", resource.kind),
+                "apps" => unknown_field(unknown),
+                _ if own => format!("field label not supported: {unknown}"),
+                _ => unknown_field(unknown),
+            }));
         }
         let namespace = if resource.namespaced {
             let asked = call.request.namespace.as_deref();
@@ -158,6 +160,10 @@ impl ApiServer {
         let name = fields.exact("metadata.name").or(call.request.name.as_deref());
         Ok(Selection { namespace, name: name.map(str::to_owned), labels, fields })
     }
+}
+
+fn unknown_field(field: &str) -> String {
+    format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
 }
 
 /// Parses a resource version; 504 for one that is yet to come, as the watch cache answers.
