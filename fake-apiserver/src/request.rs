@@ -253,8 +253,8 @@ impl Request {
 
     /// Sets `resourceVersion`.
     #[must_use]
-    pub fn resource_version(mut self, version: impl ToString) -> Self {
-        self.params.resource_version = Some(version.to_string());
+    pub fn resource_version(mut self, version: impl Into<RequestedVersion>) -> Self {
+        self.params.resource_version = Some(version.into().0);
         self
     }
 
@@ -334,5 +334,27 @@ impl Request {
         }
         self.body = Some(body);
         self
+    }
+}
+
+/// A resource version as a request writes it, from a number or from text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestedVersion(pub String);
+
+impl From<u64> for RequestedVersion {
+    fn from(version: u64) -> Self {
+        Self(version.to_string())
+    }
+}
+
+impl From<&str> for RequestedVersion {
+    fn from(version: &str) -> Self {
+        Self(version.into())
+    }
+}
+
+impl From<String> for RequestedVersion {
+    fn from(version: String) -> Self {
+        Self(version)
     }
 }

@@ -45,6 +45,7 @@ pub struct Details {
     pub retry_after_seconds: u32,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde calls it so
 fn is_zero(value: &u32) -> bool {
     *value == 0
 }

@@ -72,6 +72,12 @@ impl Server {
     pub fn request(&self, request: &Request) -> Result<Response, Status> {
         let mut state = self.lock();
         let now = clock_now(state.clock);
+        if request.verb == Verb::Watch && state.watches >= state.api.config().max_watches {
+            let mut busy =
+                Status::new(429, "TooManyRequests", "too many watches are open; please try again later");
+            busy.details.retry_after_seconds = 1;
+            return Err(busy);
+        }
         let answer = state.api.handle(now, request);
         let reads = matches!(request.verb, Verb::Get | Verb::List | Verb::Watch);
         if state.api.config().auto_step && (!reads || state.due.is_some_and(|due| due <= now)) {

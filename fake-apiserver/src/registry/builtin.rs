@@ -138,19 +138,19 @@ fn selectable_fields(storage: &GroupResource) -> Vec<String> {
 
 /// The kinds whose strategies count generations.
 fn counts_generation(storage: &GroupResource) -> bool {
-    matches!(
-        (&*storage.group, &*storage.resource),
-        ("apps", "deployments" | "replicasets" | "statefulsets" | "daemonsets")
-            | ("", "pods" | "replicationcontrollers")
-            | (
-                "batch"
-                    | "discovery.k8s.io"
-                    | "flowcontrol.apiserver.k8s.io"
-                    | "admissionregistration.k8s.io",
-                _
-            )
-            | ("policy", "poddisruptionbudgets")
-            | ("networking.k8s.io", "ingresses" | "networkpolicies" | "ingressclasses")
-            | ("node.k8s.io" | "resource.k8s.io" | "apiextensions.k8s.io", _)
-    )
+    let (group, resource) = (&*storage.group, &*storage.resource);
+    match group {
+        "batch"
+        | "discovery.k8s.io"
+        | "flowcontrol.apiserver.k8s.io"
+        | "admissionregistration.k8s.io"
+        | "node.k8s.io"
+        | "resource.k8s.io"
+        | "apiextensions.k8s.io" => true,
+        "apps" => resource != "controllerrevisions",
+        "" => matches!(resource, "pods" | "replicationcontrollers"),
+        "policy" => resource == "poddisruptionbudgets",
+        "networking.k8s.io" => matches!(resource, "ingresses" | "networkpolicies" | "ingressclasses"),
+        _ => false,
+    }
 }

@@ -76,7 +76,7 @@ impl Addresses {
 
     /// A service has gone or let go: what it held is free.
     pub(super) fn forget(&mut self, service: &Value) {
-        for ip in ip(service) {
+        if let Some(ip) = ip(service) {
             self.ips.remove(&ip);
         }
         for port in ports(service) {

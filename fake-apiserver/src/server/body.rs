@@ -22,7 +22,7 @@ pub(super) fn decode(call: &Call<'_>, body: &mut Value) -> Result<Vec<String>, S
         match call.request.params.field_validation {
             FieldValidation::Ignore => {}
             FieldValidation::Warn => {
-                warnings.extend(unknown.iter().map(|path| format!("unknown field \"{path}\"")))
+                warnings.extend(unknown.iter().map(|path| format!("unknown field \"{path}\"")));
             }
             FieldValidation::Strict => return Err(strict(call, body, &unknown)),
         }

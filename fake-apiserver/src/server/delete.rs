@@ -80,11 +80,6 @@ impl Options {
         Ok(options)
     }
 
-    /// Immediate deletion of one incarnation of an object.
-    pub(super) fn now() -> Self {
-        Self { grace: Some(0), ..Self::default() }
-    }
-
     fn orphans(&self, finalizers: &[String]) -> bool {
         match (self.orphan, self.policy.as_deref()) {
             (Some(orphan), _) => orphan,

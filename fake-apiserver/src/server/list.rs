@@ -35,7 +35,7 @@ impl ApiServer {
         let revision = match &start {
             Some(Continue { revision: 0, .. }) => now,
             Some(start) => start.revision,
-            None => self.list_revision(call)?,
+            None => Self::list_revision(now, call)?,
         };
         let after = start.as_ref().map(|start| &start.after);
         let (items, left) = self.page(call, &selection, revision, after)?;
@@ -78,14 +78,14 @@ impl ApiServer {
             return Ok((items, left));
         }
         let items = collection.select_at(revision, selection, after);
-        let mut items = items.ok_or_else(|| self.expired_list(after))?;
+        let mut items = items.ok_or_else(|| Self::expired_list(after))?;
         let left = items.len().saturating_sub(limit);
         items.truncate(limit);
         Ok((items, left))
     }
 
     /// 410 for a page whose revision is forgotten, with a token that goes on without consistency.
-    fn expired_list(&self, after: Option<&Key>) -> Status {
+    fn expired_list(after: Option<&Key>) -> Status {
         let Some(after) = after else {
             return Status::expired("The resourceVersion for the provided list is too old.");
         };
@@ -101,9 +101,8 @@ impl ApiServer {
     }
 
     /// The revision a list without a continue token shows.
-    fn list_revision(&self, call: &Call<'_>) -> Result<u64, Status> {
+    fn list_revision(now: u64, call: &Call<'_>) -> Result<u64, Status> {
         let params = &call.request.params;
-        let now = self.storage.revision();
         let version = params.resource_version.as_deref().unwrap_or_default();
         let how = params.resource_version_match.as_deref().unwrap_or_default();
         let asked = check_not_future(now, Some(version))?;

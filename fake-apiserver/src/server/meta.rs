@@ -188,9 +188,9 @@ fn name_faults(resource: &Resource, name: &str) -> Vec<String> {
     match (resource.group.as_str(), resource.plural.as_str()) {
         ("", "namespaces") => names::dns_label(name),
         ("", "services") => names::dns_1035_label(name),
-        ("rbac.authorization.k8s.io", _)
-        | ("", "events")
-        | ("events.k8s.io" | "apiregistration.k8s.io", _) => names::path_segment(name),
+        ("rbac.authorization.k8s.io" | "events.k8s.io" | "apiregistration.k8s.io", _) | ("", "events") => {
+            names::path_segment(name)
+        }
         _ => names::dns_subdomain(name),
     }
 }

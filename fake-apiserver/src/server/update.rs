@@ -137,17 +137,18 @@ fn same_but_for_times(old: &Value, new: &Value) -> bool {
     let (Some(old), Some(new)) = (old["metadata"].as_object(), new["metadata"].as_object()) else {
         return false;
     };
-    let entries = |metadata: &serde_json::Map<String, Value>| {
-        metadata.get("managedFields").and_then(Value::as_array).cloned().unwrap_or_default()
-    };
     same(old, new, "managedFields") && {
-        let (old, new) = (entries(old), entries(new));
+        let (old, new) = (managers(old), managers(new));
         old.len() == new.len()
-            && old.iter().zip(&new).all(|(old, new)| match (old.as_object(), new.as_object()) {
+            && old.iter().zip(new).all(|(old, new)| match (old.as_object(), new.as_object()) {
                 (Some(old), Some(new)) => same(old, new, "time"),
                 _ => old == new,
             })
     }
+}
+
+fn managers(metadata: &serde_json::Map<String, Value>) -> &[Value] {
+    metadata.get("managedFields").and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 /// Whether a deletion that has begun has nothing left to wait for.

@@ -32,7 +32,7 @@ impl ApiServer {
     fn after_put(&mut self, call: &Call<'_>, object: &Arc<Stored>, value: &Value) {
         match (&*call.resource.storage.group, &*call.resource.storage.resource) {
             ("apiextensions.k8s.io", "customresourcedefinitions") => {
-                self.definition_written(call, object, value)
+                self.definition_written(call, object, value);
             }
             ("", "services") => self.addresses.note(value),
             _ => {}

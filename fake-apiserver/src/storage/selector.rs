@@ -116,15 +116,12 @@ pub struct FieldSelector {
     requirements: Vec<FieldRequirement>,
 }
 
-/// One requirement of a field selector.
+/// One requirement of a field selector: a path, the value it is compared with, `!=` rather than `=`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldRequirement {
-    /// Path, for instance `spec.nodeName`.
-    pub field: String,
-    /// The value it is compared with.
-    pub value: String,
-    /// `!=` rather than `=`.
-    pub negated: bool,
+struct FieldRequirement {
+    field: String,
+    value: String,
+    negated: bool,
 }
 
 impl FieldSelector {

@@ -1,5 +1,7 @@
 //! The API in process, verb by verb, through requests as clients send them.
 
+#![allow(clippy::needless_pass_by_value)] // JSON literals read best at the call
+
 mod crds;
 mod create;
 mod delete;
@@ -7,6 +9,7 @@ mod determinism;
 mod kinds;
 mod list;
 mod patch;
+mod server;
 mod subresources;
 mod update;
 mod watch;

@@ -135,11 +135,15 @@ proptest! {
         selector in prop::sample::select(vec!["", "app=x", "app!=x"]),
     ) {
         let mut cluster = Cluster::new();
-        before.into_iter().for_each(|step| act(&mut cluster, step));
+        for step in before {
+            act(&mut cluster, step);
+        }
         let (mut known, version) = listed(&mut cluster, selector);
         let then = known.clone();
         let mut watch = cluster.watch(&watch().labels(selector).resource_version(version));
-        after.into_iter().for_each(|step| act(&mut cluster, step));
+        for step in after {
+            act(&mut cluster, step);
+        }
         let mut last = version;
         loop {
             let events = cluster.api.poll_watch(&mut watch, batch).unwrap();

@@ -10,8 +10,11 @@ use serde_json::Value;
 
 use crate::storage::GroupResource;
 
+/// Path and value as JSON.
+type Rows = &'static [(&'static str, &'static str)];
+
 /// Rows for one pod spec, relative to it.
-const POD_SPEC: &[(&str, &str)] = &[
+const POD_SPEC: Rows = &[
     ("restartPolicy", r#""Always""#),
     ("dnsPolicy", r#""ClusterFirst""#),
     ("schedulerName", r#""default-scheduler""#),
@@ -49,7 +52,7 @@ const PROBE: &[(&str, &str)] = &[
 ];
 
 /// Rows of whole objects, by group and resource.
-const OBJECTS: &[(&str, &str, &[(&str, &str)])] = &[
+const OBJECTS: &[(&str, &str, Rows)] = &[
     (
         "apps",
         "deployments",

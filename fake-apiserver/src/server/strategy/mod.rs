@@ -41,12 +41,12 @@ pub(super) fn prepare_create(resource: &Resource, value: &mut Value) {
         | ("", "replicationcontrollers") => {
             workload::begin(resource, value);
         }
-        ("batch", "jobs") | ("", "nodes") | ("batch", "cronjobs") | ("networking.k8s.io", "ingresses") => {
+        ("batch", "jobs" | "cronjobs") | ("", "nodes") | ("networking.k8s.io", "ingresses") => {
             let begins = if resource.plural == "ingresses" { json!({"loadBalancer": {}}) } else { json!({}) };
             set_status(value, begins);
         }
         ("", "persistentvolumeclaims" | "persistentvolumes") => {
-            set_status(value, json!({"phase": "Pending"}))
+            set_status(value, json!({"phase": "Pending"}));
         }
         _ => {}
     }
@@ -218,14 +218,11 @@ pub(super) fn updates_unconditionally(resource: &Resource) -> bool {
 pub(super) fn desired_state_differs(resource: &Resource, new: &Value, old: &Value) -> bool {
     let differs = |field: &str| new.get(field) != old.get(field);
     if resource.custom.is_some() {
-        let (empty, status) = (Map::new(), resource.has_status());
-        let fields = |value: &Value| -> Map<String, Value> {
-            let all = value.as_object().unwrap_or(&empty).iter();
-            all.filter(|(k, _)| *k != "metadata" && !(status && *k == "status"))
-                .map(|(k, v)| (k.clone(), v.clone()))
-                .collect()
-        };
-        return fields(new) != fields(old);
+        let status = resource.has_status();
+        let counted = |field: &&String| *field != "metadata" && !(status && *field == "status");
+        let fields =
+            |value: &Value| value.as_object().into_iter().flat_map(Map::keys).cloned().collect::<Vec<_>>();
+        return fields(new).iter().chain(&fields(old)).filter(counted).any(|field| differs(field));
     }
     match kind(resource) {
         ("apps", "deployments") => {
@@ -295,7 +292,6 @@ impl ApiServer {
                 job::identify(value);
                 Ok(())
             }
-            ("apiextensions.k8s.io", "customresourcedefinitions") => Ok(()),
             _ => Ok(()),
         }
     }
