@@ -51,6 +51,12 @@ impl ApiServer {
             if call.request.subresource.is_some() {
                 return Err(call.not_found(&key.name));
             }
+            if let Some(uid) = applied["metadata"]["uid"].as_str().filter(|uid| !uid.is_empty()) {
+                let why = format!(
+                    "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+                );
+                return Err(call.conflict(&key.name, &why));
+            }
             let mut new = patch::apply(schema, None, &applied, &call.applier())?;
             body::to_storage(call, &mut new);
             return self.create_value(call, new, warnings, Fields::Applied);

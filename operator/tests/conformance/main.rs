@@ -2,7 +2,7 @@
 //!
 //! | arm | runs |
 //! |---|---|
-//! | `fake` | always: the server in memory, in process; a new one for each body |
+//! | `fake` | always: the server in memory, in process |
 //! | `tower` | always: an unmodified `kube::Client` on the server in memory, without a socket |
 //! | `http` | always: an unmodified `kube::Client` over HTTPS, from a kubeconfig |
 //! | `control-plane` | where there is one: see [`arms::control_plane`] |

@@ -38,7 +38,6 @@ fn told(events: &mut WatchStream) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "the server answers nothing yet"]
 fn a_watch_that_fell_out_of_history_starts_over() {
     let store = FakeStore::new(Server::new(Config { history: 4, ..Config::default() }));
     let scope = Scope::namespace("default").with_fields("metadata.name!=kube-root-ca.crt");
@@ -57,7 +56,6 @@ fn a_watch_that_fell_out_of_history_starts_over() {
 }
 
 #[test]
-#[ignore = "the server answers nothing yet"]
 fn a_call_that_is_dropped_was_never_sent() {
     let store = FakeStore::new(Server::new(Config::default()));
     let resource = ext::resource::<ConfigMap>();

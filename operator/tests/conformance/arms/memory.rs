@@ -6,44 +6,30 @@ use futures::{FutureExt, future::BoxFuture};
 
 use super::{Started, Starting, with_definitions};
 
-/// A new server for each body.
-struct InProcess;
-
-impl Started for InProcess {
-    fn store(&mut self) -> BoxFuture<'_, Box<dyn Store>> {
-        async {
-            let store = FakeStore::new(Server::new(Config::default()));
-            let store = with_definitions(store).await.expect("the definitions install");
-            Box::new(store) as Box<dyn Store>
-        }
-        .boxed()
-    }
-}
-
-pub(super) fn in_process() -> Starting {
-    async {
-        with_definitions(FakeStore::new(Server::new(Config::default()))).await?;
-        Ok(Box::new(InProcess) as Box<dyn Started>)
-    }
-    .boxed()
-}
-
 /// One server for all bodies.
-struct Shared(KubeStore);
+struct Shared<S>(S);
 
-impl Started for Shared {
+impl<S: Store + Clone + 'static> Started for Shared<S> {
     fn store(&mut self) -> BoxFuture<'_, Box<dyn Store>> {
         let store = self.0.clone();
         async { Box::new(store) as Box<dyn Store> }.boxed()
     }
 }
 
+/// Installs the CRDs; a server of our own that refuses them has failed, not merely been skipped.
+async fn ready<S: Store + Clone + 'static>(store: S) -> Box<dyn Started> {
+    Box::new(Shared(with_definitions(store).await.expect("the definitions install")))
+}
+
+pub(super) fn in_process() -> Starting {
+    async { Ok(ready(FakeStore::new(Server::new(Config::default()))).await) }.boxed()
+}
+
 pub(super) fn through_tower() -> Starting {
     async {
         let server = Server::new(Config::default());
         let client = kube::Client::new(server.service(), "default");
-        let store = with_definitions(KubeStore::new(client)).await?;
-        Ok(Box::new(Shared(store)) as Box<dyn Started>)
+        Ok(ready(KubeStore::new(client)).await)
     }
     .boxed()
 }
@@ -52,9 +38,8 @@ pub(super) fn through_tower() -> Starting {
 #[cfg(feature = "local")]
 pub(super) fn over_http() -> Starting {
     async {
-        let client = serve().await.map_err(|error| error.to_string())?;
-        let store = with_definitions(KubeStore::new(client)).await?;
-        Ok(Box::new(Shared(store)) as Box<dyn Started>)
+        let client = serve().await.expect("the server in memory can be served");
+        Ok(ready(KubeStore::new(client)).await)
     }
     .boxed()
 }
