@@ -7,6 +7,8 @@ mod json;
 mod managed_fields;
 mod merge;
 mod strategic;
+#[cfg(test)]
+mod tests;
 mod typed;
 
 pub use apply::apply;

@@ -18,6 +18,8 @@ mod object_meta;
 mod path;
 mod prune;
 mod structural;
+#[cfg(test)]
+pub(crate) mod tests;
 mod validate;
 
 use std::sync::{Arc, OnceLock};
