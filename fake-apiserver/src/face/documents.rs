@@ -1,5 +1,7 @@
 //! Everything that is no resource: version, health, discovery, OpenAPI, metrics.
 
+use std::fmt::Write as _;
+
 use http::{Response, StatusCode, header};
 use serde_json::{Value, json};
 
@@ -94,14 +96,14 @@ fn metrics(service: &HttpService) -> String {
     let mut text = format!("# TYPE fake_apiserver_revision counter\nfake_apiserver_revision {revision}\n");
     text.push_str("# TYPE apiserver_storage_objects gauge\n");
     for (resource, count) in objects {
-        text.push_str(&format!("apiserver_storage_objects{{resource=\"{resource}\"}} {count}\n"));
+        let _ = writeln!(text, "apiserver_storage_objects{{resource=\"{resource}\"}} {count}");
     }
     text
 }
 
 /// Only in protobuf: that is what kubectl asks for, and JSON is had from v3.
 fn openapi_v2(service: &HttpService, incoming: &Incoming) -> Result<Response<ResponseBody>, Status> {
-    let accept = incoming.header(header::ACCEPT);
+    let accept = incoming.header(&header::ACCEPT);
     if !accept.contains("openapi.spec.v2") {
         return Err(Status::new(
             406,
@@ -117,13 +119,13 @@ const OPENAPI_V2: &str = "application/com.github.proto-openapi.spec.v2.v1.0+prot
 
 /// `/api` and `/apis` in the form the client asks for. The content type has to be exact: kubectl looks at each parameter.
 fn versions(service: &HttpService, incoming: &Incoming, core: bool) -> Response<ResponseBody> {
-    let wanted = negotiate::discovery(&incoming.header(header::ACCEPT));
+    let wanted = negotiate::discovery(&incoming.header(&header::ACCEPT));
     let value = service.server().with(|api| {
         let registry = api.registry();
         match wanted {
             Discovery::V2 => discovery::aggregated(registry, core, "v2"),
             Discovery::V2beta1 => discovery::aggregated(registry, core, "v2beta1"),
-            Discovery::Legacy if core => discovery::core_versions(&incoming.header(header::HOST)),
+            Discovery::Legacy if core => discovery::core_versions(&incoming.header(&header::HOST)),
             Discovery::Legacy => discovery::groups(registry),
         }
     });
@@ -150,7 +152,7 @@ fn tagged(
     body: impl FnOnce() -> bytes::Bytes,
 ) -> Response<ResponseBody> {
     let tag = format!("\"{hash}\"");
-    let known = incoming.header(header::IF_NONE_MATCH).split(',').any(|entry| entry.trim() == tag);
+    let known = incoming.header(&header::IF_NONE_MATCH).split(',').any(|entry| entry.trim() == tag);
     let mut response = if known {
         render::bytes(StatusCode::NOT_MODIFIED, content_type, bytes::Bytes::new())
     } else {

@@ -59,8 +59,8 @@ pub(super) struct Incoming {
 
 impl Incoming {
     /// A header's text; empty where there is none.
-    pub(super) fn header(&self, name: header::HeaderName) -> String {
-        header_text(&self.headers, &name)
+    pub(super) fn header(&self, name: &header::HeaderName) -> String {
+        header_text(&self.headers, name)
     }
 }
 

@@ -72,7 +72,10 @@ fn followed(
     first: Bytes,
 ) -> Result<BoxStream<'static, std::io::Result<Bytes>>, Status> {
     let whole = Request {
-        params: crate::request::Params { log: LogOptions::default(), ..request.params.clone() },
+        params: crate::request::Params {
+            log: LogOptions { timestamps: request.params.log.timestamps, ..LogOptions::default() },
+            ..request.params.clone()
+        },
         ..request.clone()
     };
     let sent = read(&server, &whole)?.len();
@@ -96,6 +99,10 @@ fn followed(
             let over =
                 pod(&server, &whole).map_or(true, |pod| ended(&pod, whole.params.container.as_deref()));
             let text = read(&server, &whole).unwrap_or_default();
+            if text.len() < sent {
+                // The container has been restarted: its log begins again.
+                sent = 0;
+            }
             let more = text.get(sent..).map(Bytes::copy_from_slice).unwrap_or_default();
             sent += more.len();
             if over {

@@ -204,15 +204,12 @@ fn percent_decode(text: &str) -> String {
     let mut at = 0;
     while at < bytes.len() {
         let escaped = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten();
-        match escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                out.push(byte);
-                at += 3;
-            }
-            None => {
-                out.push(bytes[at]);
-                at += 1;
-            }
+        if let Some(byte) = escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            out.push(byte);
+            at += 3;
+        } else {
+            out.push(bytes[at]);
+            at += 1;
         }
     }
     String::from_utf8_lossy(&out).into_owned()
@@ -229,29 +226,28 @@ mod tests {
         }
     }
 
-    fn some(text: &str) -> Option<String> {
-        Some(text.to_owned())
-    }
-
     #[test]
     fn resource_urls_fall_into_their_parts() {
-        assert_eq!(parts("/api/v1/pods"), ("".into(), None, "pods".into(), None, None));
+        assert_eq!(parts("/api/v1/pods"), (String::new(), None, "pods".into(), None, None));
         assert_eq!(
             parts("/api/v1/namespaces/ns/pods/x/log"),
-            ("".into(), some("ns"), "pods".into(), some("x"), some("log"))
+            (String::new(), Some("ns".into()), "pods".into(), Some("x".into()), Some("log".into()))
         );
         assert_eq!(
             parts("/apis/apps/v1/namespaces/ns/deployments"),
-            ("apps".into(), some("ns"), "deployments".into(), None, None)
+            ("apps".into(), Some("ns".into()), "deployments".into(), None, None)
         );
     }
 
     #[test]
     fn namespaces_have_subresources_of_their_own() {
-        assert_eq!(parts("/api/v1/namespaces/ns"), ("".into(), None, "namespaces".into(), some("ns"), None));
+        assert_eq!(
+            parts("/api/v1/namespaces/ns"),
+            (String::new(), None, "namespaces".into(), Some("ns".into()), None)
+        );
         assert_eq!(
             parts("/api/v1/namespaces/ns/finalize"),
-            ("".into(), None, "namespaces".into(), some("ns"), some("finalize"))
+            (String::new(), None, "namespaces".into(), Some("ns".into()), Some("finalize".into()))
         );
     }
 

@@ -71,7 +71,7 @@ fn review(service: &HttpService, request: &Request, reply: &mut Reply) {
 }
 
 fn form(service: &HttpService, request: &Request, incoming: &Incoming) -> Result<Form, Status> {
-    let accept = negotiate::accept(&incoming.header(header::ACCEPT))?;
+    let accept = negotiate::accept(&incoming.header(&header::ACCEPT))?;
     let include = Include::parse(incoming.query.text("includeObject").as_deref())?;
     let resource = || {
         let found = service
@@ -103,7 +103,7 @@ fn request(path: ResourcePath, incoming: &Incoming) -> Result<Request, Status> {
         body: None,
         user: incoming.user.clone(),
     };
-    let content_type = incoming.header(header::CONTENT_TYPE);
+    let content_type = incoming.header(&header::CONTENT_TYPE);
     match incoming.method {
         Method::PATCH => {
             let (kind, body) = negotiate::patch(&content_type, &incoming.body)?;
@@ -111,7 +111,7 @@ fn request(path: ResourcePath, incoming: &Incoming) -> Result<Request, Status> {
             request.body = Some(body);
         }
         Method::POST | Method::PUT | Method::DELETE => {
-            request.body = negotiate::body(&content_type, &incoming.body)?
+            request.body = negotiate::body(&content_type, &incoming.body)?;
         }
         _ => {}
     }

@@ -1,7 +1,6 @@
 //! The listener with TLS, and who may pass.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 
 use fake_apiserver::face::kubeconfig::Kubeconfig;
 use fake_apiserver::face::serve::serve;
@@ -88,7 +87,7 @@ async fn a_written_kubeconfig_is_readable_by_its_owner_only() {
 async fn shutdown_ends_watches_too() {
     let Listening { kubeconfig, stop, served } = listening().await;
     let namespaces: Api<Namespace> = Api::all(client(&kubeconfig).await);
-    let watch = Arc::new(namespaces.watch(&kube::api::WatchParams::default(), "0").await.unwrap());
+    let watch = namespaces.watch(&kube::api::WatchParams::default(), "0").await.unwrap();
     stop.send(()).unwrap();
     served.await.unwrap().unwrap();
     drop(watch);

@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdout, Command};
 
 /// Longer than any command here takes; a hanging one fails the test by name.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) struct Kubectl {
     program: PathBuf,

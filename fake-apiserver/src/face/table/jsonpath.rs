@@ -150,8 +150,7 @@ fn closing_bracket(text: &str) -> Option<usize> {
     let (mut quote, mut depth) = (None, 0);
     for (at, character) in text.char_indices() {
         match (quote, character) {
-            (Some(open), c) if c == open => quote = None,
-            (Some(_), _) => {}
+            (Some(open), c) => quote = (c != open).then_some(open),
             (None, '\'' | '"') => quote = Some(character),
             (None, '[') => depth += 1,
             (None, ']') if depth == 0 => return Some(at),

@@ -15,15 +15,15 @@ fn printed(group: &str, version: &str, plural: &str, object: &Value) -> Vec<Valu
     built_in(group, version, plural).cells(object, now())
 }
 
-fn pod(spec: Value, status: Value) -> Value {
+fn pod(spec: &Value, status: &Value) -> Value {
     json!({"metadata": {"name": "p", "creationTimestamp": "2026-01-01T00:59:00Z"}, "spec": spec, "status": status})
 }
 
 #[test]
 fn a_running_pod_shows_its_readiness_restarts_and_place() {
     let object = pod(
-        json!({"nodeName": "node", "containers": [{"name": "a"}, {"name": "b"}]}),
-        json!({"phase": "Running", "podIPs": [{"ip": "10.0.0.1"}], "containerStatuses": [
+        &json!({"nodeName": "node", "containers": [{"name": "a"}, {"name": "b"}]}),
+        &json!({"phase": "Running", "podIPs": [{"ip": "10.0.0.1"}], "containerStatuses": [
             {"name": "a", "ready": true, "restartCount": 0, "state": {"running": {}}},
             {"name": "b", "ready": true, "restartCount": 2, "state": {"running": {}},
              "lastState": {"terminated": {"finishedAt": "2026-01-01T00:59:30Z"}}},
@@ -48,10 +48,10 @@ fn the_status_of_a_pod_is_the_reason_that_matters() {
         (init, "Init:0/1"),
         (gated, "SchedulingGated"),
     ] {
-        let object = pod(json!({"containers": [{"name": "a"}], "initContainers": [{"name": "i"}]}), status);
+        let object = pod(&json!({"containers": [{"name": "a"}], "initContainers": [{"name": "i"}]}), &status);
         assert_eq!(printed("", "v1", "pods", &object)[2], reason);
     }
-    let mut object = pod(json!({"containers": [{"name": "a"}]}), json!({"phase": "Running"}));
+    let mut object = pod(&json!({"containers": [{"name": "a"}]}), &json!({"phase": "Running"}));
     object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:59:00Z");
     assert_eq!(printed("", "v1", "pods", &object)[2], "Terminating");
 }
@@ -90,7 +90,13 @@ fn rows_carry_metadata_nothing_or_the_object() {
     let printer = built_in("", "v1", "configmaps");
     let object = json!({"metadata": {"name": "c"}, "data": {"a": "b"}});
     let table = |include| {
-        printer.table(TableVersion::V1, &json!({"resourceVersion": "1"}), &[object.clone()], include, now())
+        printer.table(
+            TableVersion::V1,
+            &json!({"resourceVersion": "1"}),
+            std::slice::from_ref(&object),
+            include,
+            now(),
+        )
     };
     assert_eq!(table(Include::Metadata)["rows"][0]["object"]["kind"], "PartialObjectMetadata");
     assert_eq!(table(Include::Object)["rows"][0]["object"], object);
