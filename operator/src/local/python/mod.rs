@@ -21,15 +21,13 @@ const REQUIREMENTS: &str = include_str!("requirements.txt");
 const FETCH_PIP: &str = include_str!("pip.py");
 /// The file that is written last.
 const MARKER: &str = "complete";
-/// The programs that the documented manifests call and that Dask no longer installs since 2026.6.
-const OLD_PROGRAMS: [(&str, &str); 2] = [("dask-scheduler", "scheduler"), ("dask-worker", "worker")];
 
 /// A ready environment.
 #[derive(Clone, Debug)]
 pub struct Python {
     /// The environment's folder.
     pub folder: PathBuf,
-    /// Where its programs are: `python`, `dask`, `dask-scheduler`, `dask-worker`.
+    /// Where its programs are: `python`, `dask`.
     pub bin: PathBuf,
 }
 
@@ -135,11 +133,6 @@ impl Python {
         }
         let pip = self.make_venv(interpreter)?;
         self.install(&pip, tell)?;
-        for (name, command) in OLD_PROGRAMS {
-            let script =
-                format!("#!/bin/sh\nexec \"{}\" {command} \"$@\"\n", self.bin.join("dask").display());
-            write_program(&self.bin.join(name), &script)?;
-        }
         fs::write(self.folder.join(MARKER), REQUIREMENTS)
             .map_err(io("mark the Python environment as complete"))
     }
@@ -227,17 +220,6 @@ fn output(command: &mut Command) -> Result<Result<String, String>, PythonError> 
     }
     let words = [text(&out.stdout), text(&out.stderr)].join("\n");
     Ok(Err(words.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing").to_owned()))
-}
-
-fn write_program(path: &Path, text: &str) -> Result<(), PythonError> {
-    fs::write(path, text).map_err(io(&format!("write {}", path.display())))?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755))
-            .map_err(io(&format!("write {}", path.display())))?;
-    }
-    Ok(())
 }
 
 fn io(what: &str) -> impl FnOnce(std::io::Error) -> PythonError {
