@@ -1,0 +1,216 @@
+//! The three programs in one process: API server, node and operator; started together, stopped together.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use fake_apiserver::controllers::{Life, Options, Rule};
+use fake_apiserver::face::kubeconfig::Kubeconfig;
+use fake_apiserver::face::serve::serve;
+use fake_apiserver::face::tls::Identity;
+use fake_apiserver::face::{Authentication, HttpService, Server};
+use fake_apiserver::kubelet::{Catalogue, Kubelet, KubeletConfig, NodeNetwork};
+use fake_apiserver::request::User;
+use fake_apiserver::server::Config;
+use jiff::SignedDuration;
+use kube::core::{ApiResource, DynamicObject};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::error::LocalError;
+use crate::clock::Clock;
+use crate::health::Health;
+use crate::run::{Deps, run};
+use crate::scheduler::http::HttpScheduler;
+use crate::settings::Settings;
+use crate::store::{ApplyOptions, KubeStore, Part, Store};
+
+/// The name of the node.
+const NODE: &str = "local";
+/// Pods get their own time to end within this.
+const STOP_MAX: Duration = Duration::from_secs(45);
+
+/// Where pods run.
+pub(super) enum Pods {
+    /// Each is processes of this machine.
+    Processes(NodeNetwork, Catalogue),
+    /// Each is only a status that changes.
+    Simulated,
+}
+
+/// What runs.
+pub(super) struct Session {
+    /// The API server, as the operator uses it.
+    pub(super) store: Arc<dyn Store>,
+    /// The API server, as any client uses it.
+    pub(super) client: kube::Client,
+    /// The file that kubectl needs.
+    pub(super) kubeconfig: PathBuf,
+    /// Logs, the kubeconfig, and the node's files.
+    pub(super) folder: PathBuf,
+    stop: watch::Sender<bool>,
+    parts: JoinSet<&'static str>,
+    interrupted: watch::Receiver<bool>,
+}
+
+impl Session {
+    /// Starts everything; the listener was bound before the node's namespaces were entered.
+    pub(super) async fn start(listener: TcpListener, folder: &Path, pods: Pods) -> Result<Self, LocalError> {
+        let interrupted = interrupted()?;
+        let server = Server::new(Config { controllers: options(&pods), ..Config::default() });
+        let client = kube::Client::new(server.service(), "default");
+        let (stop, stopped) = watch::channel(false);
+        let kubeconfig = folder.join("kubeconfig");
+        let store: Arc<dyn Store> = Arc::new(KubeStore::new(client.clone()));
+        let mut session = Self {
+            store: Arc::clone(&store),
+            client: client.clone(),
+            kubeconfig,
+            folder: folder.to_owned(),
+            stop,
+            parts: JoinSet::new(),
+            interrupted,
+        };
+        session.serve(listener, &server, stopped.clone())?;
+        session.install().await?;
+        if let Pods::Processes(network, catalogue) = pods {
+            let config = KubeletConfig::new(NODE, folder.join("node"), catalogue, network);
+            let kubelet = Kubelet::new(client, config);
+            server.set_node(NODE, kubelet.node_proxy());
+            let until = raised(stopped.clone());
+            session.parts.spawn(async move {
+                if let Err(error) = kubelet.run(until).await {
+                    tracing::error!(%error, "the kubelet failed");
+                }
+                "the kubelet"
+            });
+        }
+        session.parts.spawn(async move {
+            run(deps(store), raised(stopped)).await;
+            "the operator"
+        });
+        Ok(session)
+    }
+
+    /// Serves HTTPS and writes the kubeconfig.
+    fn serve(&mut self, listener: TcpListener, server: &Server, stopped: watch::Receiver<bool>) -> Result<(), LocalError> {
+        let setup = LocalError::setup("serve HTTPS");
+        let address = listener.local_addr().map_err(LocalError::setup("serve HTTPS"))?;
+        listener.set_nonblocking(true).map_err(LocalError::setup("serve HTTPS"))?;
+        let listener = tokio::net::TcpListener::from_std(listener).map_err(LocalError::setup("serve HTTPS"))?;
+        let identity = Identity::new(&[address.ip()]).map_err(setup)?;
+        let administrator = Authentication::default().certificate(identity.client_der.clone(), User::default());
+        let service = HttpService::new(server.clone(), Some(administrator));
+        let tls = identity.acceptor().map_err(LocalError::setup("serve HTTPS"))?;
+        let config = Kubeconfig { name: "dask-operator-local".into(), ..Kubeconfig::secure(format!("https://{address}"), &identity) };
+        config.write(&self.kubeconfig).map_err(LocalError::setup("write the kubeconfig"))?;
+        self.parts.spawn(async move {
+            if let Err(error) = serve(listener, service, Some(tls), raised(stopped)).await {
+                tracing::error!(%error, "the API server's listener failed");
+            }
+            "the API server"
+        });
+        let timers = server.clone();
+        let mut until = self.stop.subscribe();
+        self.parts.spawn(async move {
+            tokio::select! {
+                () = timers.run() => {}
+                // The controllers go on until everything else has ended.
+                _ = until.wait_for(|stop| *stop) => tokio::time::sleep(STOP_MAX).await,
+            }
+            "the API server's clock"
+        });
+        Ok(())
+    }
+
+    /// Installs the CustomResourceDefinitions.
+    async fn install(&self) -> Result<(), LocalError> {
+        let resource = ApiResource::erase::<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition>(&());
+        for definition in crate::api::crds() {
+            let object: DynamicObject = serde_json::from_value(definition).map_err(LocalError::setup("install the CRDs"))?;
+            let applied = self.store.apply(&resource, &object, &ApplyOptions::forced("dask-operator", Part::Object)).await;
+            applied.map_err(LocalError::setup("install the CRDs"))?;
+        }
+        Ok(())
+    }
+
+    /// Resolves when something ends that should not: a part, or the person's patience. Cancel safe.
+    pub(super) async fn failure(&mut self) -> LocalError {
+        tokio::select! {
+            biased;
+            _ = self.interrupted.wait_for(|interrupted| *interrupted) => LocalError::Interrupted,
+            Some(ended) = self.parts.join_next() => LocalError::Ended { who: ended.unwrap_or("a part that panicked") },
+        }
+    }
+
+    /// Stops everything, pods too.
+    pub(super) async fn stop(mut self) {
+        self.stop.send_replace(true);
+        let clock_alone = 1;
+        let all = async { while self.parts.len() > clock_alone && self.parts.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_MAX, all).await.is_err() {
+            tracing::warn!("some parts did not end in time");
+        }
+        self.parts.shutdown().await;
+    }
+}
+
+fn options(pods: &Pods) -> Options {
+    match pods {
+        Pods::Processes(..) => Options { nodes: Vec::new(), ..Options::default() },
+        Pods::Simulated => {
+            // A runner that is only simulated must end some time, or a job would never be over.
+            let labels = [("dask.org/component".to_owned(), "job-runner".to_owned())].into();
+            let life = Life { exit_after: Some(SignedDuration::from_secs(5)), ..Options::lifelike().life };
+            let mut options = Options::lifelike();
+            options.rules.push(Rule { labels, life, ..Rule::default() });
+            options
+        }
+    }
+}
+
+fn deps(store: Arc<dyn Store>) -> Deps {
+    let clock = Clock::system();
+    Deps {
+        store,
+        scheduler: Arc::new(HttpScheduler::new()),
+        clock,
+        settings: Settings::default(),
+        namespaces: Vec::new(),
+        seed: clock.now().as_nanosecond() as u64,
+        health: Health::default(),
+    }
+}
+
+/// Resolves when the flag is raised, or can no longer be.
+async fn raised(mut flag: watch::Receiver<bool>) {
+    let _ = flag.wait_for(|raised| *raised).await;
+}
+
+/// Raised by the first SIGINT or SIGTERM; the second ends the process at once.
+fn interrupted() -> Result<watch::Receiver<bool>, LocalError> {
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(LocalError::setup("listen for Ctrl-C"))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(LocalError::setup("listen for SIGTERM"))?;
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                biased;
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if sender.send_replace(true) {
+                std::process::exit(130);
+            }
+        }
+    });
+    Ok(receiver)
+}
+
+/// A listener on this machine alone.
+pub(super) fn listen(port: u16) -> Result<TcpListener, LocalError> {
+    let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+    TcpListener::bind(address).map_err(|source| LocalError::Listen { port, source })
+}
