@@ -23,6 +23,9 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Print the CustomResourceDefinitions as YAML.
     Crds,
+    /// Run manifests without Kubernetes: the operator, an API server and Dask processes on this machine.
+    #[cfg(feature = "local")]
+    Local(Box<crate::local::LocalArgs>),
 }
 
 /// Options of `run`.
@@ -216,7 +219,7 @@ mod tests {
         let all = ["dask-operator", "run"].iter().chain(args);
         match Cli::try_parse_from(all).map_err(|error| error.to_string())?.command {
             Command::Run(args) => Ok(*args),
-            Command::Crds => Err("another command".into()),
+            _ => Err("another command".into()),
         }
     }
 

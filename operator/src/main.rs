@@ -14,9 +14,14 @@ use dask_operator::store::kube::KubeStore;
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
+    // The containers' first process is this program too; it does not come back from there.
+    #[cfg(feature = "local")]
+    fake_apiserver::kubelet::maybe_run_helper();
     let result = match Cli::parse().command {
         Command::Run(args) => operate(&args),
         Command::Crds => print_crds(),
+        #[cfg(feature = "local")]
+        Command::Local(args) => return dask_operator::local::main(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

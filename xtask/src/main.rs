@@ -1,6 +1,7 @@
 //! The project's verbs: `cargo xtask <verb>`, one file each. `.ci/run` and the CI workflow call nothing else.
 
 mod codegen;
+mod demo;
 mod lint;
 mod shell;
 mod test;
@@ -12,6 +13,7 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
 enum Verb {
+    Demo(demo::Demo),
     Test(test::Test),
     Lint(lint::Lint),
     Codegen(codegen::Codegen),
@@ -19,6 +21,7 @@ enum Verb {
 
 fn main() -> std::process::ExitCode {
     let done = match Verb::parse() {
+        Verb::Demo(verb) => verb.run(),
         Verb::Test(verb) => verb.run(),
         Verb::Lint(verb) => verb.run(),
         Verb::Codegen(verb) => verb.run(),

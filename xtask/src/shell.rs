@@ -30,6 +30,16 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
+/// Builds all programs, with the features that everything here is built with.
+pub(crate) fn build() -> Result<()> {
+    run(&mut cargo(&["build", "--workspace", "--bins", "--locked"]))
+}
+
+/// A program of this project, once it is built.
+pub(crate) fn program(name: &str) -> PathBuf {
+    target().join("debug").join(name)
+}
+
 /// Runs a command with its output on the terminal; an error names the command and how it ended.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot start {}", line(command)))?;

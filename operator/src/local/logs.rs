@@ -39,7 +39,14 @@ pub(super) struct Logs {
 impl Logs {
     pub(super) fn new(client: kube::Client, folder: &Path) -> Self {
         let (sender, lines) = mpsc::channel(LINES_MAX);
-        Self { client, folder: folder.into(), followed: BTreeSet::new(), followers: JoinSet::new(), sender, lines }
+        Self {
+            client,
+            folder: folder.into(),
+            followed: BTreeSet::new(),
+            followers: JoinSet::new(),
+            sender,
+            lines,
+        }
     }
 
     /// Follows the runners that have begun and are not followed yet.
@@ -70,7 +77,10 @@ impl Logs {
 async fn follow(client: kube::Client, path: String, pod: String, file: PathBuf, sender: mpsc::Sender<Line>) {
     let Ok(request) = http::Request::get(path).body(Vec::new()) else { return };
     let Ok(stream) = client.request_stream(request).await else { return };
-    let mut copy = file.parent().and_then(|folder| fs::create_dir_all(folder).ok()).and_then(|()| File::create(&file).ok());
+    let mut copy = file
+        .parent()
+        .and_then(|folder| fs::create_dir_all(folder).ok())
+        .and_then(|()| File::create(&file).ok());
     let mut lines = stream.lines().into_stream().boxed();
     while let Ok(Some(text)) = lines.try_next().await {
         if let Some(copy) = &mut copy {
@@ -85,7 +95,8 @@ async fn follow(client: kube::Client, path: String, pod: String, file: PathBuf, 
 fn is_begun_runner(pod: &DynamicObject) -> bool {
     let component = pod.metadata.labels.as_ref().and_then(|labels| labels.get("dask.org/component"));
     let phase = pod.data.pointer("/status/phase").and_then(Value::as_str).unwrap_or_default();
-    component.is_some_and(|component| component == "job-runner") && matches!(phase, "Running" | "Succeeded" | "Failed")
+    component.is_some_and(|component| component == "job-runner")
+        && matches!(phase, "Running" | "Succeeded" | "Failed")
 }
 
 /// Where the log of the pod's first container is.

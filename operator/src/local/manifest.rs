@@ -30,7 +30,9 @@ impl Entry {
 pub(super) enum ManifestError {
     #[error("{file} is not YAML")]
     NotYaml { file: String, source: serde_yaml::Error },
-    #[error("document {number} of {file} is not a Kubernetes object: it needs apiVersion, kind and metadata.name")]
+    #[error(
+        "document {number} of {file} is not a Kubernetes object: it needs apiVersion, kind and metadata.name"
+    )]
     NotAnObject { file: String, number: usize },
     #[error("{file} holds no object")]
     Empty { file: String },

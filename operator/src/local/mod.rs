@@ -192,8 +192,10 @@ fn read_manifests(args: &LocalArgs) -> Result<Vec<Entry>, LocalError> {
 }
 
 fn read_images(path: &Path) -> Result<Catalogue, LocalError> {
-    let text = fs::read_to_string(path).map_err(|source| LocalError::Read { path: path.to_owned(), source })?;
-    Catalogue::from_yaml(&text).map_err(|error| LocalError::Images { path: path.to_owned(), message: error.to_string() })
+    let text =
+        fs::read_to_string(path).map_err(|source| LocalError::Read { path: path.to_owned(), source })?;
+    Catalogue::from_yaml(&text)
+        .map_err(|error| LocalError::Images { path: path.to_owned(), message: error.to_string() })
 }
 
 fn temporary() -> PathBuf {
@@ -205,6 +207,10 @@ fn log_to(path: &Path) -> Result<(), LocalError> {
     let file = File::create(path).map_err(LocalError::setup("write the operator's log"))?;
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
     // A second call in one process keeps the first log.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(Mutex::new(file)).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(Mutex::new(file))
+        .try_init();
     Ok(())
 }

@@ -21,7 +21,9 @@ pub(super) fn row(object: &DynamicObject) -> Option<Row> {
     let number = |path: &str| object.data.pointer(path).map(Value::to_string).unwrap_or_default();
     let (kind, state, detail) = match object.types.as_ref()?.kind.as_str() {
         "DaskJob" => ("job", text("/status/jobStatus"), String::new()),
-        "DaskCluster" => ("cluster", text("/status/phase"), format!("{} workers wanted", number("/spec/worker/replicas"))),
+        "DaskCluster" => {
+            ("cluster", text("/status/phase"), format!("{} workers wanted", number("/spec/worker/replicas")))
+        }
         "DaskAutoscaler" => {
             ("autoscaler", format!("{}–{}", number("/spec/minimum"), number("/spec/maximum")), String::new())
         }
@@ -37,7 +39,8 @@ pub(super) fn row(object: &DynamicObject) -> Option<Row> {
 fn pod_state(pod: &Value) -> String {
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let statuses = |path: &str| pod.pointer(path).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let mut state = text(&pod["status"]["reason"]).or_else(|| text(&pod["status"]["phase"])).unwrap_or_default();
+    let mut state =
+        text(&pod["status"]["reason"]).or_else(|| text(&pod["status"]["phase"])).unwrap_or_default();
     for (index, container) in statuses("/status/initContainerStatuses").iter().enumerate() {
         let ended = &container["state"]["terminated"];
         if ended["exitCode"] == 0 {
@@ -92,7 +95,9 @@ mod tests {
     #[test]
     fn a_running_pod_shows_its_address_and_whether_it_is_ready() {
         let running = |ready: bool| json!([{"ready": ready, "state": {"running": {}}}]);
-        let pod = |ready| mk_pod(&json!({"phase": "Running", "podIP": "10.0.0.2", "containerStatuses": running(ready)}));
+        let pod = |ready| {
+            mk_pod(&json!({"phase": "Running", "podIP": "10.0.0.2", "containerStatuses": running(ready)}))
+        };
         check(pod(true), "Running", "10.0.0.2");
         check(pod(false), "Running, not ready", "10.0.0.2");
     }

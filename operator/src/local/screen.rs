@@ -91,7 +91,9 @@ fn table(rows: &[Row]) -> Vec<String> {
     let width = |of: fn(&Row) -> &str| rows.iter().map(|row| of(row).chars().count()).max().unwrap_or(0);
     let (kind, name, state) = (width(|row| row.kind), width(|row| &row.name), width(|row| &row.state));
     let line = |row: &Row| {
-        format!("  {:kind$}  {:name$}  {:state$}  {}", row.kind, row.name, row.state, row.detail).trim_end().to_owned()
+        format!("  {:kind$}  {:name$}  {:state$}  {}", row.kind, row.name, row.state, row.detail)
+            .trim_end()
+            .to_owned()
     };
     std::iter::once(String::new()).chain(rows.iter().map(line)).collect()
 }

@@ -17,7 +17,7 @@ use jiff::SignedDuration;
 use kube::core::{ApiResource, DynamicObject};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::error::LocalError;
 use crate::clock::Clock;
@@ -53,6 +53,8 @@ pub(super) struct Session {
     stop: watch::Sender<bool>,
     parts: JoinSet<&'static str>,
     interrupted: watch::Receiver<bool>,
+    /// The controllers' timers; they go on until everything else has ended.
+    timers: JoinHandle<()>,
 }
 
 impl Session {
@@ -72,6 +74,10 @@ impl Session {
             stop,
             parts: JoinSet::new(),
             interrupted,
+            timers: tokio::spawn({
+                let server = server.clone();
+                async move { server.run().await }
+            }),
         };
         session.serve(listener, &server, stopped.clone())?;
         session.install().await?;
@@ -95,16 +101,26 @@ impl Session {
     }
 
     /// Serves HTTPS and writes the kubeconfig.
-    fn serve(&mut self, listener: TcpListener, server: &Server, stopped: watch::Receiver<bool>) -> Result<(), LocalError> {
+    fn serve(
+        &mut self,
+        listener: TcpListener,
+        server: &Server,
+        stopped: watch::Receiver<bool>,
+    ) -> Result<(), LocalError> {
         let setup = LocalError::setup("serve HTTPS");
         let address = listener.local_addr().map_err(LocalError::setup("serve HTTPS"))?;
         listener.set_nonblocking(true).map_err(LocalError::setup("serve HTTPS"))?;
-        let listener = tokio::net::TcpListener::from_std(listener).map_err(LocalError::setup("serve HTTPS"))?;
+        let listener =
+            tokio::net::TcpListener::from_std(listener).map_err(LocalError::setup("serve HTTPS"))?;
         let identity = Identity::new(&[address.ip()]).map_err(setup)?;
-        let administrator = Authentication::default().certificate(identity.client_der.clone(), User::default());
+        let administrator =
+            Authentication::default().certificate(identity.client_der.clone(), User::default());
         let service = HttpService::new(server.clone(), Some(administrator));
         let tls = identity.acceptor().map_err(LocalError::setup("serve HTTPS"))?;
-        let config = Kubeconfig { name: "dask-operator-local".into(), ..Kubeconfig::secure(format!("https://{address}"), &identity) };
+        let config = Kubeconfig {
+            name: "dask-operator-local".into(),
+            ..Kubeconfig::secure(format!("https://{address}"), &identity)
+        };
         config.write(&self.kubeconfig).map_err(LocalError::setup("write the kubeconfig"))?;
         self.parts.spawn(async move {
             if let Err(error) = serve(listener, service, Some(tls), raised(stopped)).await {
@@ -112,25 +128,21 @@ impl Session {
             }
             "the API server"
         });
-        let timers = server.clone();
-        let mut until = self.stop.subscribe();
-        self.parts.spawn(async move {
-            tokio::select! {
-                () = timers.run() => {}
-                // The controllers go on until everything else has ended.
-                _ = until.wait_for(|stop| *stop) => tokio::time::sleep(STOP_MAX).await,
-            }
-            "the API server's clock"
-        });
         Ok(())
     }
 
     /// Installs the CustomResourceDefinitions.
     async fn install(&self) -> Result<(), LocalError> {
-        let resource = ApiResource::erase::<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition>(&());
+        let resource = ApiResource::erase::<
+            k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+        >(&());
         for definition in crate::api::crds() {
-            let object: DynamicObject = serde_json::from_value(definition).map_err(LocalError::setup("install the CRDs"))?;
-            let applied = self.store.apply(&resource, &object, &ApplyOptions::forced("dask-operator", Part::Object)).await;
+            let object: DynamicObject =
+                serde_json::from_value(definition).map_err(LocalError::setup("install the CRDs"))?;
+            let applied = self
+                .store
+                .apply(&resource, &object, &ApplyOptions::forced("dask-operator", Part::Object))
+                .await;
             applied.map_err(LocalError::setup("install the CRDs"))?;
         }
         Ok(())
@@ -148,12 +160,11 @@ impl Session {
     /// Stops everything, pods too.
     pub(super) async fn stop(mut self) {
         self.stop.send_replace(true);
-        let clock_alone = 1;
-        let all = async { while self.parts.len() > clock_alone && self.parts.join_next().await.is_some() {} };
+        let all = async { while self.parts.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP_MAX, all).await.is_err() {
             tracing::warn!("some parts did not end in time");
         }
-        self.parts.shutdown().await;
+        self.timers.abort();
     }
 }
 

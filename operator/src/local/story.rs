@@ -82,8 +82,11 @@ impl<'a> Story<'a> {
             deleted.map_err(|source| LocalError::Refused { object: format!("deleting {object}"), source })?;
             self.screen.event(&format!("deleted {object}"));
         }
-        let clusters: Vec<ObjectKey> =
-            entries.iter().filter(|entry| entry.is("DaskJob") || entry.is("DaskCluster")).map(Entry::key).collect();
+        let clusters: Vec<ObjectKey> = entries
+            .iter()
+            .filter(|entry| entry.is("DaskJob") || entry.is("DaskCluster"))
+            .map(Entry::key)
+            .collect();
         self.until(|world| clusters.iter().find_map(|cluster| anything_left(world, cluster))).await?;
         self.confirm_nothing(&clusters).await?;
         for cluster in &clusters {
@@ -153,7 +156,10 @@ impl<'a> Story<'a> {
                 let scope = Scope { namespace: cluster.namespace.clone(), ..Scope::default() }
                     .with_labels(format!("{}={}", world::CLUSTER_NAME, cluster.name));
                 let listed = self.session.store.list(&kind, &scope).await;
-                let left = listed.map_err(|source| LocalError::Refused { object: format!("listing {}", kind.plural), source })?;
+                let left = listed.map_err(|source| LocalError::Refused {
+                    object: format!("listing {}", kind.plural),
+                    source,
+                })?;
                 if let Some(object) = left.first() {
                     let what = format!("{} to be gone", world::title(object));
                     return Err(LocalError::TimedOut { seconds: 0, what });
@@ -202,7 +208,10 @@ fn unfinished(world: &World, job: &ObjectKey) -> Option<String> {
 fn cluster_left(world: &World, job: &ObjectKey) -> Option<String> {
     let left = world.get::<DaskCluster>(job).map(world::title).or_else(|| {
         let runner = format!("pod/{}-runner", job.name);
-        world.labelled(job.namespace.as_deref().unwrap_or_default(), &job.name).into_iter().find(|name| *name != runner)
+        world
+            .labelled(job.namespace.as_deref().unwrap_or_default(), &job.name)
+            .into_iter()
+            .find(|name| *name != runner)
     });
     left.map(|name| format!("{name} to be gone"))
 }
@@ -210,6 +219,7 @@ fn cluster_left(world: &World, job: &ObjectKey) -> Option<String> {
 /// What is left of a deleted job or cluster.
 fn anything_left(world: &World, cluster: &ObjectKey) -> Option<String> {
     let named = world.get::<DaskJob>(cluster).or_else(|| world.get::<DaskCluster>(cluster)).map(world::title);
-    let labelled = || world.labelled(cluster.namespace.as_deref().unwrap_or_default(), &cluster.name).into_iter().next();
+    let labelled =
+        || world.labelled(cluster.namespace.as_deref().unwrap_or_default(), &cluster.name).into_iter().next();
     named.or_else(labelled).map(|name| format!("{name} to be gone"))
 }

@@ -35,7 +35,8 @@ pub(super) type Changes = BoxStream<'static, (usize, Result<Event, StoreError>)>
 
 /// Follows all kinds.
 pub(super) fn changes(store: &dyn Store) -> Changes {
-    let follow = |(index, kind)| store.watch(&kind, &Scope::everywhere()).map(move |event| (index, event)).boxed();
+    let follow =
+        |(index, kind)| store.watch(&kind, &Scope::everywhere()).map(move |event| (index, event)).boxed();
     stream::select_all(kinds().into_iter().enumerate().map(follow)).boxed()
 }
 
@@ -90,7 +91,12 @@ impl World {
     pub(super) fn labelled(&self, namespace: &str, cluster: &str) -> Vec<String> {
         let belongs = |object: &&DynamicObject| {
             object.metadata.namespace.as_deref() == Some(namespace)
-                && object.metadata.labels.as_ref().and_then(|labels| labels.get(CLUSTER_NAME)).is_some_and(|name| name == cluster)
+                && object
+                    .metadata
+                    .labels
+                    .as_ref()
+                    .and_then(|labels| labels.get(CLUSTER_NAME))
+                    .is_some_and(|name| name == cluster)
         };
         self.objects.values().filter(belongs).map(title).collect()
     }
@@ -139,7 +145,10 @@ mod tests {
     #[test]
     fn what_a_second_series_does_not_name_is_gone() {
         let (a, b) = (mk_pod("a"), mk_pod("b"));
-        check(vec![Event::Apply(a), Event::Apply(b.clone()), Event::Init, Event::InitApply(b), Event::InitDone], &["pod/b"]);
+        check(
+            vec![Event::Apply(a), Event::Apply(b.clone()), Event::Init, Event::InitApply(b), Event::InitDone],
+            &["pod/b"],
+        );
     }
 
     #[test]

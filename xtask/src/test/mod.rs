@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use self::report::{Outcome, Report};
-use crate::{codegen, lint, shell, tidy};
+use crate::{codegen, demo, lint, shell, tidy};
 
 /// Run every tier this machine can run, and say what each found.
 #[derive(clap::Args)]
@@ -26,12 +26,13 @@ struct Tier {
 }
 
 /// Cheapest first, so that the first failure comes early; a failing tier does not stop the next.
-const TIERS: [Tier; 5] = [
+const TIERS: [Tier; 6] = [
     Tier { name: "format", what: "the sources are formatted", run: || Outcome::of(lint::format()) },
     Tier { name: "tidy", what: "the house rules hold", run: || Outcome::of(tidy::check()) },
     Tier { name: "clippy", what: "clippy finds nothing", run: || Outcome::of(lint::clippy()) },
     Tier { name: "codegen", what: "generated files are up to date", run: || Outcome::of(codegen::check()) },
     Tier { name: "cargo", what: "unit, integration, scenario and property tests", run: cargo_test },
+    Tier { name: "demo", what: "a DaskJob on real Dask, without Kubernetes", run: demo_tier },
 ];
 
 impl Test {
@@ -58,6 +59,15 @@ fn cargo_test() -> Outcome {
     let mut command = shell::cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
     match shell::watch(&mut command, |line| count.see(line)) {
         Ok(success) => count.outcome(success),
+        Err(error) => Outcome::failed(format!("{error:#}")),
+    }
+}
+
+/// The demo, where the machine can run it.
+fn demo_tier() -> Outcome {
+    match shell::build().and_then(|()| demo::obstacle()) {
+        Ok(None) => Outcome::of(demo::demo()),
+        Ok(Some(reason)) => Outcome::skipped(reason),
         Err(error) => Outcome::failed(format!("{error:#}")),
     }
 }
