@@ -2,6 +2,7 @@
 
 mod codegen;
 mod demo;
+mod e2e;
 mod lint;
 mod shell;
 mod test;
@@ -17,6 +18,7 @@ enum Verb {
     Test(test::Test),
     Lint(lint::Lint),
     Codegen(codegen::Codegen),
+    E2e(e2e::E2e),
 }
 
 fn main() -> std::process::ExitCode {
@@ -25,6 +27,7 @@ fn main() -> std::process::ExitCode {
         Verb::Test(verb) => verb.run(),
         Verb::Lint(verb) => verb.run(),
         Verb::Codegen(verb) => verb.run(),
+        Verb::E2e(verb) => verb.run(),
     };
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,

@@ -1,0 +1,83 @@
+//! Programs that run beside the stories.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// How long a program may take to end after SIGTERM.
+const END_MAX: Duration = Duration::from_secs(60);
+/// How often a program that starts or ends is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A program that ends with this value.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+}
+
+impl Running {
+    /// Starts it with its output in a file.
+    ///
+    /// # Errors
+    /// When the program or the file cannot be had.
+    pub fn start(command: &mut Command, log: &Path) -> Result<Self> {
+        let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .spawn()
+            .with_context(|| format!("cannot start {}", command.get_program().to_string_lossy()))?;
+        Ok(Self { child })
+    }
+
+    /// Waits until a file is there that the program writes when it is ready.
+    ///
+    /// # Errors
+    /// When the program ends before, or takes longer than `limit`.
+    pub fn wait_for(&mut self, file: &Path, limit: Duration, log: &Path) -> Result<()> {
+        let begun = Instant::now();
+        while !file.exists() {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("it ended with {status} before it was ready; see {}", log.display());
+            }
+            if begun.elapsed() > limit {
+                bail!("it was not ready after {} s; see {}", limit.as_secs(), log.display());
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // The standard library can only kill; a program that is asked can clean up.
+        let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        let begun = Instant::now();
+        while begun.elapsed() < END_MAX {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(LOOK);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs a program to its end with its output on the terminal.
+///
+/// # Errors
+/// When it cannot be started or fails; names the program.
+pub fn run(command: &mut Command) -> Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let status = command.status().with_context(|| format!("cannot start {name}: is it installed?"))?;
+    if !status.success() {
+        bail!("{name} ended with {status}");
+    }
+    Ok(())
+}
