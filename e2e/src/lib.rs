@@ -67,7 +67,8 @@ pub fn run(options: &Options) -> Result<Vec<Ending>> {
     runtime.block_on(async {
         let namespace = format!("dask-e2e-{}", std::process::id());
         let stage = Stage::open(&cluster, &namespace).await?;
-        let operator = if cluster.has_operator { None } else { Some(start_operator(options, &cluster, &stage).await?) };
+        let operator =
+            if cluster.has_operator { None } else { Some(start_operator(options, &cluster, &stage).await?) };
         let mut endings = Vec::new();
         for story in stories::all() {
             if !options.only.is_empty() && !options.only.iter().any(|name| name == story.name) {

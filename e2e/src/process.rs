@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 /// How long a program may take to end after SIGTERM.
-const END_MAX: Duration = Duration::from_secs(60);
+const END_MAX: Duration = Duration::from_mins(1);
 /// How often a program that starts or ends is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 

@@ -38,7 +38,13 @@ pub struct Stage {
 
 /// A namespaced kind that the types know.
 pub trait Known:
-    Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned + Send + 'static
+    Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+    + Clone
+    + Debug
+    + Serialize
+    + DeserializeOwned
+    + Send
+    + 'static
 {
 }
 
@@ -74,7 +80,10 @@ impl Stage {
     /// When the cluster does not answer.
     pub async fn close(&self) -> Result<()> {
         let namespaces = Api::<Namespace>::all(self.client.clone());
-        namespaces.delete(&self.namespace, &DeleteParams::background()).await.context("cannot delete the namespace")?;
+        namespaces
+            .delete(&self.namespace, &DeleteParams::background())
+            .await
+            .context("cannot delete the namespace")?;
         Ok(())
     }
 
@@ -92,7 +101,9 @@ impl Stage {
             }
             let established = kube::runtime::conditions::is_crd_established();
             let served = kube::runtime::wait::await_condition(definitions.clone(), &name, established);
-            tokio::time::timeout(WAIT_MAX, served).await.with_context(|| format!("{name} is not served"))??;
+            tokio::time::timeout(WAIT_MAX, served)
+                .await
+                .with_context(|| format!("{name} is not served"))??;
         }
         Ok(())
     }
@@ -124,12 +135,19 @@ impl Stage {
     ///
     /// # Errors
     /// When they are not in time; says how they were last.
-    pub async fn until<K: Known>(&self, what: &str, labels: &str, wanted: impl Fn(&[K]) -> bool) -> Result<Vec<K>> {
+    pub async fn until<K: Known>(
+        &self,
+        what: &str,
+        labels: &str,
+        wanted: impl Fn(&[K]) -> bool,
+    ) -> Result<Vec<K>> {
         let mut last = Vec::new();
         let waiting = async {
             let mut objects = BTreeMap::<String, K>::new();
             let mut events = Box::pin(watcher(self.api::<K>(), watcher::Config::default().labels(labels)));
             while let Some(event) = events.next().await {
+                // In the middle of a list nothing is known yet.
+                let is_partial = matches!(event, Ok(Event::Init | Event::InitApply(_)));
                 match event {
                     Ok(Event::Init) => objects.clear(),
                     Ok(Event::InitApply(object) | Event::Apply(object)) => {
@@ -143,7 +161,7 @@ impl Stage {
                     Err(error) => bail!("the watch failed: {error}"),
                 }
                 last = objects.values().cloned().collect();
-                if !matches!(event, Ok(Event::Init | Event::InitApply(_))) && wanted(&last) {
+                if !is_partial && wanted(&last) {
                     return Ok(());
                 }
             }
@@ -153,8 +171,10 @@ impl Stage {
             Ok(Ok(())) => Ok(last),
             Ok(Err(error)) => Err(error.context(format!("while waiting for {what}"))),
             Err(_) => {
-                let seen: Vec<_> = last.iter().map(|object| serde_json::to_value(object).unwrap_or_default()).collect();
-                let seen: Vec<_> = seen.iter().map(|o| format!("{}: {}", o["metadata"]["name"], o["status"])).collect();
+                let seen: Vec<_> =
+                    last.iter().map(|object| serde_json::to_value(object).unwrap_or_default()).collect();
+                let seen: Vec<_> =
+                    seen.iter().map(|o| format!("{}: {}", o["metadata"]["name"], o["status"])).collect();
                 bail!("waited {} s for {what}; last seen:\n  {}", WAIT_MAX.as_secs(), seen.join("\n  "))
             }
         }
@@ -166,8 +186,12 @@ impl Stage {
     /// When something stays.
     pub async fn until_gone(&self, cluster: &str) -> Result<()> {
         let labels = format!("dask.org/cluster-name={cluster}");
-        self.until::<DaskJob>("the job to go", "", |all| all.iter().all(|job| job.name_any() != cluster)).await?;
-        self.until::<DaskCluster>("the cluster to go", "", |all| all.iter().all(|it| it.name_any() != cluster)).await?;
+        self.until::<DaskJob>("the job to go", "", |all| all.iter().all(|job| job.name_any() != cluster))
+            .await?;
+        self.until::<DaskCluster>("the cluster to go", "", |all| {
+            all.iter().all(|it| it.name_any() != cluster)
+        })
+        .await?;
         self.until::<DaskWorkerGroup>("its groups to go", &labels, <[_]>::is_empty).await?;
         self.until::<DaskAutoscaler>("its autoscaler to go", "", <[_]>::is_empty).await?;
         self.until::<Pod>("its pods to go", &labels, <[_]>::is_empty).await?;

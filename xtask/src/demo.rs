@@ -15,11 +15,17 @@ const CANNOT: i32 = 3;
 
 /// Run the shipped DaskJob on real Dask processes, show it, and check its result.
 #[derive(clap::Args)]
-pub(crate) struct Demo {}
+pub(crate) struct Demo {
+    /// Use the program as it was built last.
+    #[arg(long)]
+    no_build: bool,
+}
 
 impl Demo {
     pub(crate) fn run(self) -> Result<()> {
-        shell::build()?;
+        if !self.no_build {
+            shell::build()?;
+        }
         if let Some(reason) = obstacle()? {
             bail!("{reason}; try it on Linux, as root or where user namespaces are allowed");
         }

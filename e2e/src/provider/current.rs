@@ -14,7 +14,9 @@ pub(super) fn up(context: &str) -> Result<Cluster> {
         bail!("the kubeconfig has no context {context:?}; it has {}", known.join(", "));
     }
     if config.current_context.as_deref() != Some(context) {
-        bail!("{context:?} is not the current context: switch to it with `kubectl config use-context {context}`");
+        bail!(
+            "{context:?} is not the current context: switch to it with `kubectl config use-context {context}`"
+        );
     }
     // The operator that is started for the stories reads the same file.
     let file = std::env::var_os("KUBECONFIG").map(PathBuf::from);

@@ -13,7 +13,9 @@ const IMAGE: &str = "ghcr.io/dask/dask:latest";
 
 pub(super) fn up(folder: &Path) -> Result<Cluster> {
     let version = Command::new("kind").arg("version").stdout(Stdio::null()).status();
-    version.context("kind is not on the path: install it from https://kind.sigs.k8s.io, or use --provider local")?;
+    version.context(
+        "kind is not on the path: install it from https://kind.sigs.k8s.io, or use --provider local",
+    )?;
     let name = format!("dask-operator-e2e-{}", std::process::id());
     let kubeconfig = folder.join("kubeconfig");
     let mut down = Command::new("kind");

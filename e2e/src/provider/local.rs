@@ -14,7 +14,8 @@ const READY_MAX: Duration = Duration::from_mins(5);
 
 pub(super) fn up(operator: &Path, folder: &Path) -> Result<Cluster> {
     let (kubeconfig, log) = (folder.join("kubeconfig"), folder.join("local.log"));
-    let check = Command::new(operator).args(["local", "--check"]).status().context("cannot start dask-operator")?;
+    let check =
+        Command::new(operator).args(["local", "--check"]).status().context("cannot start dask-operator")?;
     let mut command = Command::new(operator);
     let mut running = Running::start(command.args(["local", "--serve", "--dir"]).arg(folder), &log)?;
     running.wait_for(&kubeconfig, READY_MAX, &log).context("dask-operator local")?;

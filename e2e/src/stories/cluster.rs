@@ -56,7 +56,9 @@ async fn running(stage: &Stage, name: &str) -> Result<()> {
 
 /// Waits until the group has so many workers and no more; where pods run, all of them run.
 async fn workers(stage: &Stage, cluster: &str, group: &str, wanted: usize) -> Result<()> {
-    let labels = format!("dask.org/cluster-name={cluster},dask.org/workergroup-name={group},dask.org/component=worker");
+    let labels = format!(
+        "dask.org/cluster-name={cluster},dask.org/workergroup-name={group},dask.org/component=worker"
+    );
     let must_run = stage.runs_pods;
     let as_wanted = |pods: &[Pod]| {
         let is_running = |pod: &&Pod| {

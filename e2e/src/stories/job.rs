@@ -17,7 +17,11 @@ pub(super) async fn succeeds(stage: &Stage) -> Result<()> {
     stage.create::<DaskJob>(&mk_job(name)?).await?;
     let job = ended(stage, name).await?;
     ensure!(job["status"]["jobStatus"] == "Successful", "the job ended as {}", job["status"]);
-    ensure!(job["status"]["clusterName"] == name, "the job names the cluster {}", job["status"]["clusterName"]);
+    ensure!(
+        job["status"]["clusterName"] == name,
+        "the job names the cluster {}",
+        job["status"]["clusterName"]
+    );
     let log = stage.api::<Pod>().logs("computes-runner", &LogParams::default()).await?;
     ensure!(log.contains(RESULT), "the job's log does not hold its result:\n{log}");
     only_the_runner_stays(stage, name).await?;
@@ -43,7 +47,8 @@ async fn ended(stage: &Stage, name: &str) -> Result<Value> {
         let mut values = all.iter().map(|job| serde_json::to_value(job).unwrap_or_default());
         values.find(|job| job["metadata"]["name"] == name)
     };
-    let is_over = |job: Value| job["status"]["jobStatus"] == "Successful" || job["status"]["jobStatus"] == "Failed";
+    let is_over =
+        |job: Value| job["status"]["jobStatus"] == "Successful" || job["status"]["jobStatus"] == "Failed";
     let jobs = stage.until::<DaskJob>("the job to end", "", |all| find(all).is_some_and(is_over)).await?;
     Ok(find(&jobs).unwrap_or_default())
 }
@@ -51,7 +56,8 @@ async fn ended(stage: &Stage, name: &str) -> Result<Value> {
 /// The cluster goes with the end of its job, the runner stays for its log.
 async fn only_the_runner_stays(stage: &Stage, name: &str) -> Result<()> {
     let labels = format!("dask.org/cluster-name={name}");
-    let only_runner = |pods: &[Pod]| pods.len() == 1 && pods[0].metadata.name == Some(format!("{name}-runner"));
+    let only_runner =
+        |pods: &[Pod]| pods.len() == 1 && pods[0].metadata.name == Some(format!("{name}-runner"));
     stage.until::<Pod>("only the runner to stay", &labels, only_runner).await?;
     Ok(())
 }

@@ -76,5 +76,9 @@ fn mk_cluster(name: &str) -> Result<Value> {
 
 /// The shipped job.
 fn mk_job(name: &str) -> Result<Value> {
-    renamed(include_str!("../../../operator/examples/job.yaml"), name, "/spec/cluster/spec/scheduler/service/selector")
+    renamed(
+        include_str!("../../../operator/examples/job.yaml"),
+        name,
+        "/spec/cluster/spec/scheduler/service/selector",
+    )
 }

@@ -35,7 +35,7 @@ mod tests {
         let catalogue = dask(&python);
         for name in ["ghcr.io/dask/dask:latest", "ghcr.io/dask/dask:2026.3.0-py3.11", "ghcr.io/dask/dask"] {
             let image = catalogue.find(name).unwrap();
-            assert_eq!(image.path_prepend, [python.bin.clone()], "{name}");
+            assert_eq!(image.path_prepend, std::slice::from_ref(&python.bin), "{name}");
             assert!(image.scripts["dask-worker"].contains("exec dask worker"), "{name}");
         }
         assert!(catalogue.find("example.org/mine:1").is_none());

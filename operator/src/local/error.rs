@@ -22,7 +22,7 @@ pub(super) enum LocalError {
     #[error("cannot {what}")]
     Setup { what: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("{object} was refused")]
-    Refused { object: String, source: StoreError },
+    Refused { object: String, source: Box<StoreError> },
     #[error("{job} ended as Failed: {reason}")]
     JobFailed { job: String, reason: String },
     #[error("after {seconds} s still waiting for {what}")]
@@ -34,6 +34,11 @@ pub(super) enum LocalError {
 }
 
 impl LocalError {
+    /// A call to the API server that failed.
+    pub(super) fn refused(object: String) -> impl FnOnce(StoreError) -> Self {
+        move |source| Self::Refused { object, source: Box::new(source) }
+    }
+
     /// A step of the set-up that failed.
     pub(super) fn setup<E>(what: &'static str) -> impl FnOnce(E) -> Self
     where

@@ -47,7 +47,7 @@ impl<'a> Story<'a> {
             let object = world::title(&entry.object);
             let options = ApplyOptions::forced(MANAGER, Part::Object);
             let applied = self.session.store.apply(&entry.resource, &entry.object, &options).await;
-            applied.map_err(|source| LocalError::Refused { object: object.clone(), source })?;
+            applied.map_err(LocalError::refused(object.clone()))?;
             self.screen.event(&format!("applied {object}"));
         }
         Ok(())
@@ -79,7 +79,7 @@ impl<'a> Story<'a> {
             let object = world::title(&entry.object);
             let options = DeleteOptions { propagation: Propagation::Background, ..DeleteOptions::default() };
             let deleted = self.session.store.delete(&entry.resource, &entry.key(), &options).await;
-            deleted.map_err(|source| LocalError::Refused { object: format!("deleting {object}"), source })?;
+            deleted.map_err(LocalError::refused(format!("deleting {object}")))?;
             self.screen.event(&format!("deleted {object}"));
         }
         let clusters: Vec<ObjectKey> = entries
@@ -156,10 +156,7 @@ impl<'a> Story<'a> {
                 let scope = Scope { namespace: cluster.namespace.clone(), ..Scope::default() }
                     .with_labels(format!("{}={}", world::CLUSTER_NAME, cluster.name));
                 let listed = self.session.store.list(&kind, &scope).await;
-                let left = listed.map_err(|source| LocalError::Refused {
-                    object: format!("listing {}", kind.plural),
-                    source,
-                })?;
+                let left = listed.map_err(LocalError::refused(format!("listing {}", kind.plural)))?;
                 if let Some(object) = left.first() {
                     let what = format!("{} to be gone", world::title(object));
                     return Err(LocalError::TimedOut { seconds: 0, what });
