@@ -4,6 +4,7 @@ use dask_operator::{
     api::DaskAutoscaler,
     store::{Missing, ObjectKey, Part, Patch, Store, StoreError, ext},
 };
+use k8s_openapi::api::core::v1::{ResourceQuota, Secret};
 use serde_json::json;
 
 use super::support::{
@@ -17,6 +18,7 @@ super::table![
     create_in_a_namespace_that_is_not_there_says_so,
     create_in_a_namespace_that_is_being_deleted_says_so,
     create_of_a_kind_that_is_not_served_says_so,
+    create_beyond_a_quota_says_so,
     create_of_a_wrong_type_names_the_field,
     create_ignores_status_where_it_has_an_endpoint,
     merge_patch_changes_adds_and_removes,
@@ -77,6 +79,25 @@ async fn create_of_a_kind_that_is_not_served_says_so(store: &dyn Store, ns: &str
     }));
     let error = store.create(&not_served(), &nothing, MANAGER).await.expect_err("no such kind");
     assert!(matches!(error, StoreError::NotFound { missing: Missing::Endpoint, .. }), "{error}");
+}
+
+async fn create_beyond_a_quota_says_so(store: &dyn Store, ns: &str) {
+    let hard = json!({"count/secrets": "0"});
+    let quota = object(json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none", "namespace": ns},
+        "spec": {"hard": hard},
+    }));
+    let resource = ext::resource::<ResourceQuota>();
+    store.create(&resource, &quota, MANAGER).await.expect("created");
+    // The quota controller says the same; a bare API server has none.
+    let status = merge(json!({"status": {"hard": hard, "used": {"count/secrets": "0"}}}));
+    let key = ObjectKey::namespaced(ns, "none");
+    store.patch(&resource, &key, &status, &patching(Part::Status)).await.expect("patched");
+    let secret = object(json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x", "namespace": ns},
+    }));
+    let refused = store.create(&ext::resource::<Secret>(), &secret, MANAGER).await;
+    assert_eq!(reason(refused), "QuotaExceeded");
 }
 
 async fn create_of_a_wrong_type_names_the_field(store: &dyn Store, ns: &str) {
