@@ -61,8 +61,10 @@ fn misfit_message(applied: &Value, misfits: &[String]) -> String {
         [only] => only.clone(),
         many => format!("errors:\n{}", many.iter().map(|m| format!("  {m}")).collect::<Vec<_>>().join("\n")),
     };
+    // The core group has no name before the slash.
+    let slash = if text("/apiVersion").contains('/') { "" } else { "/" };
     format!(
-        "failed to create typed patch object ({}/{}; {}, Kind={}): {why}",
+        "failed to create typed patch object ({}/{}; {slash}{}, Kind={}): {why}",
         text("/metadata/namespace"),
         text("/metadata/name"),
         text("/apiVersion"),

@@ -16,13 +16,20 @@ pub(super) fn resources(definition: &Value, edition: u64) -> Result<Vec<Resource
         versions.iter().find(|version| version["storage"] == true).map(|version| text(&version["name"]));
     let mut resources = Vec::new();
     let mut causes = Vec::new();
+    // The real server keeps a schema that all versions share once, and names it so in what it refuses.
+    let shared = versions.windows(2).all(|pair| pair[0]["schema"] == pair[1]["schema"]);
     for (index, version) in versions.iter().enumerate() {
-        let path = format!("spec.versions[{index}].schema.openAPIV3Schema");
+        let path = if shared {
+            "spec.validation.openAPIV3Schema".into()
+        } else {
+            format!("spec.versions[{index}].schema.openAPIV3Schema")
+        };
         match Schema::from_crd(&version["schema"]["openAPIV3Schema"], &path) {
             Ok(schema) if version["served"] == true => {
                 resources.push(resource(definition, version, schema, stored.unwrap_or_default(), edition));
             }
             Ok(_) => {}
+            Err(found) if shared => return Err(found),
             Err(found) => causes.extend(found),
         }
     }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::call::Call;
 use super::{convert, meta};
-use crate::request::FieldValidation;
+use crate::request::{FieldValidation, PatchType, Verb};
 use crate::status::Status;
 
 /// Decodes a body as the real server does, in the version of the request; returns warnings.
@@ -14,7 +14,9 @@ pub(super) fn decode(call: &Call<'_>, body: &mut Value) -> Result<Vec<String>, S
         drop_nulls(body);
     }
     let mut unknown = meta::decode(meta::of(body)?)?;
-    if let Some(schema) = call.resource.schema() {
+    // What is applied is not pruned: a field that the schema does not declare is an error there.
+    let applied = call.request.verb == Verb::Patch(PatchType::Apply);
+    if let Some(schema) = call.resource.schema().filter(|_| !applied) {
         unknown.extend(schema.prune(body));
     }
     let mut warnings: Vec<String> = call.resource.deprecation.iter().cloned().collect();
@@ -39,7 +41,7 @@ fn strict(call: &Call<'_>, body: &Value, unknown: &[String]) -> Status {
     let said: Vec<String> = unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
     let said = format!("strict decoding error: {}", said.join(", "));
     let (kind, version) = (&call.resource.kind, &call.resource.version);
-    if call.resource.custom.is_some() && matches!(call.request.verb, crate::request::Verb::Patch(_)) {
+    if call.resource.custom.is_some() && matches!(call.request.verb, Verb::Patch(_)) {
         let name = body["metadata"]["name"].as_str().unwrap_or_default();
         let cause = crate::status::Cause::new(
             "FieldValueInvalid",

@@ -47,6 +47,10 @@ impl ApiServer {
         if let (Some(_), Some(schema)) = (&resource.custom, resource.schema()) {
             schema.default(&mut value);
         }
+        // Before admission and allocation: nobody owns what those fill in.
+        if fields == Fields::Tracked {
+            patch::track_update(resource.schema().map(AsRef::as_ref), None, &mut value, &call.applier());
+        }
         self.admit_create(call, &mut value)?;
         let causes = faults(call, &value, None)?;
         if !causes.is_empty() {
@@ -57,9 +61,6 @@ impl ApiServer {
         }
         self.check_quota(call, &value)?;
         self.assign(call, &mut value)?;
-        if fields == Fields::Tracked {
-            patch::track_update(resource.schema().map(AsRef::as_ref), None, &mut value, &call.applier());
-        }
         if call.request.params.dry_run {
             super::convert::from_storage(resource, &mut value);
             return Ok(Response { code: 201, reply: Reply::Value(value), warnings });

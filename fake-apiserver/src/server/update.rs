@@ -57,11 +57,11 @@ impl ApiServer {
         if resource.counts_generation && strategy::desired_state_differs(resource, &new, old_value) {
             new["metadata"]["generation"] = json!(old.meta.generation + 1);
         }
-        self.assign(call, &mut new)?;
         if fields == Fields::Tracked {
             let schema = resource.schema().map(AsRef::as_ref);
             patch::track_update(schema, Some(old_value), &mut new, &call.applier());
         }
+        self.assign(call, &mut new)?;
         if same_but_for_times(old_value, &new) {
             return Ok(call.answer(convert::present(resource, old), warnings));
         }
