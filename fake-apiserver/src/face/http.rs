@@ -11,7 +11,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Response, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
-use super::auth::Authentication;
+use super::auth::{Authentication, bearer};
 use super::body::ResponseBody;
 use super::negotiate;
 use super::openapi::OpenApi;
@@ -147,17 +147,19 @@ impl HttpService {
     fn user(&self, headers: &HeaderMap, open: bool) -> Result<User, Status> {
         let agent = header_text(headers, &header::USER_AGENT);
         let agent = agent.split('/').next().filter(|name| !name.is_empty()).unwrap_or("unknown").to_owned();
-        let user = match (&self.shared.authentication, &self.peer) {
-            (None, _) => User::default(),
-            (Some(_), Some(peer)) => peer.clone(),
-            (Some(known), None) => {
-                let header = header_text(headers, &header::AUTHORIZATION);
-                match known.by_header(&header) {
-                    Some(user) => user,
-                    None if open && header.is_empty() => User::anonymous(),
-                    None => return Err(Status::new(401, "Unauthorized", "Unauthorized")),
-                }
-            }
+        let header = header_text(headers, &header::AUTHORIZATION);
+        let known = self.shared.authentication.as_ref();
+        let account = || {
+            let token = bearer(&header)?;
+            self.shared.server.with(|api| api.token_user(token))
+        };
+        let by_header = known.and_then(|known| known.by_header(&header)).or_else(account);
+        let user = match (known, &self.peer, by_header) {
+            (Some(_), Some(peer), None) => peer.clone(),
+            (_, _, Some(user)) => user,
+            (None, _, None) => User::default(),
+            (Some(_), None, None) if open && header.is_empty() => User::anonymous(),
+            (Some(_), None, None) => return Err(Status::new(401, "Unauthorized", "Unauthorized")),
         };
         Ok(User { agent, ..impersonated(user, headers) })
     }

@@ -7,8 +7,9 @@ use fake_apiserver::face::serve::serve;
 use fake_apiserver::face::tls::Identity;
 use fake_apiserver::face::{Authentication, HttpService};
 use fake_apiserver::request::User;
-use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Api, ListParams};
+use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use kube::api::{Api, ListParams, PostParams};
 use kube::config::KubeConfigOptions;
 use kube::{Client, Config};
 use tokio::net::TcpListener;
@@ -63,6 +64,12 @@ async fn a_certificate_or_a_token_is_let_in_and_nobody_else() {
         let error = namespaces(&refused).await.unwrap_err();
         assert!(matches!(&error, kube::Error::Api(status) if status.code == 401), "{error:?}");
     }
+    let accounts: Api<ServiceAccount> = Api::default_namespaced(client(&kubeconfig).await);
+    let asked = accounts
+        .create_token_request("default", &PostParams::default(), &TokenRequest::default())
+        .await
+        .unwrap();
+    assert!(namespaces(&bearer(Some(&asked.status.unwrap().token))).await.unwrap() >= 4);
     assert_eq!(client(&bearer(None)).await.apiserver_version().await.unwrap().major, "1");
     stop.send(()).unwrap();
     served.await.unwrap().unwrap();

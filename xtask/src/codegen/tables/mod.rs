@@ -7,50 +7,37 @@ mod reference;
 mod schemas;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
+use super::Generated;
 use reference::Reference;
 
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
 
-/// Writes the tables, or with `check` fails where a checked-in table differs from the reference.
+/// The tables, as the reference control plane has them.
 ///
 /// # Errors
 /// Says what is missing where there is no reference control plane and how to name one.
-pub(crate) fn run(check: bool) -> Result<()> {
+pub(super) fn files() -> Result<Vec<Generated>> {
     let reference = Reference::start()?;
-    let resources = resources(&reference)?;
+    let custom =
+        reference.get("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "application/json")?;
+    if array(&custom, "items").next().is_some() {
+        bail!("the reference cluster serves custom resources: name a fresh one in REFERENCE_KUBECONFIG");
+    }
     let schemas = schemas::collect(&reference)?;
-    let resources = with_schemas(resources, &schemas);
-    let files = [
+    let resources = with_schemas(resources(&reference)?, &schemas);
+    let tables = [
         ("columns.json", columns(&reference, &resources)?),
         ("protobuf.json", protobuf::collect(&schemas)?),
         ("resources.json", lines(&resources)?),
         ("schemas.json", members(&schemas)?),
     ];
-    let folder = data_folder();
-    for (name, text) in files {
-        put(&folder.join(name), &text, check)?;
-    }
-    Ok(())
-}
-
-fn data_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fake-apiserver/data")
-}
-
-fn put(path: &Path, text: &str, check: bool) -> Result<()> {
-    if !check {
-        return std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()));
-    }
-    let found = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    if found != text {
-        bail!("{} differs from the reference control plane; run `cargo xtask codegen tables`", path.display());
-    }
-    Ok(())
+    let below = |name| Path::new("fake-apiserver/data").join(name);
+    Ok(tables.map(|(name, text)| Generated { path: below(name), contents: text.into_bytes() }).into())
 }
 
 /// One JSON array, one element on each line: small differences stay small in review.
@@ -133,7 +120,8 @@ fn columns(reference: &Reference, resources: &[Value]) -> Result<String> {
             continue;
         }
         let (group, version, plural) = (text("group"), text("version"), text("plural"));
-        let home = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
+        let home =
+            if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
         let table = reference.get(&format!("{home}/{plural}?limit=1"), TABLE)?;
         let definitions: Vec<Value> = array(&table, "columnDefinitions")
             .map(|c| json!({"name": c["name"], "type": c["type"], "format": c["format"], "priority": c["priority"]}))

@@ -37,7 +37,11 @@ pub(super) fn collect(schemas: &BTreeMap<String, Value>) -> Result<String> {
     messages.retain(|name, _| reached.contains(name));
     let messages = messages.into_iter().map(|(name, fields)| (name, json!(fields))).collect();
     let kinds = kinds.into_iter().map(|(kind, message)| (kind, json!(message))).collect();
-    Ok(format!("{{\"kinds\":{},\"messages\":{}}}\n", super::members(&kinds)?.trim(), super::members(&messages)?.trim()))
+    Ok(format!(
+        "{{\"kinds\":{},\"messages\":{}}}\n",
+        super::members(&kinds)?.trim(),
+        super::members(&messages)?.trim()
+    ))
 }
 
 /// The newest `k8s.io/api` and `k8s.io/apimachinery` in the Go module cache.
@@ -47,14 +51,18 @@ fn modules() -> Result<Vec<PathBuf>> {
     let cache = PathBuf::from(String::from_utf8(output.stdout)?.trim()).join("k8s.io");
     let mut found = Vec::new();
     for module in ["api@", "apimachinery@"] {
-        let entries = std::fs::read_dir(&cache).with_context(|| format!("cannot read {}", cache.display()))?;
+        let entries =
+            std::fs::read_dir(&cache).with_context(|| format!("cannot read {}", cache.display()))?;
         let mut versions: Vec<PathBuf> = entries
             .filter_map(|entry| Some(entry.ok()?.path()))
             .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(module)))
             .collect();
         versions.sort();
         let Some(newest) = versions.pop() else {
-            bail!("{} has no k8s.io/{module}*; run `go mod download` in a module that needs it", cache.display());
+            bail!(
+                "{} has no k8s.io/{module}*; run `go mod download` in a module that needs it",
+                cache.display()
+            );
         };
         found.push(newest);
     }
@@ -94,7 +102,12 @@ fn read_proto(text: &str, tags: &BTreeMap<(String, u32), Tag>, messages: &mut BT
     }
 }
 
-fn read_field(line: &str, package: &str, message: &str, tags: &BTreeMap<(String, u32), Tag>) -> Option<Field> {
+fn read_field(
+    line: &str,
+    package: &str,
+    message: &str,
+    tags: &BTreeMap<(String, u32), Tag>,
+) -> Option<Field> {
     let (left, number) = line.strip_suffix(';')?.rsplit_once(" = ")?;
     let number: u32 = number.parse().ok()?;
     let (declared, name) = left.rsplit_once(' ')?;
@@ -147,16 +160,23 @@ fn read_tags(types: &str) -> BTreeMap<(String, u32), Tag> {
 
 fn read_tag(line: &str) -> Option<(u32, Tag)> {
     let (declaration, tag) = line.split_once('`')?;
-    let quoted = |key: &str| tag.split_once(&format!("{key}:\"")).and_then(|(_, rest)| Some(rest.split_once('"')?.0));
+    let quoted =
+        |key: &str| tag.split_once(&format!("{key}:\"")).and_then(|(_, rest)| Some(rest.split_once('"')?.0));
     let number = quoted("protobuf")?.split(',').nth(1)?.parse().ok()?;
     let mut parts = quoted("json")?.split(',');
     let name = parts.next().unwrap_or_default().to_owned();
     let options: BTreeSet<&str> = parts.collect();
     let pointer = declaration.split_whitespace().last()?.starts_with('*');
-    Some((number, Tag { inline: options.contains("inline"), keep: pointer || !options.contains("omitempty"), name }))
+    Some((
+        number,
+        Tag { inline: options.contains("inline"), keep: pointer || !options.contains("omitempty"), name },
+    ))
 }
 
-fn reachable(roots: impl Iterator<Item = String>, messages: &BTreeMap<String, Vec<Field>>) -> BTreeSet<String> {
+fn reachable(
+    roots: impl Iterator<Item = String>,
+    messages: &BTreeMap<String, Vec<Field>>,
+) -> BTreeSet<String> {
     let mut seen = BTreeSet::new();
     let mut pending: Vec<String> = roots.collect();
     while let Some(name) = pending.pop() {

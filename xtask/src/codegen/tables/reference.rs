@@ -72,7 +72,8 @@ type Started = (PathBuf, Option<(PathBuf, PathBuf)>);
 
 fn start_control_plane() -> Result<Started> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let folder = std::env::var_os("CONTROL_PLANE").map_or_else(|| root.join("../shared/control-plane"), PathBuf::from);
+    let folder =
+        std::env::var_os("CONTROL_PLANE").map_or_else(|| root.join("../shared/control-plane"), PathBuf::from);
     let up = folder.join("up");
     if !up.exists() {
         bail!(
