@@ -42,6 +42,8 @@ fn run_one(name: &str) -> ExitCode {
         println!("there is no test {name}");
         return ExitCode::FAILURE;
     };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let network = match enter_node_namespaces() {
         Ok(network) => network,
         Err(why) => {
@@ -77,7 +79,7 @@ impl Case {
         } else {
             Command::new(binary)
         };
-        command.args(["run-one", self.test]).env("RUST_BACKTRACE", "1").current_dir("/").output()
+        command.args(["run-one", self.test]).current_dir("/").output()
     }
 }
 
