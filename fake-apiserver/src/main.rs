@@ -15,6 +15,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
 
+#[cfg(feature = "processes")]
+mod processes;
+
 /// A Kubernetes API server in memory.
 #[derive(Parser)]
 #[command(name = "fake-apiserver", version)]
@@ -52,6 +55,9 @@ struct Serve {
     /// Kubernetes minor version to claim.
     #[arg(long, default_value_t = 36, value_parser = clap::value_parser!(u16).range(27..=99))]
     minor: u16,
+    #[cfg(feature = "processes")]
+    #[command(flatten)]
+    node: processes::Options,
 }
 
 /// Why the program ends.
@@ -63,16 +69,20 @@ enum Failure {
     Kubeconfig { path: PathBuf, error: std::io::Error },
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[cfg(feature = "processes")]
+    #[error(transparent)]
+    Node(#[from] processes::NodeFailure),
     #[error("serving failed: {0}")]
     Serve(#[from] std::io::Error),
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
+    #[cfg(feature = "processes")]
+    fake_apiserver::kubelet::maybe_run_helper();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let Command::Serve(options) = Cli::parse().command;
-    match run(&options).await {
+    match start(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("fake-apiserver: {failure}");
@@ -81,11 +91,33 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(options: &Serve) -> Result<(), Failure> {
+/// What must happen while the process has one thread: the listener belongs to the network in which it is bound,
+/// and a node's namespaces cannot be entered later.
+fn start(options: &Serve) -> Result<(), Failure> {
     let address = SocketAddr::new(options.address, options.port);
-    let listener = TcpListener::bind(address).await.map_err(|error| Failure::Listen { address, error })?;
+    let listener = std::net::TcpListener::bind(address);
+    let listener = listener.map_err(|error| Failure::Listen { address, error })?;
+    listener.set_nonblocking(true)?;
+    #[cfg(feature = "processes")]
+    let node = options.node.prepare()?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+        let listener = TcpListener::from_std(listener)?;
+        let server = Server::new(Config { minor: options.minor, ..Config::default() });
+        #[cfg(feature = "processes")]
+        if let Some(node) = node {
+            let node = tokio::spawn(node.run(server.clone()));
+            let served = run(options, listener, server).await;
+            node.abort();
+            // Its end removes what it keeps.
+            let _ = node.await;
+            return served;
+        }
+        run(options, listener, server).await
+    })
+}
+
+async fn run(options: &Serve, listener: TcpListener, server: Server) -> Result<(), Failure> {
     let address = listener.local_addr()?;
-    let server = Server::new(Config { minor: options.minor, ..Config::default() });
     let (service, tls, kubeconfig) = faces(options, &server, address)?;
     write(&kubeconfig, &options.kubeconfig)?;
     println!("serving {} until SIGTERM or Ctrl-C", kubeconfig.server);

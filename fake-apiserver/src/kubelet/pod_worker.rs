@@ -151,7 +151,15 @@ impl PodWorker {
                     }
                 }
                 Some(note) = self.notes.recv() => self.take(note),
-                changed = services.changed() => if changed.is_ok() { self.write_hosts() } else { return },
+                changed = services.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    // Before the sandbox exists there is no file yet, and after it none any more.
+                    if self.around.sandbox {
+                        self.write_hosts();
+                    }
+                }
                 () = tokio::time::sleep(wait) => {}
             }
         }

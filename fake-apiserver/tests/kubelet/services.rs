@@ -88,7 +88,11 @@ async fn kubelet_killed(world: World) {
     }
     let mut command = tokio::process::Command::new(program());
     command.args(["run-one", "everything_dies_with_the_kubelet"]).env("KUBELET_TO_KILL", "1");
-    let mut node = command.stdout(std::process::Stdio::piped()).spawn().expect("the other node starts");
+    let mut node = command
+        .kill_on_drop(true)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("the other node starts");
     let mut line = [0; 6];
     use tokio::io::AsyncReadExt as _;
     let stdout = node.stdout.as_mut().expect("its output");

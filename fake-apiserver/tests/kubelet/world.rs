@@ -15,7 +15,9 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-pub(crate) const NODE: &str = "node-1";
+pub(crate) const NODE: &str = "processes-1";
+/// The simulated node of a new server; no pod of these tests may get there.
+const SIMULATED: &str = "node-1";
 pub(crate) const NAMESPACE: &str = "default";
 /// A test that waits longer than this has failed.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -54,6 +56,8 @@ impl World {
         let client = Client::new(server.service(), NAMESPACE);
         let timers = server.clone();
         tokio::spawn(async move { timers.run().await });
+        let nodes: Api<k8s_openapi::api::core::v1::Node> = Api::all(client.clone());
+        let _ = nodes.delete(SIMULATED, &DeleteParams::default()).await;
         let state = tempfile::tempdir().expect("a state directory");
         let mut config = KubeletConfig::new(NODE, state.path(), catalogue(), network);
         config.visible = PathBuf::from(program()).parent().map(PathBuf::from).into_iter().collect();
@@ -205,6 +209,22 @@ impl World {
             format!("{}: {}", event.reason.unwrap_or_default(), event.message.unwrap_or_default())
         })
         .collect()
+    }
+
+    /// Waits for an event about a pod whose `reason: message` has this text.
+    pub(crate) async fn until_event(&self, name: &str, text: &str) {
+        let api: Api<Event> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let wait = async {
+            let mut events = kube::runtime::watcher(api, kube::runtime::watcher::Config::default()).boxed();
+            while events.next().await.is_some() {
+                if self.events(name).await.iter().any(|event| event.contains(text)) {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(PATIENCE, wait).await.is_err() {
+            panic!("no event of {name} has {text:?}: {:#?}", self.events(name).await);
+        }
     }
 
     /// Ends the kubelet and all pods; then no process, link or file of them may be there.
