@@ -62,13 +62,12 @@ impl Options {
                 Catalogue::from_yaml(&text)?
             }
         };
-        let (path, state) = match &self.state_dir {
-            Some(path) => (path.clone(), None),
-            None => {
-                let directory = tempfile::Builder::new().prefix("fake-apiserver-").tempdir();
-                let directory = directory.map_err(NodeFailure::State)?;
-                (directory.path().to_owned(), Some(directory))
-            }
+        let (path, state) = if let Some(path) = &self.state_dir {
+            (path.clone(), None)
+        } else {
+            let directory = tempfile::Builder::new().prefix("fake-apiserver-").tempdir();
+            let directory = directory.map_err(NodeFailure::State)?;
+            (directory.path().to_owned(), Some(directory))
         };
         let path = std::path::absolute(path).map_err(NodeFailure::State)?;
         let network: NodeNetwork = enter_node_namespaces()?;

@@ -18,7 +18,7 @@ use super::logs::Run;
 use super::process::Spawner;
 
 /// How long a container runtime may take to start a container (`--runtime-request-timeout`).
-const START_TIMEOUT: Duration = Duration::from_secs(120);
+const START_TIMEOUT: Duration = Duration::from_mins(2);
 /// How long after a container's end its last output may take.
 const LOG_TIMEOUT: Duration = Duration::from_secs(5);
 /// Output of a probe that is kept for messages.
@@ -130,17 +130,16 @@ async fn supervise(mut child: Child, mut orders: mpsc::UnboundedReceiver<Stop>) 
         tokio::select! {
             biased;
             status = child.wait() => return status.map_or(255, code),
-            order = orders.recv(), if open => match order {
-                Some(Stop { grace }) => {
+            order = orders.recv(), if open => {
+                if let Some(Stop { grace }) = order {
                     let until = Instant::now() + grace;
                     deadline = Some(deadline.map_or(until, |deadline| deadline.min(until)));
                     signal(if grace.is_zero() { KILL } else { Signal::SIGTERM });
-                }
-                None => {
+                } else {
                     open = false;
                     signal(KILL);
                 }
-            },
+            }
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                 deadline = None;
                 signal(KILL);
@@ -177,17 +176,15 @@ pub(super) async fn exec(
         let (out, err, status) = tokio::join!(capture(stdout), capture(stderr), child.wait());
         Ok((status.map_or(255, code), [out, err].concat()))
     };
-    match timeout(limit, work).await {
-        Ok(done) => done,
-        Err(_) => {
-            if let Some(process) = process {
-                // Any signal makes the helper kill the command.
-                let _ = kill(process, Signal::SIGTERM);
-            }
-            let _ = timeout(LOG_TIMEOUT, child.wait()).await;
-            Err(format!("command {:?} timed out", order.argv.join(" ")))
-        }
+    if let Ok(done) = timeout(limit, work).await {
+        return done;
     }
+    if let Some(process) = process {
+        // Any signal makes the helper kill the command.
+        let _ = kill(process, Signal::SIGTERM);
+    }
+    let _ = timeout(LOG_TIMEOUT, child.wait()).await;
+    Err(format!("command {:?} timed out", order.argv.join(" ")))
 }
 
 async fn capture(reader: Option<impl tokio::io::AsyncRead + Unpin>) -> String {

@@ -84,7 +84,7 @@ pub(super) fn variables(
         if let Some(reference) = &from.config_map_ref {
             match sources.config_maps.get(&reference.name) {
                 Some(map) => {
-                    result.extend(text_entries(map).map(|(key, value)| (format!("{prefix}{key}"), value)))
+                    result.extend(text_entries(map).map(|(key, value)| (format!("{prefix}{key}"), value)));
                 }
                 None if reference.optional == Some(true) => {}
                 None => return Err(missing("configmap", &reference.name)),
@@ -171,7 +171,7 @@ pub(super) fn expand<'a>(text: &str, known: impl Fn(&str) -> Option<&'a String>)
         } else if let Some((name, tail)) = after.strip_prefix('(').and_then(|inner| inner.split_once(')')) {
             match known(name) {
                 Some(value) => out.push_str(value),
-                None => out.push_str(&format!("$({name})")),
+                None => out.extend(["$(", name, ")"]),
             }
             rest = tail;
         } else {

@@ -81,20 +81,17 @@ async fn write_all(client: Client, node: String, mut receiver: mpsc::Receiver<An
         let namespace = about.namespace.clone().unwrap_or_default();
         let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
         let sameness = (about.uid.clone(), about.field_path.clone(), *reason, message.clone());
-        let written = match known.get_mut(&sameness) {
-            Some((name, count)) => {
-                *count += 1;
-                repeat(&api, name, *count, announcement.at).await
+        let written = if let Some((name, count)) = known.get_mut(&sameness) {
+            *count += 1;
+            repeat(&api, name, *count, announcement.at).await
+        } else {
+            if known.len() >= REMEMBERED_MAX {
+                known.clear();
             }
-            None => {
-                if known.len() >= REMEMBERED_MAX {
-                    known.clear();
-                }
-                let event = new_event(&announcement, &node);
-                let name = event.metadata.name.clone().unwrap_or_default();
-                known.insert(sameness, (name, 1));
-                api.create(&PostParams::default(), &event).await.map(drop)
-            }
+            let event = new_event(&announcement, &node);
+            let name = event.metadata.name.clone().unwrap_or_default();
+            known.insert(sameness, (name, 1));
+            api.create(&PostParams::default(), &event).await.map(drop)
         };
         if let Err(error) = written {
             tracing::debug!(reason, %error, "an event could not be written");

@@ -14,11 +14,10 @@ pub(super) fn pod_file(own: &[Line], aliases: &[(String, Vec<String>)], services
     let mut text = String::from(
         "# Written by the kubelet: services appear and disappear here.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n",
     );
-    for (address, names) in own.iter().chain(services) {
-        text.push_str(&format!("{address}\t{}\n", names.join(" ")));
-    }
-    for (address, names) in aliases {
-        text.push_str(&format!("{address}\t{}\n", names.join(" ")));
+    let known = own.iter().chain(services).map(|(address, names)| (address.to_string(), names));
+    let stated = aliases.iter().map(|(address, names)| (address.clone(), names));
+    for (address, names) in known.chain(stated) {
+        text.extend([address.as_str(), "\t", names.join(" ").as_str(), "\n"]);
     }
     text
 }

@@ -218,17 +218,17 @@ fn start_or_wait(record: &mut Record, index: usize, pod: &str, now: Timestamp, n
         next.wake_at(hold);
         return;
     }
-    if let State::Exited(exit) = &record.state {
-        if let Verdict::Wait { until, delay } = record.backoff.ask(exit.finished, now) {
-            if record.back_off.is_none() {
-                next.backing_off.push(index);
-            }
-            let delay = Backoff::spoken(delay);
-            record.back_off =
-                Some(format!("back-off {delay} restarting failed container={} pod={pod}", record.name));
-            next.wake_at(until);
-            return;
+    if let State::Exited(exit) = &record.state
+        && let Verdict::Wait { until, delay } = record.backoff.ask(exit.finished, now)
+    {
+        if record.back_off.is_none() {
+            next.backing_off.push(index);
         }
+        let delay = Backoff::spoken(delay);
+        record.back_off =
+            Some(format!("back-off {delay} restarting failed container={} pod={pod}", record.name));
+        next.wake_at(until);
+        return;
     }
     next.start.push(index);
 }

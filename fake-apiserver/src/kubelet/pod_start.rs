@@ -30,7 +30,7 @@ const PULL_LONGEST: SignedDuration = SignedDuration::from_secs(300);
 const DEFAULT_MESSAGE_PATH: &str = "/dev/termination-log";
 const MESSAGE_MAX: usize = 4096;
 /// How long a `postStart` hook may take, which the API leaves open.
-const HOOK_LIMIT: Duration = Duration::from_secs(600);
+const HOOK_LIMIT: Duration = Duration::from_mins(10);
 
 /// Why a container was not started.
 enum Refusal {

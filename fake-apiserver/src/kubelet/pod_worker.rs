@@ -373,7 +373,6 @@ impl PodWorker {
         match (kind, ok) {
             (ProbeKind::Readiness, ok) => self.records[index].ready = ok,
             (ProbeKind::Startup, true) => self.began(index),
-            (ProbeKind::Liveness, true) => {}
             (ProbeKind::Startup | ProbeKind::Liveness, false) if !stopping => {
                 let spec = &self.specs[index];
                 let probe =
@@ -384,7 +383,7 @@ impl PodWorker {
                 let message = format!("Container {} failed {what} probe, will be restarted", spec.name);
                 self.stop(index, own.unwrap_or_else(|| self.grace()), Some(message));
             }
-            (ProbeKind::Startup | ProbeKind::Liveness, false) => {}
+            (ProbeKind::Liveness, true) | (ProbeKind::Startup | ProbeKind::Liveness, false) => {}
         }
     }
 

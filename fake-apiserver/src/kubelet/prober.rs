@@ -166,11 +166,10 @@ async fn get(action: &HTTPGetAction, whom: &Respondent) -> Result<(), String> {
     let status = answer.status().as_u16();
     let body = http_body_util::Limited::new(answer.into_body(), BODY_MAX).collect().await;
     connection.abort();
-    match status {
-        200..=399 => Ok(()),
-        _ => {
-            tracing::debug!(%address, status, body = ?body.map(http_body_util::Collected::to_bytes).ok(), "probe failed");
-            Err(format!("HTTP probe failed with statuscode: {status}"))
-        }
+    if (200..400).contains(&status) {
+        return Ok(());
     }
+    let body = body.map(http_body_util::Collected::to_bytes).ok();
+    tracing::debug!(%address, status, ?body, "probe failed");
+    Err(format!("HTTP probe failed with statuscode: {status}"))
 }

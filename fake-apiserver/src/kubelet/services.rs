@@ -29,7 +29,7 @@ struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Port {
     name: String,
-    port: u16,
+    number: u16,
     protocol: String,
 }
 
@@ -113,22 +113,23 @@ impl ServiceTable {
         for ((own, name), entry) in &self.services {
             let api = own == "default" && name == "kubernetes";
             let (Some(address), Some(first)) = (entry.cluster_ip, entry.ports.first()) else { continue };
-            if !api && !(links && own == namespace) {
+            let linked = links && own == namespace;
+            if !api && !linked {
                 continue;
             }
             let prefix = name.to_uppercase().replace('-', "_");
             all.insert(format!("{prefix}_SERVICE_HOST"), address.to_string());
-            all.insert(format!("{prefix}_SERVICE_PORT"), first.port.to_string());
-            let url = |port: &Port| format!("{}://{address}:{}", port.protocol.to_lowercase(), port.port);
+            all.insert(format!("{prefix}_SERVICE_PORT"), first.number.to_string());
+            let url = |port: &Port| format!("{}://{address}:{}", port.protocol.to_lowercase(), port.number);
             all.insert(format!("{prefix}_PORT"), url(first));
             for port in &entry.ports {
                 if !port.name.is_empty() {
                     let named = port.name.to_uppercase().replace('-', "_");
-                    all.insert(format!("{prefix}_SERVICE_PORT_{named}"), port.port.to_string());
+                    all.insert(format!("{prefix}_SERVICE_PORT_{named}"), port.number.to_string());
                 }
-                let base = format!("{prefix}_PORT_{}_{}", port.port, port.protocol.to_uppercase());
+                let base = format!("{prefix}_PORT_{}_{}", port.number, port.protocol.to_uppercase());
                 all.insert(format!("{base}_PROTO"), port.protocol.to_lowercase());
-                all.insert(format!("{base}_PORT"), port.port.to_string());
+                all.insert(format!("{base}_PORT"), port.number.to_string());
                 all.insert(format!("{base}_ADDR"), address.to_string());
                 all.insert(base, url(port));
             }
@@ -150,7 +151,7 @@ impl ServiceTable {
                     })
                     .collect();
                 if !targets.is_empty() {
-                    all.insert(SocketAddrV4::new(address, port.port), targets.into_iter().collect());
+                    all.insert(SocketAddrV4::new(address, port.number), targets.into_iter().collect());
                 }
             }
         }
@@ -176,7 +177,7 @@ fn entry(service: &Service) -> Option<Entry> {
     let port = |port: &k8s_openapi::api::core::v1::ServicePort| {
         Some(Port {
             name: port.name.clone().unwrap_or_default(),
-            port: u16::try_from(port.port).ok()?,
+            number: u16::try_from(port.port).ok()?,
             protocol: port.protocol.clone().unwrap_or_else(|| "TCP".into()),
         })
     };

@@ -205,19 +205,19 @@ fn conditions(
         ("ContainersReady", containers),
         ("PodScheduled", None),
     ];
-    let rows = rows.into_iter().map(|(kind, because)| condition(pod, kind, because, now));
+    let rows = rows.into_iter().map(|(kind, because)| condition(pod, kind, because.as_ref(), now));
     rows.collect()
 }
 
-fn condition(pod: &Pod, kind: &str, because: Because, now: Timestamp) -> PodCondition {
+fn condition(pod: &Pod, kind: &str, because: Option<&(&str, String)>, now: Timestamp) -> PodCondition {
     let status = if because.is_none() { "True" } else { "False" };
     let old = previous(pod, kind).filter(|old| old.status == status);
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     PodCondition {
         type_: kind.into(),
         status: status.into(),
-        reason: because.as_ref().and_then(|(reason, _)| text(reason)),
-        message: because.as_ref().and_then(|(_, message)| text(message)),
+        reason: because.and_then(|(reason, _)| text(reason)),
+        message: because.and_then(|(_, message)| text(message)),
         last_transition_time: old.and_then(|old| old.last_transition_time.clone()).or(Some(Time(now))),
         ..PodCondition::default()
     }

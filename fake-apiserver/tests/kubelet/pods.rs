@@ -195,8 +195,7 @@ impl Lines {
     async fn next_line(&mut self) -> String {
         use futures::AsyncBufReadExt as _;
         let mut line = String::new();
-        let read =
-            tokio::time::timeout(std::time::Duration::from_secs(60), self.0.read_line(&mut line)).await;
+        let read = tokio::time::timeout(std::time::Duration::from_mins(1), self.0.read_line(&mut line)).await;
         read.expect("a line comes").expect("the log can be read");
         line.trim_end().to_owned()
     }
@@ -295,7 +294,7 @@ async fn deadline(world: World) {
         .await;
     let pod = world.until_phase("p", "Failed").await;
     assert_eq!(pod.status.and_then(|status| status.reason).as_deref(), Some("DeadlineExceeded"));
-    world.until("p", "at its end", |pod| container_ended(pod)).await;
+    world.until("p", "at its end", container_ended).await;
     assert_eq!(processes("84005"), Vec::<i32>::new());
 }
 

@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use kube::api::{LogParams, PostParams};
 use serde_json::json;
+use tokio::io::AsyncReadExt as _;
 
 use crate::suite::Body;
 use crate::world::{NAMESPACE, World, processes, program};
@@ -94,7 +95,6 @@ async fn kubelet_killed(world: World) {
         .spawn()
         .expect("the other node starts");
     let mut line = [0; 6];
-    use tokio::io::AsyncReadExt as _;
     let stdout = node.stdout.as_mut().expect("its output");
     stdout.read_exact(&mut line).await.expect("the other node's pod runs");
     assert_eq!(processes("84006").len(), 2);

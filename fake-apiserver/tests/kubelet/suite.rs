@@ -27,7 +27,9 @@ pub(crate) fn main() -> ExitCode {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["run-one", name] => run_one(name),
         words if words.contains(&"--list") => {
-            cases().iter().for_each(|case| println!("{}: test", case.name()));
+            for case in cases() {
+                println!("{}: test", case.name());
+            }
             ExitCode::SUCCESS
         }
         words => {

@@ -148,7 +148,7 @@ impl World {
                 let list = self.pods().list(&params).await.expect("pods can be listed");
                 let version = list.metadata.resource_version.clone().unwrap_or_default();
                 let found = list.items.into_iter().next();
-                *last.lock().unwrap() = found.clone();
+                last.lock().unwrap().clone_from(&found);
                 if wanted(found.as_ref()) {
                     return found;
                 }
@@ -161,22 +161,20 @@ impl World {
                         WatchEvent::Deleted(_) => None,
                         _ => continue,
                     };
-                    *last.lock().unwrap() = now.clone();
+                    last.lock().unwrap().clone_from(&now);
                     if wanted(now.as_ref()) {
                         return now;
                     }
                 }
             }
         };
-        match tokio::time::timeout(PATIENCE, wait).await {
-            Ok(found) => found,
-            Err(_) => {
-                let last = last.lock().unwrap().take();
-                let status = last.map(|pod| serde_json::to_string_pretty(&pod.status).unwrap_or_default());
-                let events = self.events(name).await;
-                panic!("{name} is not {what}; its status: {status:?}\nits events: {events:#?}");
-            }
+        if let Ok(found) = tokio::time::timeout(PATIENCE, wait).await {
+            return found;
         }
+        let last = last.lock().unwrap().take();
+        let status = last.map(|pod| serde_json::to_string_pretty(&pod.status).unwrap_or_default());
+        let events = self.events(name).await;
+        panic!("{name} is not {what}; its status: {status:?}\nits events: {events:#?}");
     }
 
     pub(crate) async fn until_phase(&self, name: &str, phase: &str) -> Pod {
@@ -222,9 +220,8 @@ impl World {
                 }
             }
         };
-        if tokio::time::timeout(PATIENCE, wait).await.is_err() {
-            panic!("no event of {name} has {text:?}: {:#?}", self.events(name).await);
-        }
+        let came = tokio::time::timeout(PATIENCE, wait).await.is_ok();
+        assert!(came, "no event of {name} has {text:?}: {:#?}", self.events(name).await);
     }
 
     /// Ends the kubelet and all pods; then no process, link or file of them may be there.
