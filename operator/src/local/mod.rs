@@ -136,7 +136,7 @@ fn prepare(args: &LocalArgs, folder: &Path) -> Result<Ready, LocalError> {
     // What is to be reached from outside is bound before the network becomes the node's.
     let listener = session::listen(args.port)?;
     match enter_node_namespaces() {
-        Ok(network) => Ok(Ready { entries, listener, pods: Pods::Processes(network, catalogue) }),
+        Ok(network) => Ok(Ready { entries, listener, pods: Pods::Processes { network, catalogue, python } }),
         Err(refusal) => {
             println!("{refusal}; pods are only simulated");
             Ok(Ready { entries, listener, pods: Pods::Simulated })

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::error::LocalError;
+use super::python::Python;
 use crate::clock::Clock;
 use crate::health::Health;
 use crate::run::{Deps, run};
@@ -35,7 +36,14 @@ const STOP_MAX: Duration = Duration::from_secs(45);
 /// Where pods run.
 pub(super) enum Pods {
     /// Each is processes of this machine.
-    Processes(NodeNetwork, Catalogue),
+    Processes {
+        /// The network this process has entered.
+        network: NodeNetwork,
+        /// What runs for which image.
+        catalogue: Catalogue,
+        /// The environment of the Dask image.
+        python: Python,
+    },
     /// Each is only a status that changes.
     Simulated,
 }
@@ -83,8 +91,10 @@ impl Session {
         };
         session.serve(listener, &server, stopped.clone())?;
         session.install().await?;
-        if let Pods::Processes(network, catalogue) = pods {
-            let config = KubeletConfig::new(NODE, folder.join("node"), catalogue, network);
+        if let Pods::Processes { network, catalogue, python } = pods {
+            let mut config = KubeletConfig::new(NODE, folder.join("node"), catalogue, network);
+            // The environment may have been made below /tmp, of which containers have their own.
+            config.visible.extend(Some(python.folder).filter(|folder| folder.starts_with("/tmp")));
             let kubelet = Kubelet::new(client, config);
             server.set_node(NODE, kubelet.node_proxy());
             let until = raised(stopped.clone());
@@ -172,7 +182,7 @@ impl Session {
 
 fn options(pods: &Pods) -> Options {
     match pods {
-        Pods::Processes(..) => Options { nodes: Vec::new(), ..Options::default() },
+        Pods::Processes { .. } => Options { nodes: Vec::new(), ..Options::default() },
         Pods::Simulated => {
             // A runner that is only simulated must end some time, or a job would never be over.
             let labels = [("dask.org/component".to_owned(), "job-runner".to_owned())].into();

@@ -61,15 +61,17 @@ fn begin(order: &ContainerOrder, program: &Path, mut channel: Channel) -> Result
     command.current_dir(&order.working_dir).stdin(Stdio::null());
     if !order.init {
         // Returns only when it failed; success closes the channel.
-        let error = command.exec();
+        let error = unblock().err().unwrap_or_else(|| command.exec());
         return Err((said(order, &error.to_string()), channel));
     }
     let signals = SigSet::all();
     if let Err(error) = signals.thread_block() {
         return Err((error.to_string(), channel));
     }
-    // The standard library empties the signal mask of what it starts.
-    match command.process_group(0).spawn() {
+    // What is started inherits the signal mask of the thread that starts it, and this one has to keep its signals blocked.
+    let start = || unblock().and_then(|()| command.process_group(0).spawn());
+    let lost = || Err(std::io::Error::other("the starting thread panicked"));
+    match std::thread::scope(|scope| scope.spawn(start).join().unwrap_or_else(|_| lost())) {
         Err(error) => Err((said(order, &error.to_string()), channel)),
         Ok(child) => {
             let _ = channel.send(&Reply::Started { process: 1 });
@@ -80,6 +82,11 @@ fn begin(order: &ContainerOrder, program: &Path, mut channel: Channel) -> Result
             Ok(attend(&child, signals))
         }
     }
+}
+
+/// Takes all signals in this thread.
+fn unblock() -> std::io::Result<()> {
+    Ok(SigSet::all().thread_unblock()?)
 }
 
 /// Reaps orphans and passes signals to the program's process group until the program ends.
