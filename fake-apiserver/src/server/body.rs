@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::call::Call;
 use super::{convert, meta};
 use crate::request::{FieldValidation, PatchType, Verb};
-use crate::status::Status;
+use crate::status::{Cause, Status};
 
 /// Decodes a body as the real server does, in the version of the request; returns warnings.
 pub(super) fn decode(call: &Call<'_>, body: &mut Value) -> Result<Vec<String>, Status> {
@@ -13,7 +13,12 @@ pub(super) fn decode(call: &Call<'_>, body: &mut Value) -> Result<Vec<String>, S
     if call.resource.custom.is_none() {
         drop_nulls(body);
     }
-    let mut unknown = meta::decode(meta::of(body)?)?;
+    let mut unknown = meta::decode(meta::of(body)?).map_err(|mut wrong| {
+        let (kind, version) = (&call.resource.kind, &call.resource.version);
+        wrong.message =
+            format!("{kind} in version {version:?} cannot be handled as a {kind}: {}", wrong.message);
+        wrong
+    })?;
     // What is applied is not pruned: a field that the schema does not declare is an error there.
     let applied = call.request.verb == Verb::Patch(PatchType::Apply);
     if let Some(schema) = call.resource.schema().filter(|_| !applied) {
@@ -41,17 +46,9 @@ fn strict(call: &Call<'_>, body: &Value, unknown: &[String]) -> Status {
     let said: Vec<String> = unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect();
     let said = format!("strict decoding error: {}", said.join(", "));
     let (kind, version) = (&call.resource.kind, &call.resource.version);
-    if call.resource.custom.is_some() && matches!(call.request.verb, Verb::Patch(_)) {
-        let name = body["metadata"]["name"].as_str().unwrap_or_default();
-        let cause = crate::status::Cause::new(
-            "FieldValueInvalid",
-            "patch",
-            format!("Invalid value: \"{{}}\": {said}"),
-        );
-        return call.invalid(name, vec![cause]);
-    }
-    if call.resource.custom.is_some() {
-        return Status::bad_request(said);
+    if matches!(call.request.verb, Verb::Patch(PatchType::Json | PatchType::Merge | PatchType::Strategic)) {
+        let fault = format!("Invalid value: {:?}: {said}", body.to_string());
+        return Status::invalid("", "", "", vec![Cause::new("FieldValueInvalid", "patch", fault)]);
     }
     Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {said}"))
 }

@@ -43,7 +43,13 @@ pub(super) fn from_storage(resource: &Resource, value: &mut Value) {
         schema.default(value);
     }
     match (resource.group.as_str(), resource.version.as_str()) {
-        ("events.k8s.io", _) => rename(value, EVENT_FIELDS.iter().map(|(core, new)| (*core, *new))),
+        ("events.k8s.io", _) => {
+            rename(value, EVENT_FIELDS.iter().map(|(core, new)| (*core, *new)));
+            if let Some(event) = value.as_object_mut() {
+                // core/v1 always writes these, events.k8s.io/v1 only with a value.
+                event.retain(|field, value| !(field.starts_with("reporting") && *value == ""));
+            }
+        }
         ("autoscaling", "v1") => autoscaler_to_v1(value),
         _ => {}
     }

@@ -38,18 +38,19 @@ impl ApiServer {
         let key = self.place(call, &mut value)?;
         self.check_namespace(call, &key)?;
         strategy::prepare_create(resource, &mut value);
+        if let (Some(_), Some(schema)) = (&resource.custom, resource.schema()) {
+            schema.default(&mut value);
+        }
+        // As on the real server: what strategies, admission and allocators add belongs to nobody.
+        if fields == Fields::Tracked {
+            patch::track_update(resource.schema().map(AsRef::as_ref), None, &mut value, &call.applier());
+        }
+        strategy::begin(resource, &mut value);
         let metadata = meta::of(&mut value)?;
         metadata.insert("uid".into(), json!(meta::uid(self.uids + 1)));
         metadata.insert("creationTimestamp".into(), json!(meta::time(call.now)));
         if resource.counts_generation {
             metadata.insert("generation".into(), json!(1));
-        }
-        if let (Some(_), Some(schema)) = (&resource.custom, resource.schema()) {
-            schema.default(&mut value);
-        }
-        // Before admission and allocation: nobody owns what those fill in.
-        if fields == Fields::Tracked {
-            patch::track_update(resource.schema().map(AsRef::as_ref), None, &mut value, &call.applier());
         }
         self.admit_create(call, &mut value)?;
         let causes = faults(call, &value, None)?;

@@ -70,6 +70,14 @@ pub(super) fn faults(definition: &Value, old: Option<&Value>) -> Vec<Cause> {
     causes
 }
 
+/// The status a definition begins with.
+pub(super) fn begin(value: &mut Value) {
+    let stored = value["spec"]["versions"].as_array().into_iter().flatten().filter(|v| v["storage"] == true);
+    let stored: Vec<Value> = stored.map(|version| version["name"].clone()).collect();
+    value["status"] =
+        json!({"acceptedNames": {"kind": "", "plural": ""}, "conditions": null, "storedVersions": stored});
+}
+
 /// The status of a definition that is served, keeping the times of conditions that have not changed.
 pub(super) fn accept(value: &mut Value, now: &str) {
     let names = value["spec"]["names"].clone();

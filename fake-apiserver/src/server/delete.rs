@@ -57,25 +57,24 @@ impl Options {
             dry_run: params.dry_run
                 || body["dryRun"].as_array().is_some_and(|all| all.iter().any(|v| v == "All")),
         };
-        let invalid = |field: &str, fault: String| {
+        let invalid = |reason: &str, field: &str, fault: String| {
             let mut status = Status::invalid("meta.k8s.io", "DeleteOptions", "", Vec::new());
             status.message = format!("DeleteOptions.meta.k8s.io \"\" is invalid: {field}: {fault}");
-            status.details.causes = vec![Cause::new("FieldValueInvalid", field, fault)];
+            status.details.causes = vec![Cause::new(reason, field, fault)];
             status
         };
         match options.policy.as_deref() {
             None | Some("Foreground" | "Background" | "Orphan") => {}
             Some(other) => {
-                let known = "must be one of Foreground, Background, Orphan";
-                return Err(invalid("propagationPolicy", format!("Unsupported value: {other:?}: {known}")));
+                let known = "supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"";
+                let fault = format!("Unsupported value: {other:?}: {known}");
+                return Err(invalid("FieldValueNotSupported", "propagationPolicy", fault));
             }
         }
         if options.policy.is_some() && options.orphan.is_some() {
             let fault = "orphanDependents and deletionPropagation cannot be both set".to_owned();
-            return Err(invalid(
-                "propagationPolicy",
-                format!("Invalid value: {:?}: {fault}", options.policy),
-            ));
+            let fault = format!("Invalid value: {:?}: {fault}", options.policy);
+            return Err(invalid("FieldValueInvalid", "propagationPolicy", fault));
         }
         Ok(options)
     }
@@ -103,7 +102,7 @@ impl ApiServer {
         let options = Options::read(call)?;
         let outcome = self.delete_object(call, &key, &options)?;
         let resource = &call.resource;
-        let accepted = options.orphan == Some(false) || options.policy.as_deref() == Some("Foreground");
+        let accepted = options.orphan == Some(false);
         match &outcome {
             Outcome::Gone(object) if !strategy::returns_deleted(resource) => {
                 let mut details = json!({"name": key.name, "kind": resource.plural, "uid": object.meta.uid});
@@ -216,16 +215,20 @@ impl ApiServer {
 
 fn check_preconditions(call: &Call<'_>, old: &Stored, options: &Options) -> Result<(), Status> {
     if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != old.meta.uid) {
-        let why =
-            format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", old.meta.uid);
-        return Err(call.conflict(&old.key.name, &why));
+        let why = format!(
+            "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been \
+             deleted and then recreated",
+            old.meta.uid
+        );
+        return Err(Status::conflict(&call.resource.group, &call.resource.kind, &old.key.name, &why));
     }
     let current = old.meta.resource_version.to_string();
     if let Some(version) = options.resource_version.as_deref().filter(|version| *version != current) {
         let why = format!(
-            "Precondition failed: ResourceVersion in precondition: {version}, ResourceVersion in object meta: {current}"
+            "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record \
+             ({current}). The object might have been modified"
         );
-        return Err(call.conflict(&old.key.name, &why));
+        return Err(Status::conflict(&call.resource.group, &call.resource.kind, &old.key.name, &why));
     }
     Ok(())
 }

@@ -177,8 +177,11 @@ pub(super) fn check_not_future(now: u64, version: Option<&str>) -> Result<Option
         Status::invalid("meta.k8s.io", "ListOptions", "", vec![cause])
     })?;
     if asked > now {
-        let mut status =
-            Status::new(504, "Timeout", format!("Too large resource version: {asked}, current: {now}"));
+        let mut status = Status::new(
+            504,
+            "Timeout",
+            format!("Timeout: Too large resource version: {asked}, current: {now}"),
+        );
         status.details.retry_after_seconds = 1;
         status.details.causes.push(Cause::new("ResourceVersionTooLarge", "", "Too large resource version"));
         return Err(status);
@@ -198,6 +201,9 @@ fn decode_token(token: &str) -> Result<Continue, Status> {
         let after = Key::new(token["start"][0].as_str()?, token["start"][1].as_str()?);
         Some(Continue { revision: token["rv"].as_u64()?, after })
     };
-    parse()
-        .ok_or_else(|| Status::bad_request("continue key is not valid: encoded continue token is malformed"))
+    parse().ok_or_else(|| {
+        Status::bad_request(
+            "invalid continue token: continue key is not valid: encoded continue token is malformed",
+        )
+    })
 }

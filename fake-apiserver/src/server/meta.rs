@@ -77,22 +77,32 @@ pub(super) fn decode(metadata: &mut Map<String, Value>) -> Result<Vec<String>, S
         }
     });
     for (key, value) in metadata.iter() {
-        let (fits, wanted) = match key.as_str() {
-            "labels" | "annotations" => {
-                (value.as_object().is_some_and(|m| m.values().all(Value::is_string)), "map[string]string")
-            }
-            "finalizers" => (value.as_array().is_some_and(|a| a.iter().all(Value::is_string)), "[]string"),
-            "ownerReferences" | "managedFields" => {
-                (value.as_array().is_some_and(|a| a.iter().all(Value::is_object)), "[]object")
-            }
-            "generation" | "deletionGracePeriodSeconds" => (value.is_i64() || value.is_u64(), "int64"),
-            _ => (value.is_string(), "string"),
-        };
-        if !fits {
-            return Err(Status::bad_request(format!(
+        let wrong = |value: &Value, wanted: &str| {
+            Err(Status::bad_request(format!(
                 "json: cannot unmarshal {} into Go struct field ObjectMeta.metadata.{key} of type {wanted}",
                 type_name(value)
-            )));
+            )))
+        };
+        let (inner, wanted) = match key.as_str() {
+            "labels" | "annotations" => match value.as_object() {
+                Some(map) => (map.values().find(|v| !v.is_string()), "string"),
+                None => (Some(value), "map[string]string"),
+            },
+            "finalizers" => match value.as_array() {
+                Some(items) => (items.iter().find(|v| !v.is_string()), "string"),
+                None => (Some(value), "[]string"),
+            },
+            "ownerReferences" | "managedFields" => match value.as_array() {
+                Some(items) => (items.iter().find(|v| !v.is_object()), "object"),
+                None => (Some(value), "[]object"),
+            },
+            "generation" | "deletionGracePeriodSeconds" => {
+                (Some(value).filter(|v| v.as_i64().is_none()), "int64")
+            }
+            _ => (Some(value).filter(|v| !v.is_string()), "string"),
+        };
+        if let Some(inner) = inner {
+            return wrong(inner, wanted);
         }
     }
     Ok(unknown)
@@ -128,8 +138,12 @@ pub(super) fn validate(resource: &Resource, metadata: &Value) -> Vec<Cause> {
     causes.extend(annotation_faults(&metadata["annotations"]));
     for (index, finalizer) in metadata["finalizers"].as_array().into_iter().flatten().enumerate() {
         let text = finalizer.as_str().unwrap_or_default();
-        let field = format!("metadata.finalizers[{index}]");
-        causes.extend(names::qualified_name(text).iter().map(|f| invalid(&field, text, f)));
+        causes.extend(names::qualified_name(text).iter().map(|f| invalid("metadata.finalizers", text, f)));
+        let standard = ["orphan", "foregroundDeletion", "kubernetes"].contains(&text);
+        if resource.custom.is_none() && !standard && !text.contains('/') {
+            let fault = "name is neither a standard finalizer name nor is it fully qualified";
+            causes.push(invalid(&format!("metadata.finalizers[{index}]"), text, fault));
+        }
     }
     causes.extend(owner_faults(&metadata["ownerReferences"]));
     causes
@@ -186,8 +200,8 @@ fn owner_faults(owners: &Value) -> Vec<Cause> {
 /// Each kind's own rule for names.
 fn name_faults(resource: &Resource, name: &str) -> Vec<String> {
     match (resource.group.as_str(), resource.plural.as_str()) {
-        ("", "namespaces") => names::dns_label(name),
-        ("", "services") => names::dns_1035_label(name),
+        // Names of services may begin with a digit since 1.36 (RelaxedServiceNameValidation).
+        ("", "namespaces" | "services") => names::dns_label(name),
         ("rbac.authorization.k8s.io" | "events.k8s.io" | "apiregistration.k8s.io", _) | ("", "events") => {
             names::path_segment(name)
         }

@@ -143,6 +143,9 @@ impl ApiServer {
 
     fn handle_subresource(&mut self, call: &Call<'_>, subresource: &str) -> Result<Response, Status> {
         if !call.resource.has_subresource(subresource) {
+            if call.resource.custom.is_some() {
+                return Err(call.not_found(call.request.name.as_deref().unwrap_or_default()));
+            }
             return Err(no_such_resource());
         }
         match (subresource, call.request.verb) {

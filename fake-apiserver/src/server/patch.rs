@@ -8,7 +8,7 @@ use super::{ApiServer, body, convert, meta};
 use crate::patch;
 use crate::request::PatchType;
 use crate::response::Response;
-use crate::status::Status;
+use crate::status::{Cause, Status};
 
 impl ApiServer {
     pub(super) fn patch(&mut self, call: &Call<'_>, patch_type: PatchType) -> Result<Response, Status> {
@@ -31,17 +31,12 @@ impl ApiServer {
     fn apply(&mut self, call: &Call<'_>) -> Result<Response, Status> {
         let key = call.key()?;
         if call.request.params.field_manager.as_deref().unwrap_or_default().is_empty() {
-            let mut status = Status::new(
-                422,
-                "Invalid",
-                "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
-            );
-            status.details.causes.push(crate::status::Cause::new(
+            let cause = Cause::new(
                 "FieldValueRequired",
                 "fieldManager",
                 "Required value: is required for apply patch",
-            ));
-            return Err(status);
+            );
+            return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", vec![cause]));
         }
         let mut applied = call.body()?.clone();
         let warnings = body::decode(call, &mut applied)?;

@@ -187,6 +187,7 @@ impl ApiServer {
 }
 
 fn success(code: u16) -> Response {
-    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"});
+    let status =
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code});
     Response { code, reply: Reply::Value(status), warnings: Vec::new() }
 }

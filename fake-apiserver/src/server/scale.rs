@@ -34,7 +34,12 @@ impl ApiServer {
             ));
         }
         if replicas.as_i64().is_some_and(|replicas| replicas < 0) {
-            let fault = format!("Invalid value: {replicas}: should be a non-negative integer");
+            let said = if call.resource.custom.is_some() {
+                "should be a non-negative integer"
+            } else {
+                "must be greater than or equal to 0"
+            };
+            let fault = format!("Invalid value: {replicas}: {said}");
             let cause = Cause::new("FieldValueInvalid", "spec.replicas", fault);
             return Err(Status::invalid("autoscaling", "Scale", &key.name, vec![cause]));
         }
@@ -80,6 +85,7 @@ fn scale_of(paths: &ScalePaths, value: &Value) -> Result<Value, Status> {
         scale["metadata"]["namespace"] = namespace.clone();
     }
     match at(value, &paths.spec_replicas).and_then(Value::as_i64) {
+        Some(0) => {}
         Some(replicas) => scale["spec"]["replicas"] = json!(replicas),
         None if at(value, &paths.spec_replicas).is_none_or(Value::is_null) => {}
         None => return Err(Status::internal("the spec replicas field is not an integer")),

@@ -47,6 +47,7 @@ impl ApiServer {
         if let (Some(_), Some(schema)) = (&resource.custom, resource.schema()) {
             schema.default(&mut new);
         }
+        strategy::complete(resource, &mut new);
         if new == *old_value {
             return Ok(call.answer(convert::present(resource, old), warnings));
         }
@@ -99,14 +100,19 @@ fn check_identity(call: &Call<'_>, old: &Stored, new: &mut Value) -> Result<(), 
     if !uid.is_empty() && uid != old.meta.uid {
         return Err(call.conflict(
             name,
-            &format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", old.meta.uid),
+            &format!(
+                "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition \
+                 failed: UID in precondition: {uid}, UID in object meta: {}",
+                registry_key(call, old),
+                old.meta.uid
+            ),
         ));
     }
     if version.is_empty() || version == "0" {
         if call.request.verb == Verb::Update && !strategy::updates_unconditionally(&call.resource) {
             let fault = "Invalid value: 0: must be specified for an update";
             let cause = Cause::new("FieldValueInvalid", "metadata.resourceVersion", fault);
-            return Err(call.invalid(name, vec![cause]));
+            return Err(Status::invalid(&call.resource.group, &call.resource.plural, name, vec![cause]));
         }
     } else if version.parse() != Ok(old.meta.resource_version) {
         if version.parse::<u64>().is_err() {
@@ -123,6 +129,15 @@ fn check_identity(call: &Call<'_>, old: &Stored, new: &mut Value) -> Result<(), 
     }
     metadata.insert("resourceVersion".into(), json!(old.meta.resource_version.to_string()));
     Ok(())
+}
+
+/// Where etcd would keep the object.
+fn registry_key(call: &Call<'_>, object: &Stored) -> String {
+    let group =
+        if call.resource.custom.is_some() { format!("{}/", call.resource.group) } else { String::new() };
+    let namespace =
+        if call.resource.namespaced { format!("{}/", object.key.namespace) } else { String::new() };
+    format!("/registry/{group}{}/{namespace}{}", call.resource.plural, object.key.name)
 }
 
 /// Whether two states differ in nothing but the times of their managed fields: such a write is not kept.

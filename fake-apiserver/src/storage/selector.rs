@@ -223,8 +223,9 @@ fn parse_requirement(part: &str) -> Result<(String, LabelTest), String> {
         ));
     }
     if part.contains(char::is_whitespace) {
+        let second = part.split_whitespace().nth(1).unwrap_or_default();
         return Err(format!(
-            "unable to parse requirement: found {part:?}, expected: in, notin, =, ==, !=, gt, lt"
+            "unable to parse requirement: found '{second}', expected: in, notin, =, ==, !=, gt, lt"
         ));
     }
     Ok((part.into(), LabelTest::Exists))

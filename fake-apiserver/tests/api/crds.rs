@@ -58,7 +58,12 @@ fn custom_resources_are_pruned_defaulted_and_validated() {
     let mut cluster = Cluster::new();
     define(&mut cluster, json!({}));
     let strict = widget(json!({"foo": 1})).field_validation(FieldValidation::Strict);
-    assert_eq!(cluster.refusal(&strict).message, "strict decoding error: unknown field \"spec.foo\"");
+    let status = cluster.refusal(&strict);
+    assert!(
+        status.message.contains("strict decoding error: unknown field \"spec.foo\""),
+        "{}",
+        status.message
+    );
     let wrong = cluster.refusal(&widget(json!({"replicas": -1})));
     assert_eq!((wrong.code, wrong.details.causes[0].field.as_str()), (422, "spec.replicas"));
     let made = cluster.ok(&widget(json!({"foo": 1, "size": 2})));

@@ -61,7 +61,7 @@ fn propagation_is_asked_of_the_garbage_collector_by_finalizers() {
     cluster.configmap("f", json!({}));
     cluster.configmap("o", json!({}));
     let foreground = cluster.ask(&delete("f").propagation("Foreground")).unwrap();
-    assert_eq!(foreground.code, 202);
+    assert_eq!(foreground.code, 200);
     assert_eq!(cluster.ok(&configmap("f"))["metadata"]["finalizers"], json!(["foregroundDeletion"]));
     let orphan = cluster.ok(&delete("o").body(json!({"propagationPolicy": "Orphan"})));
     assert_eq!(orphan["metadata"]["finalizers"], json!(["orphan"]));

@@ -9,6 +9,7 @@ mod determinism;
 mod kinds;
 mod list;
 mod patch;
+mod reference;
 mod server;
 mod subresources;
 mod update;

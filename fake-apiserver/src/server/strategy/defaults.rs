@@ -25,7 +25,7 @@ const POD_SPEC: Rows = &[
     ("volumes[].downwardAPI.defaultMode", "420"),
     ("volumes[].downwardAPI.items[].fieldRef.apiVersion", r#""v1""#),
     ("volumes[].projected.defaultMode", "420"),
-    ("volumes[].projected.sources[].serviceAccountToken.expirationSeconds", "3607"),
+    ("volumes[].projected.sources[].serviceAccountToken.expirationSeconds", "3600"),
     ("volumes[].projected.sources[].downwardAPI.items[].fieldRef.apiVersion", r#""v1""#),
     ("volumes[].hostPath.type", r#""""#),
     ("volumes[].ephemeral.volumeClaimTemplate.spec.volumeMode", r#""Filesystem""#),
@@ -78,7 +78,10 @@ const OBJECTS: &[(&str, &str, Rows)] = &[
             ("spec.persistentVolumeClaimRetentionPolicy.whenDeleted", r#""Retain""#),
             ("spec.persistentVolumeClaimRetentionPolicy.whenScaled", r#""Retain""#),
             ("spec.serviceName", r#""""#),
+            ("spec.volumeClaimTemplates[].apiVersion", r#""v1""#),
+            ("spec.volumeClaimTemplates[].kind", r#""PersistentVolumeClaim""#),
             ("spec.volumeClaimTemplates[].spec.volumeMode", r#""Filesystem""#),
+            ("spec.volumeClaimTemplates[].status", r#"{"phase": "Pending"}"#),
         ],
     ),
     (
@@ -88,6 +91,8 @@ const OBJECTS: &[(&str, &str, Rows)] = &[
             ("spec.updateStrategy", "{}"),
             ("spec.updateStrategy.type", r#""RollingUpdate""#),
             ("spec.revisionHistoryLimit", "10"),
+            ("metadata.annotations", "{}"),
+            ("metadata.annotations.deprecated/daemonset/template/generation", r#""1""#),
         ],
     ),
     ("", "replicationcontrollers", &[("spec.replicas", "1")]),
@@ -123,7 +128,17 @@ const OBJECTS: &[(&str, &str, Rows)] = &[
         "persistentvolumes",
         &[("spec.volumeMode", r#""Filesystem""#), ("spec.persistentVolumeReclaimPolicy", r#""Retain""#)],
     ),
-    ("autoscaling", "horizontalpodautoscalers", &[("spec.minReplicas", "1")]),
+    (
+        "autoscaling",
+        "horizontalpodautoscalers",
+        &[
+            ("spec.minReplicas", "1"),
+            (
+                "spec.metrics",
+                r#"[{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}]"#,
+            ),
+        ],
+    ),
     (
         "storage.k8s.io",
         "storageclasses",
@@ -222,7 +237,8 @@ fn rules(rows: &[(&str, &str)]) -> Vec<Rule> {
                 .split('.')
                 .map(|part| match part.strip_suffix("[]") {
                     Some(field) => (field.to_owned(), true),
-                    None => (part.to_owned(), false),
+                    // A slash stands for a dot inside a name.
+                    None => (part.replace('/', "."), false),
                 })
                 .collect(),
             value: serde_json::from_str(json).unwrap_or_default(),

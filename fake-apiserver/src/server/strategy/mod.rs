@@ -1,6 +1,7 @@
 //! The rules of single kinds: what a create and an update do besides storing, as the strategies of Kubernetes'
 //! registries do. What a schema can say is not here.
 
+mod complete;
 mod configuration;
 mod defaults;
 mod job;
@@ -34,6 +35,13 @@ pub(super) fn prepare_create(resource: &Resource, value: &mut Value) {
         return;
     }
     fill(resource, value);
+}
+
+/// What the strategies of a kind set on creation: status and finalizers as they begin.
+pub(super) fn begin(resource: &Resource, value: &mut Value) {
+    if resource.custom.is_some() {
+        return;
+    }
     match kind(resource) {
         ("", "pods") => pod::begin(value),
         ("", "namespaces") => namespace::begin(value),
@@ -41,14 +49,37 @@ pub(super) fn prepare_create(resource: &Resource, value: &mut Value) {
         | ("", "replicationcontrollers") => {
             workload::begin(resource, value);
         }
-        ("batch", "jobs" | "cronjobs") | ("", "nodes") | ("networking.k8s.io", "ingresses") => {
+        ("batch", "jobs" | "cronjobs")
+        | ("", "nodes" | "resourcequotas")
+        | ("networking.k8s.io", "ingresses") => {
             let begins = if resource.plural == "ingresses" { json!({"loadBalancer": {}}) } else { json!({}) };
             set_status(value, begins);
         }
         ("", "persistentvolumeclaims" | "persistentvolumes") => {
             set_status(value, json!({"phase": "Pending"}));
+            let protection = if resource.plural == "persistentvolumes" { "pv" } else { "pvc" };
+            let finalizer = json!(format!("kubernetes.io/{protection}-protection"));
+            let mut finalizers = value["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+            if !finalizers.contains(&finalizer) {
+                finalizers.push(finalizer);
+            }
+            value["metadata"]["finalizers"] = json!(finalizers);
         }
+        ("policy", "poddisruptionbudgets") => set_status(
+            value,
+            json!({"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0}),
+        ),
+        ("autoscaling", _) => set_status(value, json!({"currentMetrics": null, "desiredReplicas": 0})),
+        ("apiextensions.k8s.io", "customresourcedefinitions") => definitions::begin(value),
         _ => {}
+    }
+    complete(resource, value);
+}
+
+/// What Go's encoder writes although nobody said it.
+pub(super) fn complete(resource: &Resource, value: &mut Value) {
+    if resource.custom.is_none() {
+        complete::object(kind(resource), value);
     }
 }
 
@@ -124,7 +155,9 @@ pub(super) fn schema_faults(
     if resource.custom.is_some() || causes.is_empty() {
         return Ok(causes);
     }
-    if let Some(wrong) = causes.iter().find(|cause| cause.reason == "FieldValueTypeInvalid") {
+    // Nulls of the client were dropped; those that are left are Go's zero values.
+    let null = |cause: &Cause| cause.message.starts_with("Invalid value: \"null\"");
+    if let Some(wrong) = causes.iter().find(|cause| cause.reason == "FieldValueTypeInvalid" && !null(cause)) {
         let (kind, version) = (&resource.kind, &resource.version);
         return Err(Status::bad_request(format!(
             "{kind} in version {version:?} cannot be handled as a {kind}: json: cannot unmarshal: {}: {}",
@@ -133,8 +166,8 @@ pub(super) fn schema_faults(
     }
     // Go fills in the zero value of a required field; only what the real validators check is refused.
     causes.retain(|cause| {
-        cause.reason != "FieldValueRequired"
-            || !(cause.field.starts_with("status")
+        cause.reason == "FieldValueRequired"
+            && !(cause.field.starts_with("status")
                 || cause.field.starts_with("metadata")
                 || cause.field == "endpoints")
     });

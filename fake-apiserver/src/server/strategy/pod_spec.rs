@@ -21,8 +21,18 @@ pub(super) fn fill_template(template: &mut Value) {
 pub(super) fn fill(spec: &mut Value) {
     defaults::pod_spec(spec);
     let on_host = spec["hostNetwork"] == true;
+    drop_empty(
+        spec,
+        &["hostNetwork", "hostPID", "hostIPC"],
+        &["volumes", "initContainers", "tolerations", "imagePullSecrets"],
+    );
     for list in ["containers", "initContainers", "ephemeralContainers"] {
         for container in defaults::items(spec, list) {
+            drop_empty(
+                container,
+                &["stdin", "stdinOnce", "tty"],
+                &["args", "command", "env", "envFrom", "ports", "volumeMounts"],
+            );
             if container.get("imagePullPolicy").is_none() {
                 let image = container["image"].as_str().unwrap_or_default();
                 container["imagePullPolicy"] = json!(pull_policy(image));
@@ -47,6 +57,16 @@ pub(super) fn fill(spec: &mut Value) {
         spec["serviceAccountName"] = json!(account);
         spec["serviceAccount"] = json!(account);
     }
+}
+
+/// Go leaves out flags that are false and lists that are empty.
+fn drop_empty(value: &mut Value, flags: &[&str], lists: &[&str]) {
+    let Some(object) = value.as_object_mut() else { return };
+    object.retain(|field, value| {
+        let unset = flags.contains(&field.as_str()) && *value == false;
+        let empty = lists.contains(&field.as_str()) && value.as_array().is_some_and(Vec::is_empty);
+        !unset && !empty
+    });
 }
 
 /// Writes quantities as the real server does: numbers as text, in their canonical unit.
@@ -82,7 +102,7 @@ pub(super) fn faults(spec: &Value, path: &str) -> Vec<Cause> {
             container_faults(container, &path, &mut seen, &volumes, &mut causes);
         }
     }
-    one_of(spec, path, "restartPolicy", &["Always", "Never", "OnFailure"], &mut causes);
+    one_of(spec, path, "restartPolicy", &["Always", "OnFailure", "Never"], &mut causes);
     one_of(
         spec,
         path,

@@ -113,6 +113,10 @@ pub(super) fn faults(service: &Value) -> Vec<Cause> {
             let fault = format!("Invalid value: {number}: must be between 1 and 65535, inclusive");
             causes.push(Cause::new("FieldValueInvalid", format!("{path}.port"), fault));
         }
+        if let Some(target) = port["targetPort"].as_i64().filter(|target| !(1..=65535).contains(target)) {
+            let fault = format!("Invalid value: {target}: must be between 1 and 65535, inclusive");
+            causes.push(Cause::new("FieldValueInvalid", format!("{path}.targetPort"), fault));
+        }
         if let Some(target) = port["targetPort"].as_str() {
             let field = format!("{path}.targetPort");
             causes.extend(names::port_name(target).iter().map(|fault| invalid(&field, target, fault)));
@@ -184,11 +188,15 @@ impl ApiServer {
         }
         let spec = &mut service["spec"];
         spec["clusterIPs"] = json!([spec["clusterIP"]]);
+        // A headless service without a selector may have endpoints of any family.
+        let any =
+            spec["clusterIP"] == "None" && spec["selector"].as_object().is_none_or(serde_json::Map::is_empty);
+        let any = any && spec.get("ipFamilies").is_none() && spec.get("ipFamilyPolicy").is_none();
         if spec.get("ipFamilies").is_none() {
-            spec["ipFamilies"] = json!(["IPv4"]);
+            spec["ipFamilies"] = if any { json!(["IPv4", "IPv6"]) } else { json!(["IPv4"]) };
         }
         if spec.get("ipFamilyPolicy").is_none() {
-            spec["ipFamilyPolicy"] = json!("SingleStack");
+            spec["ipFamilyPolicy"] = json!(if any { "RequireDualStack" } else { "SingleStack" });
         }
         if !needs_node_ports(service) {
             return Ok(());

@@ -68,17 +68,13 @@ pub(super) fn faults(resource: &Resource, value: &Value) -> Vec<Cause> {
         .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
         .collect();
     match LabelSelector::from_object(&spec["selector"]) {
-        None => causes.push(pod_spec::required("spec.selector")),
+        None => causes.extend([pod_spec::required("spec.selector"), mismatch(&labels)]),
         Some(selector) if selector.is_empty() => causes.push(Cause::new(
             "FieldValueInvalid",
             "spec.selector",
             "Invalid value: {}: empty selector is invalid for deployment",
         )),
-        Some(selector) if !selector.matches(&labels) => causes.push(Cause::new(
-            "FieldValueInvalid",
-            "spec.template.metadata.labels",
-            format!("Invalid value: {}: `selector` does not match template `labels`", json!(labels)),
-        )),
+        Some(selector) if !selector.matches(&labels) => causes.push(mismatch(&labels)),
         Some(_) => {}
     }
     causes.extend(pod_spec::faults(&spec["template"]["spec"], "spec.template.spec"));
@@ -96,6 +92,14 @@ pub(super) fn faults(resource: &Resource, value: &Value) -> Vec<Cause> {
         causes.push(Cause::new("FieldValueForbidden", "spec.strategy.rollingUpdate", fault));
     }
     causes
+}
+
+fn mismatch(labels: &std::collections::BTreeMap<String, String>) -> Cause {
+    Cause::new(
+        "FieldValueInvalid",
+        "spec.template.metadata.labels",
+        format!("Invalid value: {}: `selector` does not match template `labels`", json!(labels)),
+    )
 }
 
 /// Selectors may not change; of a StatefulSet only a few fields may.

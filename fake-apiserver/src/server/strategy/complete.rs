@@ -1,0 +1,50 @@
+//! What Go's encoder writes although nobody said it: fields without `omitempty` in their zero value.
+//!
+//! They belong to no field manager, so they are filled in after ownership has been recorded.
+
+use serde_json::{Value, json};
+
+use super::defaults::items;
+
+/// Completes an object of a built-in kind.
+pub(super) fn object(kind: (&str, &str), value: &mut Value) {
+    match kind {
+        ("", "pods") => {
+            if let Some(status) = value.get_mut("status") {
+                for condition in items(status, "conditions") {
+                    set(condition, "lastProbeTime", Value::Null);
+                    set(condition, "lastTransitionTime", Value::Null);
+                }
+            }
+        }
+        ("", "events") => {
+            set(value, "reportingComponent", json!(""));
+            set(value, "reportingInstance", json!(""));
+            set(value, "source", json!({}));
+        }
+        ("discovery.k8s.io", "endpointslices") => {
+            for endpoint in items(value, "endpoints") {
+                set(endpoint, "conditions", json!({}));
+            }
+        }
+        ("batch", "cronjobs") => {
+            if let Some(template) = value.pointer_mut("/spec/jobTemplate") {
+                set(template, "metadata", json!({}));
+                template
+                    .pointer_mut("/spec/template")
+                    .into_iter()
+                    .for_each(|t| set(t, "metadata", json!({})));
+            }
+        }
+        ("batch", "jobs") | ("apps", _) | ("", "replicationcontrollers") => {
+            value.pointer_mut("/spec/template").into_iter().for_each(|t| set(t, "metadata", json!({})));
+        }
+        _ => {}
+    }
+}
+
+fn set(object: &mut Value, field: &str, value: Value) {
+    if let Some(object) = object.as_object_mut() {
+        object.entry(field).or_insert(value);
+    }
+}
