@@ -1,6 +1,7 @@
 //! The HTTP face with unmodified clients: `kube::Client` over the tower service, and over TLS with the kubeconfig.
 
 mod client;
+mod node;
 mod raw;
 mod tls;
 

@@ -141,3 +141,22 @@ async fn unknown_fields_are_named_in_a_warning() {
     let response = send(&service, "POST", &strict, &[("content-type", "application/json")], body).await;
     assert_eq!(response.status(), 400);
 }
+
+#[tokio::test]
+async fn a_watch_that_fell_out_of_history_ends_with_an_error_event() {
+    let server = server();
+    let service = server.service();
+    server.with(|api| api.compact(api.revision()));
+    let response = send(&service, "GET", "/api/v1/namespaces?watch=1&resourceVersion=1", &[], "").await;
+    assert_eq!(response.status(), 200);
+    let event = json_of(response).await;
+    assert_eq!((&event["type"], &event["object"]["code"]), (&json!("ERROR"), &json!(410)));
+    assert_eq!(event["object"]["reason"], "Expired");
+}
+
+#[tokio::test]
+async fn watching_one_object_by_its_path_selects_it_by_name() {
+    let path = "/api/v1/namespaces/default?watch=1&timeoutSeconds=1";
+    let event = json_of(send(&server().service(), "GET", path, &[], "").await).await;
+    assert_eq!(event["object"]["metadata"]["name"], "default");
+}

@@ -104,3 +104,13 @@ fn objects_are_those_the_real_server_serves_as_json() {
         );
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_make_the_decoder_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+        let _ = decode(&bytes);
+        for kind in ["Pod", "Secret", "Status"] {
+            let _ = decode(&body("v1", kind, &bytes));
+        }
+    }
+}

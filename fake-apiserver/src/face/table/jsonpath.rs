@@ -243,4 +243,11 @@ mod tests {
             assert_eq!(found(path), Value::Null, "{path}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_the_parser_panic(text in r#"[.\[\]?()@='"a-cé*\\0-9<>-]{0,24}"#) {
+            let _ = JsonPath::parse(&text).first(&json!({"a": [{"b": "c"}]}));
+        }
+    }
 }
