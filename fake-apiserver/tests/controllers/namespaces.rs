@@ -1,0 +1,58 @@
+use serde_json::json;
+
+use super::cluster::{Cluster, condition, pod, workload};
+
+fn in_namespace(mut object: serde_json::Value) -> serde_json::Value {
+    object["metadata"]["namespace"] = "team".into();
+    object
+}
+
+#[test]
+fn every_namespace_has_a_default_service_account_and_the_root_certificate() {
+    let mut cluster = Cluster::new();
+    assert_eq!(cluster.names("ServiceAccount"), ["default"]);
+    assert_eq!(cluster.names("ConfigMap"), ["kube-root-ca.crt"]);
+    cluster.delete("ServiceAccount", "default");
+    assert_eq!(cluster.names("ServiceAccount"), ["default"]);
+}
+
+#[test]
+fn a_deleted_namespace_takes_its_contents_along() {
+    let mut cluster = Cluster::new();
+    cluster.create(json!({"kind": "Namespace", "metadata": {"name": "team"}}));
+    cluster.create(in_namespace(workload("Deployment", "web", 3)));
+    cluster.create(in_namespace(pod("alone")));
+    cluster.delete("Namespace", "team");
+    assert_eq!(cluster.find("Namespace", "team"), None);
+    let left = cluster.server.storage().collections();
+    let left: Vec<String> = left
+        .flat_map(|(resource, objects)| objects.in_namespace("team").map(move |o| format!("{resource}/{}", o.key.name)))
+        .collect();
+    assert_eq!(left, Vec::<String>::new());
+}
+
+#[test]
+fn a_namespace_waits_for_finalizers_and_says_so() {
+    let mut cluster = Cluster::new();
+    cluster.create(json!({"kind": "Namespace", "metadata": {"name": "team"}}));
+    let held = json!({"name": "held", "finalizers": ["example.com/hold"]});
+    cluster.create(in_namespace(json!({"kind": "ConfigMap", "metadata": held})));
+    cluster.delete("Namespace", "team");
+    let namespace = cluster.get("Namespace", "team");
+    assert_eq!(namespace["status"]["phase"], "Terminating");
+    assert_eq!(
+        condition(&namespace, "NamespaceContentRemaining")["message"],
+        "Some resources are remaining: configmaps. has 1 resource instances"
+    );
+    assert_eq!(
+        condition(&namespace, "NamespaceFinalizersRemaining")["message"],
+        "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances"
+    );
+    let patch = json!({"metadata": {"finalizers": null}});
+    let request = fake_apiserver::request::Request::patch(
+        fake_apiserver::request::PatchType::Merge, "v1", "configmaps", patch,
+    );
+    cluster.send(&request.namespace("team").name("held")).unwrap();
+    cluster.settle();
+    assert_eq!(cluster.find("Namespace", "team"), None);
+}
