@@ -37,7 +37,7 @@ pub use kubelet::{ANNOTATION_PREFIX, Life, LogLine};
 pub use options::{NodeOptions, Options, Rule};
 pub use queue::Work;
 
-use crate::server::{Api, ApiServer, Controller};
+use crate::server::{Api, ApiServer};
 use control_loop::{Context, ControlLoop, Seen};
 use events::Recorder;
 use kubelet::Kubelet;
@@ -63,22 +63,6 @@ pub struct Controllers {
     recorder: Recorder,
     suffixes: Suffixes,
     started: bool,
-}
-
-/// All built-in controllers.
-pub fn built_in() -> Vec<Box<dyn Controller>> {
-    vec![Box::new(Controllers::new(Options::default()))]
-}
-
-impl Controller for Controllers {
-    fn name(&self) -> &'static str {
-        "kube-controller-manager"
-    }
-
-    fn step(&mut self, api: &mut Api<'_>) -> Option<Timestamp> {
-        let now = api.now();
-        Controllers::step(self, api.server_mut(), now)
-    }
 }
 
 /// Index of the kubelet among the controllers: it comes first.

@@ -152,6 +152,8 @@ fn report(
     set_count(&mut status, "readyReplicas", ready);
     set_count(&mut status, "availableReplicas", available);
     match refused {
+        // Only the first refusal is told: the next names another pod, and would be a change each time.
+        Some(_) if super::object::is_true(value, "ReplicaFailure") => {}
         Some(refusal) => {
             let says = Says {
                 kind: "ReplicaFailure",

@@ -21,6 +21,8 @@ pub struct Config {
     pub auto_step: bool,
     /// Run the built-in controllers (garbage collection, Deployments, …) at all.
     pub controllers: bool,
+    /// Settings of the built-in controllers and of the simulated nodes.
+    pub options: crate::controllers::Options,
     /// Changes kept for each resource; older resource versions answer 410.
     pub history: usize,
     /// Watches served at the same time; more answer 429.
@@ -35,6 +37,7 @@ impl Default for Config {
             clock: Clock::System,
             auto_step: true,
             controllers: true,
+            options: crate::controllers::Options::default(),
             history: 16_384,
             max_watches: 10_000,
             minor: 36,

@@ -84,11 +84,6 @@ impl<'a> Api<'a> {
         self.server
     }
 
-    /// The server, for controllers that write under several names.
-    pub(crate) fn server_mut(&mut self) -> &mut ApiServer {
-        self.server
-    }
-
     /// One object; the namespace is empty for cluster scope.
     pub fn get(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Arc<Stored>> {
         self.server.storage().get(resource, &Key::new(namespace, name)).cloned()

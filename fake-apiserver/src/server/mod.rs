@@ -36,6 +36,7 @@ pub use pods::LOG_ANNOTATION;
 use addresses::Addresses;
 use call::Call;
 
+use crate::controllers::{Controllers, Unit};
 use crate::registry::{Registry, Resource};
 use crate::request::{Request, Verb};
 use crate::response::Response;
@@ -57,6 +58,7 @@ pub struct ApiServer {
     config: Config,
     storage: Storage,
     registry: Registry,
+    built_in: Option<Controllers>,
     controllers: Vec<Box<dyn Controller>>,
     /// What the controllers have seen: without a later write they have nothing to do before `due`.
     stepped: u64,
@@ -73,13 +75,12 @@ pub struct ApiServer {
 impl ApiServer {
     /// A server with the built-in resources and the namespaces every cluster has.
     pub fn new(config: Config, now: Timestamp) -> Self {
-        let mut controllers: Vec<Box<dyn Controller>> = vec![Box::<quota::QuotaStatus>::default()];
-        if config.controllers {
-            controllers.extend(crate::controllers::built_in());
-        }
+        let controllers: Vec<Box<dyn Controller>> = vec![Box::<quota::QuotaStatus>::default()];
+        let built_in = config.controllers.then(|| Controllers::new(config.options.clone()));
         let mut server = Self {
             storage: Storage::new(config.history),
             registry: Registry::built_in(),
+            built_in,
             controllers,
             config,
             stepped: 0,
@@ -187,10 +188,11 @@ impl ApiServer {
             return self.due;
         }
         let mut controllers = std::mem::take(&mut self.controllers);
+        let mut built_in = self.built_in.take();
         let mut due = None;
         for pass in 0.. {
             let before = self.storage.revision();
-            due = None;
+            due = built_in.as_mut().and_then(|built_in| built_in.step(self, now));
             for controller in &mut controllers {
                 let next = controller.step(&mut Api::new(self, now, controller.name()));
                 due = [due, next].into_iter().flatten().min();
@@ -204,6 +206,7 @@ impl ApiServer {
             }
         }
         self.controllers = controllers;
+        self.built_in = built_in;
         self.stepped = self.storage.revision();
         self.due = due;
         due
@@ -212,6 +215,28 @@ impl ApiServer {
     /// Whether [`ApiServer::step`] would do anything at `now`.
     pub fn has_work(&self, now: Timestamp) -> bool {
         self.stepped != self.storage.revision() || self.due.is_some_and(|due| due <= now)
+    }
+
+    /// What the built-in controllers could do at `now`, for a scheduler that chooses the order itself.
+    pub fn pending_work(&mut self, now: Timestamp) -> Vec<Unit> {
+        let mut built_in = self.built_in.take();
+        let units = built_in.as_mut().map(|built_in| built_in.pending_work(self, now));
+        self.built_in = built_in;
+        units.unwrap_or_default()
+    }
+
+    /// Does one thing of [`ApiServer::pending_work`], by its index there.
+    pub fn step_one(&mut self, index: usize, now: Timestamp) {
+        let mut built_in = self.built_in.take();
+        if let Some(built_in) = &mut built_in {
+            built_in.step_one(self, index, now);
+        }
+        self.built_in = built_in;
+    }
+
+    /// The built-in controllers, if they run.
+    pub fn built_in_controllers(&self) -> Option<&Controllers> {
+        self.built_in.as_ref()
     }
 
     /// The revision of the last write.

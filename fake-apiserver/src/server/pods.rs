@@ -3,12 +3,15 @@
 use std::fmt::Write;
 
 use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::call::Call;
 use super::create::Fields;
 use super::delete::Options;
 use super::{ApiServer, meta};
+use crate::controllers::LogLine;
+use crate::face::LogOptions;
 use crate::request::Request;
 use crate::response::{Reply, Response};
 use crate::status::{Cause, Status};
@@ -117,29 +120,28 @@ impl ApiServer {
         let status = status.chain(pod["status"]["initContainerStatuses"].as_array().into_iter().flatten());
         let status = status.clone().find(|status| status["name"] == container).cloned().unwrap_or_default();
         let state = &status["state"];
-        if state["running"].is_null() && state["terminated"].is_null() {
+        let options = &call.request.params.log;
+        let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
+        let kept = |previous: bool| self.built_in.as_ref().and_then(|b| b.log(uid, &container, previous));
+        if options.previous && kept(true).is_none() {
+            let message =
+                format!("previous terminated container {container:?} in pod {:?} not found", key.name);
+            return Err(Status::bad_request(message));
+        }
+        let begun = state["running"].is_object() || state["terminated"].is_object() || kept(false).is_some();
+        if !begun {
             let reason = state["waiting"]["reason"].as_str().unwrap_or("ContainerCreating");
             return Err(Status::bad_request(format!(
                 "container {container:?} in pod {:?} is waiting to start: {reason}",
                 key.name
             )));
         }
-        let mut text = pod["metadata"]["annotations"][LOG_ANNOTATION].as_str().unwrap_or_default().to_owned();
-        if text.is_empty() {
-            let started = ["running", "terminated"].iter().find_map(|s| state[*s]["startedAt"].as_str());
-            let _ = writeln!(text, "{} container {container} started", started.unwrap_or_default());
+        let mut lines = kept(options.previous).unwrap_or_default();
+        if let Some(text) = pod["metadata"]["annotations"][LOG_ANNOTATION].as_str() {
+            let at = lines.first().map_or(call.now, |line| line.at);
+            lines = text.lines().map(|text| LogLine { at, text: text.into() }).collect();
         }
-        let options = &call.request.params.log;
-        if let Some(tail) = options.tail_lines {
-            let lines: Vec<&str> = text.lines().collect();
-            let kept = &lines[lines.len().saturating_sub(tail)..];
-            text = kept.iter().flat_map(|line| [*line, "\n"]).collect();
-        }
-        if let Some(limit) = options.limit_bytes {
-            let end = (0..=limit.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
-            text.truncate(end.unwrap_or_default());
-        }
-        Ok(Response { code: 200, reply: Reply::Text(Bytes::from(text)), warnings: Vec::new() })
+        Ok(Response { code: 200, reply: Reply::Text(render(lines, options, call.now)), warnings: Vec::new() })
     }
 
     /// The container whose log is meant.
@@ -184,6 +186,28 @@ impl ApiServer {
         }
         self.update_value(call, &old, &old_value, new, Vec::new(), Fields::Tracked)
     }
+}
+
+/// The lines that were asked for, as text.
+fn render(mut lines: Vec<LogLine>, options: &LogOptions, now: Timestamp) -> Bytes {
+    let since = options.since_seconds.and_then(|s| now.checked_sub(SignedDuration::from_secs(s)).ok());
+    let since = options.since_time.as_deref().and_then(|time| time.parse().ok()).or(since);
+    if let Some(since) = since {
+        lines.retain(|line| line.at >= since);
+    }
+    let first = options.tail_lines.map_or(0, |tail| lines.len().saturating_sub(tail));
+    let mut text = String::new();
+    for line in &lines[first..] {
+        if options.timestamps {
+            let _ = write!(text, "{:.9} ", line.at);
+        }
+        let _ = writeln!(text, "{}", line.text);
+    }
+    if let Some(limit) = options.limit_bytes {
+        let end = (0..=limit.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+        text.truncate(end.unwrap_or_default());
+    }
+    Bytes::from(text)
 }
 
 fn success(code: u16) -> Response {

@@ -4,7 +4,11 @@ use serde_json::json;
 use super::cluster::{Cluster, workload};
 
 fn three_nodes() -> Options {
-    let node = |n: u32| NodeOptions { name: format!("node-{n}"), address: format!("10.0.0.{n}"), ..NodeOptions::default() };
+    let node = |n: u32| NodeOptions {
+        name: format!("node-{n}"),
+        address: format!("10.0.0.{n}"),
+        ..NodeOptions::default()
+    };
     Options { nodes: (1..=3).map(node).collect(), ..Options::default() }
 }
 
@@ -16,7 +20,13 @@ fn one_pod_runs_on_each_node() {
     nodes.sort_by_key(ToString::to_string);
     assert_eq!(nodes, ["node-1", "node-2", "node-3"]);
     let status = cluster.get("DaemonSet", "agent")["status"].clone();
-    for field in ["desiredNumberScheduled", "currentNumberScheduled", "numberReady", "numberAvailable", "updatedNumberScheduled"] {
+    for field in [
+        "desiredNumberScheduled",
+        "currentNumberScheduled",
+        "numberReady",
+        "numberAvailable",
+        "updatedNumberScheduled",
+    ] {
         assert_eq!(status[field], 3, "{field} in {status}");
     }
     assert_eq!(status["numberMisscheduled"], 0);

@@ -29,7 +29,10 @@ fn a_new_deployment_becomes_available() {
     assert_eq!(status["observedGeneration"], deployment["metadata"]["generation"]);
     assert!(status["unavailableReplicas"].is_null());
     let available = condition(&deployment, "Available");
-    assert_eq!((&available["status"], &available["reason"]), (&json!("True"), &json!("MinimumReplicasAvailable")));
+    assert_eq!(
+        (&available["status"], &available["reason"]),
+        (&json!("True"), &json!("MinimumReplicasAvailable"))
+    );
     assert_eq!(available["message"], "Deployment has minimum availability.");
     let set = &cluster.names("ReplicaSet")[0];
     let progressing = condition(&deployment, "Progressing");
@@ -138,7 +141,10 @@ fn a_rolling_update_of_pods_that_never_get_ready_stops_and_times_out() {
     assert_eq!(condition(&deployment, "Progressing")["reason"], "ReplicaSetUpdated");
     cluster.pass(61);
     let progressing = condition(&cluster.get("Deployment", "web"), "Progressing");
-    assert_eq!((&progressing["status"], &progressing["reason"]), (&json!("False"), &json!("ProgressDeadlineExceeded")));
+    assert_eq!(
+        (&progressing["status"], &progressing["reason"]),
+        (&json!("False"), &json!("ProgressDeadlineExceeded"))
+    );
 }
 
 #[test]
@@ -179,7 +185,8 @@ fn old_replica_sets_go_above_the_history_limit() {
     for version in 2..6 {
         cluster.patch("Deployment", "web", new_image(&format!("example.com/image:{version}")));
     }
-    let revisions: Vec<String> = cluster.list("ReplicaSet").iter().map(|set| revision(set).to_owned()).collect();
+    let revisions: Vec<String> =
+        cluster.list("ReplicaSet").iter().map(|set| revision(set).to_owned()).collect();
     assert_eq!(revisions.len(), 2, "{revisions:?}");
     assert!(revisions.contains(&"5".to_owned()) && revisions.contains(&"4".to_owned()));
 }
@@ -194,7 +201,10 @@ fn a_paused_deployment_does_not_roll() {
     assert_eq!(condition(&cluster.get("Deployment", "web"), "Progressing")["reason"], "DeploymentPaused");
     cluster.patch("Deployment", "web", json!({"spec": {"paused": null}}));
     assert_eq!(sizes(&mut cluster), [0, 1]);
-    assert_eq!(condition(&cluster.get("Deployment", "web"), "Progressing")["reason"], "NewReplicaSetAvailable");
+    assert_eq!(
+        condition(&cluster.get("Deployment", "web"), "Progressing")["reason"],
+        "NewReplicaSetAvailable"
+    );
 }
 
 #[test]

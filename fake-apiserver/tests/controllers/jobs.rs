@@ -20,10 +20,16 @@ fn a_job_completes_and_says_so() {
     let job = cluster.get("Job", "sum");
     for kind in ["SuccessCriteriaMet", "Complete"] {
         let condition = condition(&job, kind);
-        assert_eq!((&condition["status"], &condition["reason"]), (&json!("True"), &json!("CompletionsReached")));
+        assert_eq!(
+            (&condition["status"], &condition["reason"]),
+            (&json!("True"), &json!("CompletionsReached"))
+        );
     }
     let status = &job["status"];
-    assert_eq!((&status["succeeded"], &status["ready"], &status["terminating"]), (&json!(1), &json!(0), &json!(0)));
+    assert_eq!(
+        (&status["succeeded"], &status["ready"], &status["terminating"]),
+        (&json!(1), &json!(0), &json!(0))
+    );
     assert!(status["active"].is_null() && status["failed"].is_null());
     assert_eq!(status["completionTime"], "2026-01-01T00:00:00Z");
     assert_eq!(status["uncountedTerminatedPods"], json!({}));

@@ -26,7 +26,9 @@ fn a_deleted_namespace_takes_its_contents_along() {
     assert_eq!(cluster.find("Namespace", "team"), None);
     let left = cluster.server.storage().collections();
     let left: Vec<String> = left
-        .flat_map(|(resource, objects)| objects.in_namespace("team").map(move |o| format!("{resource}/{}", o.key.name)))
+        .flat_map(|(resource, objects)| {
+            objects.in_namespace("team").map(move |o| format!("{resource}/{}", o.key.name))
+        })
         .collect();
     assert_eq!(left, Vec::<String>::new());
 }
@@ -50,7 +52,10 @@ fn a_namespace_waits_for_finalizers_and_says_so() {
     );
     let patch = json!({"metadata": {"finalizers": null}});
     let request = fake_apiserver::request::Request::patch(
-        fake_apiserver::request::PatchType::Merge, "v1", "configmaps", patch,
+        fake_apiserver::request::PatchType::Merge,
+        "v1",
+        "configmaps",
+        patch,
     );
     cluster.send(&request.namespace("team").name("held")).unwrap();
     cluster.settle();

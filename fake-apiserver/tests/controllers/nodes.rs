@@ -26,7 +26,10 @@ fn pods_of_a_lost_node_are_not_ready_and_are_deleted_after_five_minutes() {
     cluster.pass(299);
     assert!(cluster.get("Pod", "a")["metadata"]["deletionTimestamp"].is_null());
     cluster.pass(100);
-    assert!(cluster.get("Pod", "a")["metadata"]["deletionTimestamp"].is_string(), "stuck: no kubelet ends it");
+    assert!(
+        cluster.get("Pod", "a")["metadata"]["deletionTimestamp"].is_string(),
+        "stuck: no kubelet ends it"
+    );
     cluster.patch("Node", "node-1", json!({"metadata": {"annotations": {"fake-apiserver.dev/lost": null}}}));
     assert_eq!(cluster.find("Pod", "a"), None);
     assert_eq!(condition(&cluster.get("Node", "node-1"), "Ready")["status"], "True");

@@ -28,7 +28,10 @@ fn a_pod_runs_at_once_with_everything_a_strict_client_reads() {
     assert_eq!(container["image"], "example.com/image:1");
     assert!(container["imageID"].as_str().unwrap().starts_with("example.com/image@sha256:"));
     assert!(container["containerID"].as_str().unwrap().starts_with("containerd://"));
-    assert_eq!((&container["ready"], &container["started"], &container["restartCount"]), (&json!(true), &json!(true), &json!(0)));
+    assert_eq!(
+        (&container["ready"], &container["started"], &container["restartCount"]),
+        (&json!(true), &json!(true), &json!(0))
+    );
     assert!(container["state"]["running"]["startedAt"].is_string());
     assert_eq!(cluster.reasons("a"), ["Scheduled", "Pulled", "Created", "Started"]);
 }
@@ -46,7 +49,10 @@ fn a_slow_pod_is_pending_while_its_container_is_created() {
     assert_eq!((&pod["status"]["phase"], &container(&pod)["ready"]), (&json!("Running"), &json!(false)));
     cluster.pass(3);
     let ready = condition(&cluster.get("Pod", "slow"), "Ready");
-    assert_eq!((&ready["status"], &ready["lastTransitionTime"]), (&json!("True"), &json!("2026-01-01T00:00:08Z")));
+    assert_eq!(
+        (&ready["status"], &ready["lastTransitionTime"]),
+        (&json!("True"), &json!("2026-01-01T00:00:08Z"))
+    );
 }
 
 #[test]
@@ -162,7 +168,10 @@ fn init_containers_come_before_the_others() {
     cluster.pass(2);
     let pod = cluster.get("Pod", "a");
     assert_eq!(pod["status"]["initContainerStatuses"][0]["state"]["terminated"]["reason"], "Completed");
-    assert_eq!((&condition(&pod, "Initialized")["status"], &pod["status"]["phase"]), (&json!("True"), &json!("Pending")));
+    assert_eq!(
+        (&condition(&pod, "Initialized")["status"], &pod["status"]["phase"]),
+        (&json!("True"), &json!("Pending"))
+    );
     cluster.pass(2);
     assert_eq!(cluster.get("Pod", "a")["status"]["phase"], "Running");
 }

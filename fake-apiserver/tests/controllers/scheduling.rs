@@ -57,7 +57,13 @@ fn selectors_taints_and_cordons_are_respected() {
     cluster.patch("Node", "b", json!({"spec": {"taints": taint}}));
     cluster.create(pod("plain"));
     let message = condition(&cluster.get("Pod", "plain"), "PodScheduled")["message"].clone();
-    assert!(message.as_str().unwrap().contains("1 node(s) had untolerated taint(s), 1 node(s) were unschedulable"), "{message}");
+    assert!(
+        message
+            .as_str()
+            .unwrap()
+            .contains("1 node(s) had untolerated taint(s), 1 node(s) were unschedulable"),
+        "{message}"
+    );
     let mut tolerant = pod("tolerant");
     tolerant["spec"]["tolerations"] = json!([{"key": "gpu", "operator": "Exists"}]);
     cluster.create(tolerant);

@@ -17,7 +17,10 @@ fn endpoints_and_slices_hold_ready_and_not_ready_pods() {
     let mut cluster = Cluster::new();
     cluster.create(labelled(pod("ready")));
     cluster.create(labelled(pod_living("slow", &[("never-ready", "true")])));
-    cluster.create(service("web", json!({"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]})));
+    cluster.create(service(
+        "web",
+        json!({"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}),
+    ));
     let ready = cluster.get("Pod", "ready");
     let subset = cluster.get("Endpoints", "web")["subsets"][0].clone();
     assert_eq!(subset["addresses"][0]["ip"], ready["status"]["podIP"]);
@@ -44,9 +47,13 @@ fn a_named_target_port_is_looked_up_in_each_pod() {
         pod["spec"]["containers"][0]["ports"] = json!([{"name": "web", "containerPort": port}]);
         cluster.create(pod);
     }
-    cluster.create(service("web", json!({"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "web"}]})));
+    cluster.create(service(
+        "web",
+        json!({"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "web"}]}),
+    ));
     let endpoints = cluster.get("Endpoints", "web");
-    let mut ports: Vec<_> = endpoints["subsets"].as_array().unwrap().iter().map(|s| s["ports"][0]["port"].clone()).collect();
+    let mut ports: Vec<_> =
+        endpoints["subsets"].as_array().unwrap().iter().map(|s| s["ports"][0]["port"].clone()).collect();
     ports.sort_by_key(Value::to_string);
     assert_eq!(ports, [8001, 8002]);
     assert_eq!(cluster.names("EndpointSlice").len(), 2);
@@ -61,7 +68,10 @@ fn pods_come_and_go_behind_a_service() {
     assert!(slice["endpoints"].as_array().is_none_or(Vec::is_empty));
     cluster.create(labelled(pod("a")));
     let same = cluster.list("EndpointSlice").remove(0);
-    assert_eq!((&same["metadata"]["name"], same["endpoints"].as_array().unwrap().len()), (&slice["metadata"]["name"], 1));
+    assert_eq!(
+        (&same["metadata"]["name"], same["endpoints"].as_array().unwrap().len()),
+        (&slice["metadata"]["name"], 1)
+    );
     cluster.patch("Pod", "a", json!({"metadata": {"labels": {"app": "other"}}}));
     assert!(cluster.get("Endpoints", "web")["subsets"].is_null());
     cluster.patch("Pod", "a", json!({"metadata": {"labels": {"app": "web"}}}));
@@ -73,7 +83,10 @@ fn pods_come_and_go_behind_a_service() {
 fn a_service_that_publishes_unready_addresses_calls_them_ready() {
     let mut cluster = Cluster::new();
     cluster.create(labelled(pod_living("slow", &[("never-ready", "true")])));
-    cluster.create(service("web", json!({"selector": {"app": "web"}, "publishNotReadyAddresses": true, "clusterIP": "None"})));
+    cluster.create(service(
+        "web",
+        json!({"selector": {"app": "web"}, "publishNotReadyAddresses": true, "clusterIP": "None"}),
+    ));
     assert_eq!(cluster.get("Endpoints", "web")["subsets"][0]["addresses"][0]["targetRef"]["name"], "slow");
     let slice = cluster.list("EndpointSlice").remove(0);
     assert_eq!(slice["endpoints"][0]["conditions"]["ready"], true);

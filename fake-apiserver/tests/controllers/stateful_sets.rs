@@ -58,7 +58,8 @@ fn an_update_replaces_pods_from_the_last_to_the_partition() {
     let containers = json!([{"name": "main", "image": "example.com/image:2"}]);
     cluster.patch("StatefulSet", "db", json!({"spec": {"template": {"spec": {"containers": containers}}}}));
     cluster.pass(5);
-    let images: Vec<_> = cluster.list("Pod").iter().map(|pod| pod["spec"]["containers"][0]["image"].clone()).collect();
+    let images: Vec<_> =
+        cluster.list("Pod").iter().map(|pod| pod["spec"]["containers"][0]["image"].clone()).collect();
     assert_eq!(images, ["example.com/image:1", "example.com/image:2", "example.com/image:2"]);
     assert_eq!(cluster.get("StatefulSet", "db")["status"]["updatedReplicas"], 2);
     assert_eq!(cluster.names("ControllerRevision").len(), 2);

@@ -60,7 +60,6 @@ fn a_step_without_changes_writes_nothing() {
 fn controllers_that_lost_history_begin_anew() {
     let mut cluster = Cluster::new();
     cluster.create(workload("Deployment", "web", 3));
-    cluster.delete("Pod", &cluster.names("Pod")[0].clone());
     let pod = cluster.names("Pod")[0].clone();
     let request = Request::delete("v1", "pods").namespace("default").name(&*pod);
     cluster.send(&request).unwrap();
