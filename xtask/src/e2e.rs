@@ -15,6 +15,9 @@ pub(crate) struct E2e {
     /// For the provider `current`: the context of the kubeconfig that may be used.
     #[arg(long, required_if_eq("provider", "current"))]
     context: Option<String>,
+    /// Use the program as it was built last.
+    #[arg(long)]
+    no_build: bool,
     /// Only these stories; all of them if none is named.
     #[arg(value_name = "STORY")]
     only: Vec<String>,
@@ -34,7 +37,9 @@ enum ProviderArg {
 
 impl E2e {
     pub(crate) fn run(self) -> Result<()> {
-        shell::build()?;
+        if !self.no_build {
+            shell::build()?;
+        }
         let provider = match self.provider {
             ProviderArg::Local => Provider::Local,
             ProviderArg::ControlPlane => Provider::ControlPlane,

@@ -89,7 +89,7 @@ impl Session {
                 async move { server.run().await }
             }),
         };
-        session.serve(listener, &server, stopped.clone())?;
+        let reach = session.serve(listener, &server, stopped.clone())?;
         session.install().await?;
         if let Pods::Processes { network, catalogue, python } = pods {
             let mut config = KubeletConfig::new(NODE, folder.join("node"), catalogue, network);
@@ -109,16 +109,18 @@ impl Session {
             run(deps(store), raised(stopped)).await;
             "the operator"
         });
+        // Last: whoever waits for the file finds everything ready.
+        reach.write(&session.kubeconfig).map_err(LocalError::setup("write the kubeconfig"))?;
         Ok(session)
     }
 
-    /// Serves HTTPS and writes the kubeconfig.
+    /// Serves HTTPS; what a client needs to reach it.
     fn serve(
         &mut self,
         listener: TcpListener,
         server: &Server,
         stopped: watch::Receiver<bool>,
-    ) -> Result<(), LocalError> {
+    ) -> Result<Kubeconfig, LocalError> {
         let setup = LocalError::setup("serve HTTPS");
         let address = listener.local_addr().map_err(LocalError::setup("serve HTTPS"))?;
         listener.set_nonblocking(true).map_err(LocalError::setup("serve HTTPS"))?;
@@ -133,14 +135,13 @@ impl Session {
             name: "dask-operator-local".into(),
             ..Kubeconfig::secure(format!("https://{address}"), &identity)
         };
-        config.write(&self.kubeconfig).map_err(LocalError::setup("write the kubeconfig"))?;
         self.parts.spawn(async move {
             if let Err(error) = serve(listener, service, Some(tls), raised(stopped)).await {
                 tracing::error!(%error, "the API server's listener failed");
             }
             "the API server"
         });
-        Ok(())
+        Ok(config)
     }
 
     /// Installs the CustomResourceDefinitions.
