@@ -10,6 +10,7 @@ use super::http::{HttpService, Incoming};
 use super::negotiate::{self, Discovery};
 use super::path::Route;
 use super::{discovery, render};
+use crate::registry::Registry;
 use crate::server::no_such_resource;
 use crate::status::Status;
 
@@ -24,6 +25,8 @@ pub(super) fn answer(
         ));
     }
     let server = service.server();
+    // A copy of references: documents are put together without holding the server up.
+    let registry = || server.with(|api| api.registry().clone());
     let json = |value: Value| Ok(render::json(200, &value));
     let found =
         |value: Option<Value>| value.map(|value| render::json(200, &value)).ok_or_else(no_such_resource);
@@ -32,16 +35,14 @@ pub(super) fn answer(
         Route::Health(check) => Ok(health(check, incoming.query.has("verbose"))),
         Route::Metrics => Ok(render::text(200, metrics(service))),
         Route::Root => json(json!({"paths": ROOT_PATHS})),
-        Route::CoreVersions => Ok(versions(service, incoming, true)),
-        Route::Groups => Ok(versions(service, incoming, false)),
-        Route::Group(group) => found(server.with(|api| discovery::group(api.registry(), group))),
-        Route::Resources(group, version) => {
-            found(server.with(|api| discovery::resources(api.registry(), group, version)))
-        }
-        Route::OpenApiV2 => openapi_v2(service, incoming),
-        Route::OpenApiIndex => json(server.with(|api| service.openapi().index(api.registry()))),
+        Route::CoreVersions => Ok(versions(&registry(), incoming, true)),
+        Route::Groups => Ok(versions(&registry(), incoming, false)),
+        Route::Group(group) => found(discovery::group(&registry(), group)),
+        Route::Resources(group, version) => found(discovery::resources(&registry(), group, version)),
+        Route::OpenApiV2 => openapi_v2(service, &registry(), incoming),
+        Route::OpenApiIndex => json(service.openapi().index(&registry())),
         Route::OpenApi(name) => {
-            let document = server.with(|api| service.openapi().document(api.registry(), name));
+            let document = service.openapi().document(&registry(), name);
             let document = document.ok_or_else(no_such_resource)?;
             let mut response = tagged(incoming, &document.hash, "application/json", || document.bytes);
             response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("public"));
@@ -102,7 +103,11 @@ fn metrics(service: &HttpService) -> String {
 }
 
 /// Only in protobuf: that is what kubectl asks for, and JSON is had from v3.
-fn openapi_v2(service: &HttpService, incoming: &Incoming) -> Result<Response<ResponseBody>, Status> {
+fn openapi_v2(
+    service: &HttpService,
+    registry: &Registry,
+    incoming: &Incoming,
+) -> Result<Response<ResponseBody>, Status> {
     let accept = incoming.header(&header::ACCEPT);
     if !accept.contains("openapi.spec.v2") {
         return Err(Status::new(
@@ -111,24 +116,21 @@ fn openapi_v2(service: &HttpService, incoming: &Incoming) -> Result<Response<Res
             format!("only {OPENAPI_V2} is offered; JSON is at /openapi/v3"),
         ));
     }
-    let document = service.server().with(|api| service.openapi().v2(api.registry()));
+    let document = service.openapi().v2(registry);
     Ok(render::bytes(StatusCode::OK, OPENAPI_V2, document.bytes))
 }
 
 const OPENAPI_V2: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 /// `/api` and `/apis` in the form the client asks for. The content type has to be exact: kubectl looks at each parameter.
-fn versions(service: &HttpService, incoming: &Incoming, core: bool) -> Response<ResponseBody> {
+fn versions(registry: &Registry, incoming: &Incoming, core: bool) -> Response<ResponseBody> {
     let wanted = negotiate::discovery(&incoming.header(&header::ACCEPT));
-    let value = service.server().with(|api| {
-        let registry = api.registry();
-        match wanted {
-            Discovery::V2 => discovery::aggregated(registry, core, "v2"),
-            Discovery::V2beta1 => discovery::aggregated(registry, core, "v2beta1"),
-            Discovery::Legacy if core => discovery::core_versions(&incoming.header(&header::HOST)),
-            Discovery::Legacy => discovery::groups(registry),
-        }
-    });
+    let value = match wanted {
+        Discovery::V2 => discovery::aggregated(registry, core, "v2"),
+        Discovery::V2beta1 => discovery::aggregated(registry, core, "v2beta1"),
+        Discovery::Legacy if core => discovery::core_versions(&incoming.header(&header::HOST)),
+        Discovery::Legacy => discovery::groups(registry),
+    };
     let aggregated =
         |version| format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
     let content_type = match wanted {
