@@ -15,6 +15,14 @@
 //! | [`kubelet`] | pods as local processes (feature `processes`, Linux) |
 //!
 //! No async, no randomness and no wall clock below [`face`]: the same requests at the same times give the same bytes.
+//!
+//! # Not modelled
+//!
+//! - Authorization: every request is allowed, and reviews say so. Admission webhooks and policies are stored, never called.
+//! - Admission adds no service account token volume to pods; LimitRanges and scopes of ResourceQuotas are only stored.
+//! - Conversion webhooks: versions of a custom resource differ in `apiVersion` alone.
+//! - Subresources `resize`, `ephemeralcontainers`, `approval` (writes) and `proxy` of the core kinds answer 501.
+//! - Services are IPv4; a headless service without a selector says both families, as a real server does.
 
 pub mod controllers;
 pub mod face;

@@ -125,7 +125,7 @@ impl ApiServer {
 
     pub(super) fn delete_collection(&mut self, call: &Call<'_>) -> Result<Response, Status> {
         let options = Options::read(call)?;
-        let selection = self.selection(call)?;
+        let selection = Self::selection(call)?;
         let found: Vec<Arc<Stored>> = self
             .storage
             .collection(&call.resource.storage)

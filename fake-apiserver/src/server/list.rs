@@ -23,7 +23,7 @@ struct Continue {
 impl ApiServer {
     pub(super) fn list(&self, call: &Call<'_>) -> Result<Response, Status> {
         let params = &call.request.params;
-        let selection = self.selection(call)?;
+        let selection = Self::selection(call)?;
         let now = self.storage.revision();
         let token = params.continue_token.as_deref().filter(|token| !token.is_empty());
         let start = token.map(decode_token).transpose()?;
@@ -132,7 +132,7 @@ impl ApiServer {
     }
 
     /// What the request selects.
-    pub(super) fn selection(&self, call: &Call<'_>) -> Result<Selection, Status> {
+    pub(super) fn selection(call: &Call<'_>) -> Result<Selection, Status> {
         let params = &call.request.params;
         let labels = LabelSelector::parse(params.label_selector.as_deref().unwrap_or_default())
             .map_err(Status::bad_request)?;

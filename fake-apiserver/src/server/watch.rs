@@ -15,7 +15,7 @@ use crate::storage::{Change, Stored, Watch, WatchEvent, WatchEventType};
 impl ApiServer {
     pub(super) fn watch(&self, call: &Call<'_>) -> Result<Response, Status> {
         let params = &call.request.params;
-        let selection = self.selection(call)?;
+        let selection = Self::selection(call)?;
         let now = self.storage.revision();
         let asked = check_options(call)?;
         let asked = match list::check_not_future(now, asked) {

@@ -93,7 +93,7 @@ impl Controller for Reaper {
     fn step(&mut self, api: &mut Api<'_>) -> Option<Timestamp> {
         let now = api.now();
         let found = api.collection(&CONFIGMAPS);
-        for object in found.into_iter().flat_map(|objects| objects.iter()) {
+        for object in found.into_iter().flat_map(fake_apiserver::storage::Collection::iter) {
             self.due.entry(object.key.clone()).or_insert(now + SignedDuration::from_secs(10));
         }
         let ripe: Vec<Key> =
