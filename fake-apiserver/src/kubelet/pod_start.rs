@@ -1,7 +1,7 @@
 //! Starting one container of a pod: everything that must be there first, and what is said when it is not.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -310,9 +310,7 @@ impl PodWorker {
         let empty = BTreeMap::new();
         let volumes = self.volumes.as_ref().unwrap_or(&empty);
         let mut all = volumes::mounts(spec, volumes, env)?;
-        let taken = |all: &[Mount], target: &str| {
-            all.iter().any(|mount| mount.target == std::path::Path::new(target))
-        };
+        let taken = |all: &[Mount], target: &str| all.iter().any(|mount| mount.target == Path::new(target));
         for mount in self.files.etc_mounts() {
             if !all.iter().any(|other| other.target == mount.target) {
                 all.push(mount);
@@ -322,7 +320,8 @@ impl PodWorker {
             all.push(Mount { target: "/tmp".into(), source: files.tmp(), read_only: false });
             // What the container needs of the host's own /tmp stays visible.
             let image = self.node.config.catalogue.find(spec.image.as_deref().unwrap_or_default());
-            let needed = image.into_iter().flat_map(|image| &image.path_prepend).cloned();
+            let needed =
+                image.into_iter().flat_map(|image| &image.path_prepend).map(|path| installation(path));
             let needed = needed.chain(self.node.config.visible.iter().cloned()).chain([files.scripts()]);
             for path in needed.filter(|path| path.starts_with("/tmp") && path.exists()) {
                 all.push(Mount { target: path.clone(), source: path, read_only: false });
@@ -428,6 +427,12 @@ impl PodWorker {
             }
         });
     }
+}
+
+/// The directory of which `bin` is a part: a Python environment is useless without its `lib`.
+fn installation(path: &Path) -> PathBuf {
+    let parent = path.parent().filter(|parent| path.ends_with("bin") && *parent != Path::new("/tmp"));
+    parent.unwrap_or(path).to_owned()
 }
 
 fn pulled(image: Option<&str>) -> String {
