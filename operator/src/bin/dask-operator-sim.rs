@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use dask_operator::sim::story;
+use dask_operator::sim::{script, story};
 
 /// Plays simulated histories and judges their ends.
 #[derive(Debug, Parser)]
@@ -17,6 +17,9 @@ struct Args {
     /// The first of them.
     #[arg(long, default_value_t = 0)]
     from: u64,
+    /// Run this scenario and print its transcript.
+    #[arg(long, conflicts_with = "seed")]
+    scenario: Option<std::path::PathBuf>,
     /// Events in each.
     #[arg(long, default_value_t = 120)]
     length: usize,
@@ -24,6 +27,9 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if let Some(path) = &args.scenario {
+        return tell(path);
+    }
     let seeds = args.seed.map_or(args.from..args.from + args.count, |seed| seed..seed + 1);
     let mut failed = 0;
     for seed in seeds.clone() {
@@ -51,4 +57,18 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
+}
+
+fn tell(path: &std::path::Path) -> ExitCode {
+    let script = std::fs::read_to_string(path).map_err(|error| error.to_string());
+    match script.and_then(|script| script::run(&script)) {
+        Ok(transcript) => {
+            println!("{transcript}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{}: {error}", path.display());
+            ExitCode::FAILURE
+        }
+    }
 }
