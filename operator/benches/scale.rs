@@ -80,7 +80,8 @@ async fn creates_over_http() -> f64 {
     let server = Server::new(Config::default());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let address = listener.local_addr().expect("it has an address");
-    let serving = fake_apiserver::face::serve::serve(listener, server.service(), None, std::future::pending());
+    let serving =
+        fake_apiserver::face::serve::serve(listener, server.service(), None, std::future::pending());
     tokio::spawn(serving);
     let url = format!("http://{address}").parse().expect("it is a URL");
     let client = kube::Client::try_from(kube::Config::new(url)).expect("a client is made");
@@ -92,7 +93,9 @@ async fn creates_over_http() -> f64 {
         .for_each_concurrent(HTTP_AT_ONCE, |object| {
             let api = api.clone();
             async move {
-                api.create(&kube::api::PostParams::default(), object).await.expect("a small object is accepted");
+                api.create(&kube::api::PostParams::default(), object)
+                    .await
+                    .expect("a small object is accepted");
             }
         })
         .await;
@@ -145,13 +148,19 @@ async fn operator() {
     let calls = store.calls();
     tokio::time::sleep(IDLE).await;
     let idle = store.calls() - calls;
-    row(&format!("{CLUSTERS} clusters of {WORKERS} workers, from the first request to the last ready worker"), format!("{:.1} s", took.as_secs_f64()));
+    row(
+        &format!("{CLUSTERS} clusters of {WORKERS} workers, from the first request to the last ready worker"),
+        format!("{:.1} s", took.as_secs_f64()),
+    );
     row("a bare client creating as many pods on the same server", format!("{:.1} s", bare.as_secs_f64()));
     row("operator to bare client", format!("{:.2}", took.as_secs_f64() / bare.as_secs_f64()));
     row("writes of the operator per worker", format!("{:.2}", writes as f64 / workers as f64));
     let pods = by_kind(&store).get("Pod").copied().unwrap_or(0);
     row("of these, pods created per worker", format!("{:.2}", pods as f64 / workers as f64));
-    row("peak memory, server and operator together, above the empty start", format!("{} MiB", (peak() - before) / 1024));
+    row(
+        "peak memory, server and operator together, above the empty start",
+        format!("{} MiB", (peak() - before) / 1024),
+    );
     row(&format!("requests of the operator in {} idle seconds", IDLE.as_secs()), idle);
     let _ = stop.send(());
     let _ = running.await;
@@ -183,10 +192,8 @@ fn bare_pods() -> Duration {
 }
 
 fn all_ready(server: &Server) -> bool {
-    let listed = Request {
-        verb: Verb::List,
-        ..request(names::API_VERSION, "daskworkergroups", Some("default"))
-    };
+    let listed =
+        Request { verb: Verb::List, ..request(names::API_VERSION, "daskworkergroups", Some("default")) };
     let Ok(Reply::List(list)) = server.request(&listed).map(|response| response.reply) else { return false };
     list.items.len() == CLUSTERS
         && list.items.iter().all(|group| group.value()["status"]["readyReplicas"] == WORKERS)

@@ -62,7 +62,7 @@ fn split(script: &str) -> Vec<Line> {
     for text in script.lines() {
         match lines.last_mut() {
             Some(line) if text.starts_with(' ') || (text.is_empty() && !line.block.is_empty()) => {
-                line.block.push_str(text);
+                line.block.push_str(text.strip_prefix("  ").unwrap_or(text));
                 line.block.push('\n');
             }
             _ if text.trim().is_empty() => {}

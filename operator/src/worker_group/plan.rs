@@ -26,6 +26,10 @@ pub fn plan(world: &World, view: &View, valid: &Valid, desired: Option<&Desired>
         return plan;
     }
     let (Some(cluster), Some(desired)) = (&view.cluster, desired) else {
+        // The cluster that owned it is gone: garbage collection takes the group along.
+        if resource.owners.iter().any(|owner| &*owner.kind == "DaskCluster") {
+            return plan;
+        }
         let why = format!("waiting for DaskCluster {} to be created in this namespace", valid.spec.cluster);
         return say(world, view, "ClusterMissing", why, now);
     };
@@ -55,8 +59,13 @@ pub fn plan(world: &World, view: &View, valid: &Valid, desired: Option<&Desired>
         grow(world, view, desired, valid.replicas - alive.len(), &mut rest, now);
     }
     let trouble = world.remembered(&resource.key).trouble;
-    let wanted = status::status(view, valid.replicas, desired, trouble.as_ref(), &rest.waiting, now);
-    crate::status::write(&mut plan, world, resource, wanted, now);
+    // The first workers are on their way: there is nothing to say before one of them has been seen.
+    let beginning =
+        resource.status["observedGeneration"].is_null() && rest.steps().any(|step| step.creates().is_some());
+    if !beginning || trouble.is_some() {
+        let wanted = status::status(view, valid.replicas, desired, trouble.as_ref(), &rest.waiting, now);
+        crate::status::write(&mut plan, world, resource, wanted, now);
+    }
     plan.stages.append(&mut rest.stages);
     plan.waiting = rest.waiting;
     plan.poll = rest.poll;
@@ -184,13 +193,12 @@ fn shrink(world: &World, view: &View, alive: &[&Worker], excess: usize, plan: &m
         // Those that the scheduler could not retire now stay, and are asked for again.
         plan.look_again(now + world.settings.pace.poll);
     }
+    let held = excess - unstarted.len() - unregistered.len();
+    if held > 0 {
+        let why = unanswered.map(|failure| format!(": {}", failure.message)).unwrap_or_default();
+        plan.waiting.push(format!("waiting for the scheduler to let go of {held} of them{why}"));
+    }
     if undecided > 0 {
-        plan.waiting.push(match unanswered {
-            Some(failure) => {
-                format!("waiting for the scheduler to say which workers are idle: {}", failure.message)
-            }
-            None => "waiting for the scheduler to say which workers are idle".into(),
-        });
         let ask = Ask { workers: true, ..Ask::default() };
         let mut poll = world.poll(view.resource.namespace(), &cluster, ask, now);
         // The first question of a scale-down does not wait for the pace of others.
