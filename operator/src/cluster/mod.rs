@@ -132,7 +132,7 @@ impl Workers {
 }
 
 /// The job that controls a cluster, while its runner exists and has not ended.
-fn active_job(world: &World, cluster: &Resource) -> Option<Key> {
+pub fn active_job(world: &World, cluster: &Resource) -> Option<Key> {
     let owner = cluster.controller().filter(|owner| &*owner.kind == Kind::Job.name())?;
     let key = Key::new(Kind::Job, cluster.namespace(), &owner.name);
     let job = world.cache.resource(&key).filter(|job| *job.uid == *owner.uid)?;

@@ -275,6 +275,7 @@ impl Cache {
                 Some(Component::JobRunner) => {
                     keys.insert(Key::new(Kind::Job, namespace, cluster));
                     keys.insert(Key::new(Kind::Cluster, namespace, cluster));
+                    keys.extend(self.followers(namespace, cluster).cloned());
                 }
                 _ => {}
             }

@@ -16,7 +16,8 @@ pub use plan::plan;
 pub use validate::{Invalid, Valid, validate};
 pub use worker::Worker;
 
-use crate::observe::{Key, Kind, Resource};
+use crate::names;
+use crate::observe::{ChildId, ChildKind, Facts, Key, Kind, Resource};
 use crate::plan::Plan;
 use crate::world::{SchedulerFacts, World};
 
@@ -31,8 +32,9 @@ pub struct View {
     pub workers: Vec<Worker>,
     /// What its scheduler answered.
     pub scheduler: Option<SchedulerFacts>,
-    /// The cluster's scheduler pod is ready.
-    pub scheduler_ready: bool,
+    /// What has to exist before workers are made: the scheduler's pod, and the runner of a job's cluster. Where a quota lets
+    /// only some pods in, workers must not starve these (pain 22).
+    pub first: Option<String>,
 }
 
 /// Plans for one group.
@@ -61,9 +63,7 @@ impl View {
         Some(Self {
             workers: Self::workers_of(world, &resource),
             scheduler: world.scheduler(namespace, name).cloned(),
-            scheduler_ready: crate::cluster::scheduler_ready(&crate::cluster::scheduler_pods(
-                world, namespace, name,
-            )),
+            first: cluster.as_ref().and_then(|cluster| comes_first(world, cluster)),
             cluster,
             resource,
         })
@@ -73,4 +73,15 @@ impl View {
     pub fn workers_of(world: &World, group: &Resource) -> Vec<Worker> {
         Worker::observe(world, group)
     }
+}
+
+fn comes_first(world: &World, cluster: &Resource) -> Option<String> {
+    let (namespace, name) = (cluster.namespace(), cluster.name());
+    if crate::cluster::scheduler_pods(world, namespace, name).is_empty() {
+        return Some(format!("waiting for the pod of Deployment {} to exist", names::scheduler(name)));
+    }
+    crate::cluster::active_job(world, cluster)?;
+    let runner = ChildId::new(ChildKind::Pod, namespace, &names::runner(name));
+    let seen = world.cache.child(&runner).is_some_and(|child| !matches!(child.facts, Facts::Expected));
+    (!seen).then(|| format!("waiting for the job's pod {} to exist", runner.name))
 }

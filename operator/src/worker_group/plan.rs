@@ -98,6 +98,10 @@ fn say(world: &World, view: &View, reason: &str, message: String, now: Timestamp
 /// Makes `missing` workers in the lowest free slots. A worker that ended is replaced after a pause that grows with each
 /// failure in a row, and goes once its successor exists.
 fn grow(world: &World, view: &View, desired: &Desired, missing: usize, plan: &mut Plan, now: Timestamp) {
+    if let Some(first) = view.first.as_ref().filter(|_| missing > 0) {
+        plan.waiting.push(first.clone());
+        return;
+    }
     let mut over: Vec<&Worker> = view.workers.iter().filter(|w| w.ended() && !w.carrier.deleting).collect();
     over.sort_by_key(|worker| worker.replacement());
     let resting = over.iter().filter(|worker| worker.replacement().0 > now).count();
@@ -109,7 +113,11 @@ fn grow(world: &World, view: &View, desired: &Desired, missing: usize, plan: &mu
         plan.waiting.push("waiting before a worker that failed is replaced".into());
         plan.look_again(next);
     }
-    let count = (missing - resting).min(batch(world, view, plan, now)).min(CREATES_MAX);
+    let mut count = (missing - resting).min(batch(world, view, plan, now)).min(CREATES_MAX);
+    // While a quota refuses pods, one is enough to find out when it no longer does.
+    if world.remembered(&view.resource.key).trouble.is_some_and(|trouble| trouble.reason == "QuotaExceeded") {
+        count = count.min(1);
+    }
     let mut failures: Vec<u32> =
         over.iter().filter(|w| w.replacement().0 <= now).map(|w| w.replacement().1).collect();
     failures.reverse();
