@@ -28,6 +28,8 @@ pub struct Cache {
     groups_of: BTreeMap<(String, String), BTreeSet<Key>>,
     expected: BTreeMap<ChildId, Expectation>,
     expected_resources: BTreeMap<Key, Timestamp>,
+    /// Resources whose deletion was sent: the uid, and until when this is believed without a watch event.
+    leaving: BTreeMap<Key, (String, Timestamp)>,
 }
 
 #[derive(Debug)]
@@ -82,8 +84,16 @@ impl Cache {
     }
 
     /// Takes in a resource of ours. An older version than the known one of the same object is ignored.
-    pub fn apply_resource(&mut self, resource: Resource) {
+    pub fn apply_resource(&mut self, mut resource: Resource) {
         let key = resource.key.clone();
+        if let Some((uid, _)) = self.leaving.get(&key) {
+            // Its deletion is on the way: until a watch shows it, it counts as going.
+            if resource.deleting || *uid != resource.uid {
+                self.leaving.remove(&key);
+            } else {
+                resource.deleting = true;
+            }
+        }
         self.expected_resources.remove(&key);
         if let Some(known) = self.resources.get(&key) {
             if known.uid == resource.uid && known.revision() > resource.revision() {
@@ -106,6 +116,7 @@ impl Cache {
 
     /// Forgets a resource.
     pub fn delete_resource(&mut self, key: &Key) {
+        self.leaving.remove(key);
         self.expected_resources.remove(key);
         if let Some(known) = self.resources.remove(key) {
             self.unfollow(&known);
@@ -152,14 +163,28 @@ impl Cache {
         }
     }
 
+    /// Records that the deletion of a resource is being sent.
+    pub fn expect_resource_gone(&mut self, key: &Key, uid: &str, now: Timestamp) {
+        let Some(resource) = self.resources.get_mut(key) else { return };
+        if resource.uid == uid && !resource.deleting {
+            Arc::make_mut(resource).deleting = true;
+            self.leaving.insert(key.clone(), (uid.to_owned(), now + EXPECTATION_TTL));
+        }
+    }
+
     /// Whether the creation of a resource was sent and no watch has shown it yet.
     pub fn resource_expected(&self, key: &Key) -> bool {
         self.expected_resources.contains_key(key)
     }
 
-    /// Takes back the expectation of a resource whose creation failed.
+    /// Takes back the expectation of a resource whose creation or deletion failed.
     pub fn unexpect_resource(&mut self, key: &Key) {
         self.expected_resources.remove(key);
+        if self.leaving.remove(key).is_some()
+            && let Some(resource) = self.resources.get_mut(key)
+        {
+            Arc::make_mut(resource).deleting = false;
+        }
     }
 
     /// Records that the deletion of a child is being sent.
@@ -193,9 +218,15 @@ impl Cache {
             .map(|(key, _)| key.clone())
             .collect();
         self.expected_resources.retain(|_, until| *until > now);
+        let staying: Vec<Key> =
+            self.leaving.iter().filter(|(_, (_, until))| *until <= now).map(|(key, _)| key.clone()).collect();
+        for key in &staying {
+            self.unexpect_resource(key);
+        }
         let expired: Vec<_> =
             self.expected.iter().filter(|(_, e)| e.until <= now).map(|(id, _)| id.clone()).collect();
-        let mut keys: BTreeSet<Key> = resources.iter().flat_map(|key| self.makers(key)).collect();
+        let mut keys: BTreeSet<Key> =
+            resources.iter().chain(&staying).flat_map(|key| self.makers(key)).collect();
         for id in &expired {
             let child = self.children.get(id).cloned();
             self.unexpect(id);
@@ -232,7 +263,12 @@ impl Cache {
 
     /// When the next expectation runs out.
     pub fn next_expiry(&self) -> Option<Timestamp> {
-        self.expected.values().map(|e| e.until).chain(self.expected_resources.values().copied()).min()
+        self.expected
+            .values()
+            .map(|e| e.until)
+            .chain(self.expected_resources.values().copied())
+            .chain(self.leaving.values().map(|(_, until)| *until))
+            .min()
     }
 
     /// Children that a relist did not contain. Expected ones are left out: the list may be older than they are.
