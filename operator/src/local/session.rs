@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fake_apiserver::controllers::{Controllers, Life, Options, Rule};
+use fake_apiserver::controllers::{Life, Options, Rule};
 use fake_apiserver::face::kubeconfig::Kubeconfig;
 use fake_apiserver::face::serve::serve;
 use fake_apiserver::face::tls::Identity;
@@ -69,9 +69,7 @@ impl Session {
     /// Starts everything; the listener was bound before the node's namespaces were entered.
     pub(super) async fn start(listener: TcpListener, folder: &Path, pods: Pods) -> Result<Self, LocalError> {
         let interrupted = interrupted()?;
-        let server = Server::new(Config { controllers: false, ..Config::default() });
-        server.with(|api| api.add_controller(Box::new(Controllers::new(options(&pods)))));
-        server.step();
+        let server = Server::new(Config { options: options(&pods), ..Config::default() });
         let client = kube::Client::new(server.service(), "default");
         let (stop, stopped) = watch::channel(false);
         let kubeconfig = folder.join("kubeconfig");
