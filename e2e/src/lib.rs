@@ -30,6 +30,8 @@ pub struct Options {
     pub provider: Provider,
     /// The program `dask-operator`.
     pub operator: PathBuf,
+    /// Where the local provider keeps its Python environment between runs.
+    pub cache: PathBuf,
     /// A folder for this run: logs, kubeconfigs.
     pub folder: PathBuf,
     /// Only these stories; all of them if empty.
@@ -63,7 +65,7 @@ pub enum Told {
 pub fn run(options: &Options) -> Result<Vec<Ending>> {
     std::fs::create_dir_all(&options.folder).context("cannot make a folder for this run")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let cluster = options.provider.up(&options.operator, &options.folder)?;
+    let cluster = options.provider.up(options)?;
     runtime.block_on(async {
         let namespace = format!("dask-e2e-{}", std::process::id());
         let stage = Stage::open(&cluster, &namespace).await?;

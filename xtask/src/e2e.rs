@@ -1,8 +1,10 @@
 //! `cargo xtask e2e`: the user stories on a cluster.
 
+use std::path::PathBuf;
+
+use ::e2e::provider::Provider;
+use ::e2e::{Options, Told};
 use anyhow::{Result, bail};
-use e2e::provider::Provider;
-use e2e::{Options, Told};
 
 use crate::shell;
 
@@ -46,32 +48,43 @@ impl E2e {
             ProviderArg::Kind => Provider::Kind,
             ProviderArg::Current => Provider::Current(self.context.unwrap_or_default()),
         };
-        let folder = shell::target().join("e2e").join(std::process::id().to_string());
-        let operator = shell::program("dask-operator");
-        let endings = e2e::run(&Options { provider, operator, folder: folder.clone(), only: self.only })?;
-        let (mut passed, mut failed, mut skipped) = (0, 0, 0);
-        println!();
-        for ending in &endings {
-            let word = match &ending.result {
-                Ok(Told::Whole) => {
-                    passed += 1;
-                    "passed".to_owned()
-                }
-                Ok(Told::NeedsPods) => {
-                    skipped += 1;
-                    "skipped: no pods run here".to_owned()
-                }
-                Err(error) => {
-                    failed += 1;
-                    format!("FAILED: {error:#}")
-                }
-            };
-            println!("{:<14}{:>6.1} s  {word}", ending.story, ending.took.as_secs_f64());
-        }
+        let (passed, failed, skipped) = tell(provider, self.only)?;
         println!("\n{passed} passed, {failed} failed, {skipped} skipped");
         if failed > 0 {
-            bail!("{failed} stories failed; the logs are in {}", folder.display());
+            bail!("{failed} stories failed; the logs are in {}", folder().display());
         }
         Ok(())
     }
+}
+
+/// Where a run of this process leaves its logs.
+pub(crate) fn folder() -> PathBuf {
+    shell::target().join("e2e").join(std::process::id().to_string())
+}
+
+/// Tells the stories with the program as it is built, and says how each ended: how many passed, failed, were skipped.
+pub(crate) fn tell(provider: Provider, only: Vec<String>) -> Result<(usize, usize, usize)> {
+    let operator = shell::program("dask-operator");
+    let endings =
+        ::e2e::run(&Options { provider, operator, cache: shell::target(), folder: folder(), only })?;
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    println!();
+    for ending in &endings {
+        let word = match &ending.result {
+            Ok(Told::Whole) => {
+                passed += 1;
+                "passed".to_owned()
+            }
+            Ok(Told::NeedsPods) => {
+                skipped += 1;
+                "skipped: no pods run here".to_owned()
+            }
+            Err(error) => {
+                failed += 1;
+                format!("FAILED: {error:#}")
+            }
+        };
+        println!("{:<14}{:>6.1} s  {word}", ending.story, ending.took.as_secs_f64());
+    }
+    Ok((passed, failed, skipped))
 }

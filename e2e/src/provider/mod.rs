@@ -5,10 +5,11 @@ mod current;
 mod kind;
 mod local;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 
+use crate::Options;
 use crate::process::Running;
 
 /// A way to get a cluster. All but `Current` make one of their own and take it away again.
@@ -63,11 +64,11 @@ impl Provider {
     ///
     /// # Errors
     /// When it cannot be had on this machine; says what is missing.
-    pub fn up(&self, operator: &Path, folder: &Path) -> Result<Cluster> {
+    pub fn up(&self, options: &Options) -> Result<Cluster> {
         match self {
-            Self::Local => local::up(operator, folder),
-            Self::ControlPlane => control_plane::up(folder),
-            Self::Kind => kind::up(folder),
+            Self::Local => local::up(options),
+            Self::ControlPlane => control_plane::up(&options.folder),
+            Self::Kind => kind::up(&options.folder),
             Self::Current(context) => current::up(context),
         }
     }

@@ -5,10 +5,11 @@ mod report;
 
 use std::time::Instant;
 
+use ::e2e::provider::Provider;
 use anyhow::Result;
 
 use self::report::{Outcome, Report};
-use crate::{codegen, demo, lint, shell, tidy};
+use crate::{codegen, demo, e2e, lint, shell, tidy};
 
 /// Run every tier this machine can run, and say what each found.
 #[derive(clap::Args)]
@@ -26,13 +27,14 @@ struct Tier {
 }
 
 /// Cheapest first, so that the first failure comes early; a failing tier does not stop the next.
-const TIERS: [Tier; 6] = [
+const TIERS: [Tier; 7] = [
     Tier { name: "format", what: "the sources are formatted", run: || Outcome::of(lint::format()) },
     Tier { name: "tidy", what: "the house rules hold", run: || Outcome::of(tidy::check()) },
     Tier { name: "clippy", what: "clippy finds nothing", run: || Outcome::of(lint::clippy()) },
     Tier { name: "codegen", what: "generated files are up to date", run: || Outcome::of(codegen::check()) },
     Tier { name: "cargo", what: "unit, integration, scenario and property tests", run: cargo_test },
     Tier { name: "demo", what: "a DaskJob on real Dask, without Kubernetes", run: demo_tier },
+    Tier { name: "e2e", what: "the user stories, without Kubernetes", run: stories },
 ];
 
 impl Test {
@@ -68,6 +70,22 @@ fn demo_tier() -> Outcome {
     match shell::build().and_then(|()| demo::obstacle()) {
         Ok(None) => Outcome::of(demo::demo()),
         Ok(Some(reason)) => Outcome::skipped(reason),
+        Err(error) => Outcome::failed(format!("{error:#}")),
+    }
+}
+
+/// The user stories on pods that are processes, where the machine can run them.
+fn stories() -> Outcome {
+    let told = shell::build().and_then(|()| match demo::obstacle()? {
+        None => e2e::tell(Provider::Local, Vec::new()).map(Ok),
+        Some(reason) => Ok(Err(reason)),
+    });
+    match told {
+        Ok(Ok((passed, failed, skipped))) => {
+            let note = (failed > 0).then(|| format!("the logs are in {}", e2e::folder().display()));
+            Outcome { passed, failed, skipped, note }
+        }
+        Ok(Err(reason)) => Outcome::skipped(reason),
         Err(error) => Outcome::failed(format!("{error:#}")),
     }
 }
