@@ -84,7 +84,7 @@ fn broken_bytes_are_refused() {
         let name = decode(&whole[..end]).map(|value| value["metadata"]["name"].clone());
         assert_ne!(name, Ok(json!("conf")), "cut at {end}");
     }
-    assert_eq!(decode(&body("kubernetes.dask.org/v1", "DaskCluster", b"")).unwrap_err().code, 415);
+    assert_eq!(decode(&body("stable.example.com/v1", "CronTab", b"")).unwrap_err().code, 415);
 }
 
 /// The same objects in both forms, as a real kube-apiserver 1.36 served them.
