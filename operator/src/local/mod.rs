@@ -81,14 +81,13 @@ pub fn main(args: &LocalArgs) -> ExitCode {
         return check();
     }
     let folder = args.dir.clone().unwrap_or_else(temporary);
-    match prepare(args, &folder).and_then(|ready| ready.run(args, &folder)) {
-        Ok(()) => {
-            if args.dir.is_none() {
-                // What is left behind in a temporary folder does no harm.
-                let _ = fs::remove_dir_all(&folder);
-            }
-            ExitCode::SUCCESS
-        }
+    let ended = prepare(args, &folder).and_then(|ready| ready.run(args, &folder));
+    if args.dir.is_none() && matches!(ended, Ok(()) | Err(LocalError::Interrupted)) {
+        // What is left behind in a temporary folder does no harm.
+        let _ = fs::remove_dir_all(&folder);
+    }
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
         Err(LocalError::Interrupted) => ExitCode::from(130),
         Err(error) => {
             eprintln!("\ndask-operator: {}", error.chain());
