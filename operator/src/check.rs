@@ -92,7 +92,7 @@ fn check_create(owner: &Resource, target: &Target, body: &serde_json::Value) -> 
     let missing = fixed.iter().find(|label| labels[**label].is_null());
     match missing {
         // A job's cluster carries no component.
-        Some(label) if !(kind == "DaskCluster" && *label == &names::COMPONENT[..]) => {
+        Some(label) if !(kind == "DaskCluster" && *label == names::COMPONENT) => {
             Err(format!("the label {label} is missing"))
         }
         _ => Ok(()),

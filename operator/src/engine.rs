@@ -306,13 +306,13 @@ impl Engine {
         for step in plan.steps() {
             match step {
                 Step::Create { expect: Some(child), .. } => {
-                    self.world.cache.expect_created((**child).clone(), now)
+                    self.world.cache.expect_created((**child).clone(), now);
                 }
                 Step::Create { target: Target::Resource(made), .. } => {
-                    self.world.cache.expect_resource(made, now)
+                    self.world.cache.expect_resource(made, now);
                 }
                 Step::Delete { target: Target::Child(id), uid, .. } => {
-                    self.world.cache.expect_deleted(id, uid, now)
+                    self.world.cache.expect_deleted(id, uid, now);
                 }
                 _ => {}
             }
@@ -337,17 +337,14 @@ impl Engine {
     }
 
     fn poll(&mut self, key: &Key, poll: Option<Poll>) {
-        match poll {
-            Some(poll) => {
-                let polled = self.polls.entry((poll.namespace, poll.cluster)).or_default();
-                polled.wanted.insert(key.clone(), (poll.ask, poll.at));
+        if let Some(poll) = poll {
+            let polled = self.polls.entry((poll.namespace, poll.cluster)).or_default();
+            polled.wanted.insert(key.clone(), (poll.ask, poll.at));
+        } else {
+            for polled in self.polls.values_mut() {
+                polled.wanted.remove(key);
             }
-            None => {
-                for polled in self.polls.values_mut() {
-                    polled.wanted.remove(key);
-                }
-                self.polls.retain(|_, polled| polled.asking || !polled.wanted.is_empty());
-            }
+            self.polls.retain(|_, polled| polled.asking || !polled.wanted.is_empty());
         }
     }
 

@@ -180,9 +180,10 @@ impl<'a> Shell<'a> {
 
     fn execute(&mut self, task: Task) {
         for step in task.plan.steps() {
-            match step {
-                Step::Status { .. } => tracing::debug!(key = %task.key, step = step.summary(), "planned"),
-                _ => tracing::info!(key = %task.key, step = step.summary(), "planned"),
+            if let Step::Status { .. } = step {
+                tracing::debug!(key = %task.key, step = step.summary(), "planned");
+            } else {
+                tracing::info!(key = %task.key, step = step.summary(), "planned");
             }
         }
         let deps = self.deps;

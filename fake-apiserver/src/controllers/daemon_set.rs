@@ -33,8 +33,10 @@ impl ControlLoop for DaemonSets {
             ("", "pods") => seen.mark_controller(queue, "DaemonSet", "daemonsets"),
             ("", "nodes") => {
                 let sets = seen.server.storage().collection(&DAEMON_SETS);
-                for set in sets.into_iter().flat_map(|sets| sets.iter()) {
-                    queue.add(Work::new("daemonsets", &set.key), seen.now);
+                if let Some(sets) = sets {
+                    for set in sets.iter() {
+                        queue.add(Work::new("daemonsets", &set.key), seen.now);
+                    }
                 }
             }
             _ => {}

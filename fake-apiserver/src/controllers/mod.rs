@@ -75,12 +75,12 @@ impl Controllers {
     pub fn new(options: Options) -> Self {
         // Pods settle first, then what owns them, then what only reports: one write for many changes.
         let loops: Vec<Box<dyn ControlLoop>> = vec![
-            Box::new(service_account::ServiceAccounts::default()),
-            Box::new(node::Nodes::default()),
+            Box::new(service_account::ServiceAccounts),
+            Box::new(node::Nodes),
             Box::new(scheduler::Scheduler::default()),
             Box::new(replica_set::ReplicaSets),
             Box::new(stateful_set::StatefulSets),
-            Box::new(daemon_set::DaemonSets::default()),
+            Box::new(daemon_set::DaemonSets),
             Box::new(job::Jobs),
             Box::new(deployment::Deployments),
             Box::new(garbage_collector::GarbageCollector),

@@ -199,8 +199,8 @@ fn evict(context: &mut Context<'_, '_>, node: &Stored) -> Result<Option<Timestam
             context.api.update_status(&PODS, value.clone())?;
         }
         match toleration(&value) {
-            Some(None) => {}
-            Some(Some(patience)) => {
+            Toleration::Forever => {}
+            Toleration::For(patience) => {
                 let due = since.checked_add(patience).unwrap_or(context.now);
                 if due <= context.now {
                     delete(context, &pod.stored.key, json!({}))?;
@@ -208,24 +208,33 @@ fn evict(context: &mut Context<'_, '_>, node: &Stored) -> Result<Option<Timestam
                     next = Some(next.map_or(due, |next| next.min(due)));
                 }
             }
-            None => delete(context, &pod.stored.key, json!({}))?,
+            Toleration::Not => delete(context, &pod.stored.key, json!({}))?,
         }
     }
     Ok(next)
 }
 
-/// How long a pod tolerates an unreachable node: `None` not at all, `Some(None)` for ever.
-fn toleration(pod: &Value) -> Option<Option<SignedDuration>> {
+/// How long a pod tolerates an unreachable node.
+enum Toleration {
+    Not,
+    For(SignedDuration),
+    Forever,
+}
+
+fn toleration(pod: &Value) -> Toleration {
     let tolerations = items(&pod["spec"]["tolerations"]);
     let fits = tolerations.iter().find(|t| {
         (t["key"] == UNREACHABLE || (text(&t["key"]).is_empty() && t["operator"] == "Exists"))
             && matches!(text(&t["effect"]), "" | "NoExecute")
     });
     match fits {
-        Some(toleration) => Some(toleration["tolerationSeconds"].as_i64().map(SignedDuration::from_secs)),
+        Some(toleration) => match toleration["tolerationSeconds"].as_i64() {
+            Some(seconds) => Toleration::For(SignedDuration::from_secs(seconds)),
+            None => Toleration::Forever,
+        },
         // Admission gives every pod five minutes.
-        None if tolerations.is_empty() => Some(Some(SignedDuration::from_secs(300))),
-        None => None,
+        None if tolerations.is_empty() => Toleration::For(SignedDuration::from_secs(300)),
+        None => Toleration::Not,
     }
 }
 

@@ -114,27 +114,21 @@ pub(crate) fn set_condition(status: &mut Value, says: Says<'_>, now: Timestamp) 
             wanted[field] = words.into();
         }
     }
-    match known {
-        Some(known) => {
-            let same =
-                ["status", "reason", "message", "lastTransitionTime"].iter().all(|f| known[*f] == wanted[*f]);
-            if same {
-                return false;
-            }
-            // Other fields of the condition (lastProbeTime, observedGeneration) stay.
-            let known = object_mut(known);
-            known.remove("reason");
-            known.remove("message");
-            if let Value::Object(wanted) = wanted {
-                known.extend(wanted);
-            }
-            true
-        }
-        None => {
-            conditions.push(wanted);
-            true
-        }
+    let Some(known) = known else {
+        conditions.push(wanted);
+        return true;
+    };
+    if ["status", "reason", "message", "lastTransitionTime"].iter().all(|f| known[*f] == wanted[*f]) {
+        return false;
     }
+    // Other fields of the condition (lastProbeTime, observedGeneration) stay.
+    let known = object_mut(known);
+    known.remove("reason");
+    known.remove("message");
+    if let Value::Object(wanted) = wanted {
+        known.extend(wanted);
+    }
+    true
 }
 
 /// Removes a condition of `status`.

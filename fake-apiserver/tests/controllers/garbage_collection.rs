@@ -2,16 +2,16 @@ use serde_json::{Value, json};
 
 use super::cluster::{Cluster, owner};
 
-fn config_map(name: &str, owners: Vec<Value>) -> Value {
+fn config_map(name: &str, owners: &[Value]) -> Value {
     json!({"kind": "ConfigMap", "metadata": {"name": name, "ownerReferences": owners}})
 }
 
 #[test]
 fn dependents_go_with_their_owner_and_theirs_with_them() {
     let mut cluster = Cluster::new();
-    let root = cluster.create(config_map("root", vec![]));
-    let child = cluster.create(config_map("child", vec![owner(&root, false)]));
-    cluster.create(config_map("grandchild", vec![owner(&child, true)]));
+    let root = cluster.create(config_map("root", &[]));
+    let child = cluster.create(config_map("child", &[owner(&root, false)]));
+    cluster.create(config_map("grandchild", &[owner(&child, true)]));
     cluster.delete("ConfigMap", "root");
     assert_eq!(cluster.names("ConfigMap"), ["kube-root-ca.crt"]);
 }
@@ -19,8 +19,8 @@ fn dependents_go_with_their_owner_and_theirs_with_them() {
 #[test]
 fn a_foreground_deletion_waits_for_blocking_dependents() {
     let mut cluster = Cluster::new();
-    let root = cluster.create(config_map("root", vec![]));
-    let mut child = config_map("child", vec![owner(&root, true)]);
+    let root = cluster.create(config_map("root", &[]));
+    let mut child = config_map("child", &[owner(&root, true)]);
     child["metadata"]["finalizers"] = json!(["example.com/hold"]);
     cluster.create(child);
     cluster.delete_by("ConfigMap", "root", "Foreground");
@@ -35,9 +35,9 @@ fn a_foreground_deletion_waits_for_blocking_dependents() {
 #[test]
 fn a_foreground_deletion_goes_down_through_generations() {
     let mut cluster = Cluster::new();
-    let root = cluster.create(config_map("root", vec![]));
-    let child = cluster.create(config_map("child", vec![owner(&root, true)]));
-    let mut leaf = config_map("leaf", vec![owner(&child, true)]);
+    let root = cluster.create(config_map("root", &[]));
+    let child = cluster.create(config_map("child", &[owner(&root, true)]));
+    let mut leaf = config_map("leaf", &[owner(&child, true)]);
     leaf["metadata"]["finalizers"] = json!(["example.com/hold"]);
     cluster.create(leaf);
     cluster.delete_by("ConfigMap", "root", "Foreground");
@@ -50,8 +50,8 @@ fn a_foreground_deletion_goes_down_through_generations() {
 #[test]
 fn a_foreground_deletion_does_not_wait_for_dependents_that_do_not_block() {
     let mut cluster = Cluster::new();
-    let root = cluster.create(config_map("root", vec![]));
-    let mut child = config_map("child", vec![owner(&root, false)]);
+    let root = cluster.create(config_map("root", &[]));
+    let mut child = config_map("child", &[owner(&root, false)]);
     child["metadata"]["finalizers"] = json!(["example.com/hold"]);
     cluster.create(child);
     cluster.delete_by("ConfigMap", "root", "Foreground");
@@ -62,8 +62,8 @@ fn a_foreground_deletion_does_not_wait_for_dependents_that_do_not_block() {
 #[test]
 fn orphans_lose_their_reference_and_stay() {
     let mut cluster = Cluster::new();
-    let root = cluster.create(config_map("root", vec![]));
-    cluster.create(config_map("child", vec![owner(&root, true)]));
+    let root = cluster.create(config_map("root", &[]));
+    cluster.create(config_map("child", &[owner(&root, true)]));
     cluster.delete_by("ConfigMap", "root", "Orphan");
     assert_eq!(cluster.find("ConfigMap", "root"), None);
     let child = cluster.get("ConfigMap", "child");
@@ -74,19 +74,19 @@ fn orphans_lose_their_reference_and_stay() {
 #[test]
 fn an_object_whose_owner_never_was_is_deleted() {
     let mut cluster = Cluster::new();
-    let mut ghost = config_map("ghost", vec![]);
+    let mut ghost = config_map("ghost", &[]);
     ghost["apiVersion"] = "v1".into();
     ghost["metadata"]["uid"] = "no-such-uid".into();
-    cluster.create(config_map("child", vec![owner(&ghost, false)]));
+    cluster.create(config_map("child", &[owner(&ghost, false)]));
     assert_eq!(cluster.find("ConfigMap", "child"), None);
 }
 
 #[test]
 fn another_object_under_the_owners_name_is_no_owner() {
     let mut cluster = Cluster::new();
-    let mut root = cluster.create(config_map("root", vec![]));
+    let mut root = cluster.create(config_map("root", &[]));
     root["metadata"]["uid"] = "another-uid".into();
-    cluster.create(config_map("child", vec![owner(&root, false)]));
+    cluster.create(config_map("child", &[owner(&root, false)]));
     assert_eq!(cluster.find("ConfigMap", "child"), None);
     assert!(cluster.find("ConfigMap", "root").is_some());
 }
@@ -95,10 +95,10 @@ fn another_object_under_the_owners_name_is_no_owner() {
 fn an_owner_in_another_namespace_counts_as_absent() {
     let mut cluster = Cluster::new();
     cluster.create(json!({"kind": "Namespace", "metadata": {"name": "other"}}));
-    let mut root = config_map("root", vec![]);
+    let mut root = config_map("root", &[]);
     root["metadata"]["namespace"] = "other".into();
     let root = cluster.create(root);
-    cluster.create(config_map("child", vec![owner(&root, false)]));
+    cluster.create(config_map("child", &[owner(&root, false)]));
     assert_eq!(cluster.find("ConfigMap", "child"), None);
 }
 
@@ -106,7 +106,7 @@ fn an_owner_in_another_namespace_counts_as_absent() {
 fn a_cluster_scoped_owner_owns_across_namespaces() {
     let mut cluster = Cluster::new();
     let root = cluster.create(json!({"kind": "ClusterRole", "metadata": {"name": "root"}, "rules": []}));
-    cluster.create(config_map("child", vec![owner(&root, false)]));
+    cluster.create(config_map("child", &[owner(&root, false)]));
     assert!(cluster.find("ConfigMap", "child").is_some());
     cluster.delete("ClusterRole", "root");
     assert_eq!(cluster.find("ConfigMap", "child"), None);
@@ -115,7 +115,7 @@ fn a_cluster_scoped_owner_owns_across_namespaces() {
 #[test]
 fn a_namespaced_owner_of_a_cluster_scoped_object_proves_nothing() {
     let mut cluster = Cluster::new();
-    let root = cluster.create(config_map("root", vec![]));
+    let root = cluster.create(config_map("root", &[]));
     let metadata = json!({"name": "child", "ownerReferences": [owner(&root, false)]});
     cluster.create(json!({"kind": "ClusterRole", "metadata": metadata, "rules": []}));
     cluster.delete("ConfigMap", "root");
@@ -125,9 +125,9 @@ fn a_namespaced_owner_of_a_cluster_scoped_object_proves_nothing() {
 #[test]
 fn one_owner_that_is_left_keeps_the_object() {
     let mut cluster = Cluster::new();
-    let one = cluster.create(config_map("one", vec![]));
-    let two = cluster.create(config_map("two", vec![]));
-    cluster.create(config_map("child", vec![owner(&one, false), owner(&two, false)]));
+    let one = cluster.create(config_map("one", &[]));
+    let two = cluster.create(config_map("two", &[]));
+    cluster.create(config_map("child", &[owner(&one, false), owner(&two, false)]));
     cluster.delete("ConfigMap", "one");
     let child = cluster.get("ConfigMap", "child");
     assert_eq!(child["metadata"]["ownerReferences"].as_array().unwrap().len(), 1);

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::cluster::{Cluster, pod, pod_living};
 
-fn service(name: &str, spec: Value) -> Value {
+fn service(name: &str, spec: &Value) -> Value {
     json!({"kind": "Service", "metadata": {"name": name}, "spec": spec})
 }
 
@@ -19,7 +19,7 @@ fn endpoints_and_slices_hold_ready_and_not_ready_pods() {
     cluster.create(labelled(pod_living("slow", &[("never-ready", "true")])));
     cluster.create(service(
         "web",
-        json!({"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}),
+        &json!({"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]}),
     ));
     let ready = cluster.get("Pod", "ready");
     let subset = cluster.get("Endpoints", "web")["subsets"][0].clone();
@@ -49,7 +49,7 @@ fn a_named_target_port_is_looked_up_in_each_pod() {
     }
     cluster.create(service(
         "web",
-        json!({"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "web"}]}),
+        &json!({"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "web"}]}),
     ));
     let endpoints = cluster.get("Endpoints", "web");
     let mut ports: Vec<_> =
@@ -62,7 +62,7 @@ fn a_named_target_port_is_looked_up_in_each_pod() {
 #[test]
 fn pods_come_and_go_behind_a_service() {
     let mut cluster = Cluster::new();
-    cluster.create(service("web", json!({"selector": {"app": "web"}, "ports": [{"port": 80}]})));
+    cluster.create(service("web", &json!({"selector": {"app": "web"}, "ports": [{"port": 80}]})));
     assert!(cluster.get("Endpoints", "web")["subsets"].is_null());
     let slice = cluster.list("EndpointSlice").remove(0);
     assert!(slice["endpoints"].as_array().is_none_or(Vec::is_empty));
@@ -85,7 +85,7 @@ fn a_service_that_publishes_unready_addresses_calls_them_ready() {
     cluster.create(labelled(pod_living("slow", &[("never-ready", "true")])));
     cluster.create(service(
         "web",
-        json!({"selector": {"app": "web"}, "publishNotReadyAddresses": true, "clusterIP": "None"}),
+        &json!({"selector": {"app": "web"}, "publishNotReadyAddresses": true, "clusterIP": "None"}),
     ));
     assert_eq!(cluster.get("Endpoints", "web")["subsets"][0]["addresses"][0]["targetRef"]["name"], "slow");
     let slice = cluster.list("EndpointSlice").remove(0);
@@ -96,7 +96,7 @@ fn a_service_that_publishes_unready_addresses_calls_them_ready() {
 #[test]
 fn a_service_without_selector_is_left_to_others() {
     let mut cluster = Cluster::new();
-    cluster.create(service("web", json!({"ports": [{"port": 80}]})));
+    cluster.create(service("web", &json!({"ports": [{"port": 80}]})));
     assert_eq!(cluster.find("Endpoints", "web"), None);
     let own = json!([{"addresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 80}]}]);
     cluster.create(json!({"kind": "Endpoints", "metadata": {"name": "web"}, "subsets": own}));
@@ -106,7 +106,7 @@ fn a_service_without_selector_is_left_to_others() {
 #[test]
 fn a_deleted_service_takes_its_endpoints_along() {
     let mut cluster = Cluster::new();
-    cluster.create(service("web", json!({"selector": {"app": "web"}, "ports": [{"port": 80}]})));
+    cluster.create(service("web", &json!({"selector": {"app": "web"}, "ports": [{"port": 80}]})));
     cluster.delete("Service", "web");
     assert_eq!(cluster.find("Endpoints", "web"), None);
     assert_eq!(cluster.names("EndpointSlice"), Vec::<String>::new());
@@ -115,7 +115,7 @@ fn a_deleted_service_takes_its_endpoints_along() {
 #[test]
 fn slices_hold_at_most_a_hundred_endpoints() {
     let mut cluster = Cluster::new();
-    cluster.create(service("web", json!({"selector": {"app": "web"}, "ports": [{"port": 80}]})));
+    cluster.create(service("web", &json!({"selector": {"app": "web"}, "ports": [{"port": 80}]})));
     for number in 0..150 {
         cluster.create(labelled(pod(&format!("pod-{number}"))));
     }
@@ -129,10 +129,10 @@ fn slices_hold_at_most_a_hundred_endpoints() {
 fn a_load_balancer_stays_pending_unless_an_address_is_set() {
     let spec = json!({"type": "LoadBalancer", "selector": {"app": "web"}, "ports": [{"port": 80}]});
     let mut cluster = Cluster::new();
-    cluster.create(service("web", spec.clone()));
+    cluster.create(service("web", &spec));
     assert!(cluster.get("Service", "web")["status"]["loadBalancer"]["ingress"].is_null());
     let options = Options { load_balancer: Some("192.0.2.7".into()), ..Options::default() };
     let mut cluster = Cluster::with(options);
-    cluster.create(service("web", spec));
+    cluster.create(service("web", &spec));
     assert_eq!(cluster.get("Service", "web")["status"]["loadBalancer"]["ingress"][0]["ip"], "192.0.2.7");
 }

@@ -161,7 +161,7 @@ mod tests {
 
     use super::*;
 
-    fn check(status: Value, reason: &str, message_part: &str) {
+    fn check(status: &Value, reason: &str, message_part: &str) {
         let facts = PodFacts::project(&json!({"status": status}));
         let blocked = facts.blocked.expect("something blocks");
         assert_eq!(&*blocked.reason, reason);
@@ -171,17 +171,17 @@ mod tests {
     #[test]
     fn the_first_blocking_reason_is_named() {
         check(
-            json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}]}),
+            &json!({"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes"}]}),
             "Unschedulable",
             "0/1 nodes",
         );
         check(
-            json!({"phase": "Pending", "containerStatuses": [{"name": "worker", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling"}}}]}),
+            &json!({"phase": "Pending", "containerStatuses": [{"name": "worker", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling"}}}]}),
             "ImagePullBackOff",
             "container worker: Back-off pulling",
         );
         check(
-            json!({"phase": "Failed", "reason": "Evicted", "message": "low on memory"}),
+            &json!({"phase": "Failed", "reason": "Evicted", "message": "low on memory"}),
             "Evicted",
             "low on memory",
         );
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn pain_26_a_missing_dask_scheduler_program_is_recognised() {
         check(
-            json!({"phase": "Running", "containerStatuses": [{"name": "scheduler",
+            &json!({"phase": "Running", "containerStatuses": [{"name": "scheduler",
                 "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}},
                 "lastState": {"terminated": {"exitCode": 127, "reason": "Error"}}}]}),
             "CrashLoopBackOff",

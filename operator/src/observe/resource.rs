@@ -1,6 +1,5 @@
 //! One of our custom resources as observed: metadata typed, the rest raw and shared.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -50,8 +49,8 @@ impl Resource {
             uid: meta.uid?,
             resource_version: meta.resource_version.unwrap_or_default(),
             generation: meta.generation.unwrap_or(0),
-            labels: meta.labels.unwrap_or_else(BTreeMap::new),
-            annotations: meta.annotations.unwrap_or_else(BTreeMap::new),
+            labels: meta.labels.unwrap_or_default(),
+            annotations: meta.annotations.unwrap_or_default(),
             owners,
             finalizers: meta.finalizers.unwrap_or_default(),
             deleting: meta.deletion_timestamp.is_some(),

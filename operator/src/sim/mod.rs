@@ -95,6 +95,9 @@ pub enum Choice {
 
 impl Sim {
     /// A cluster with our definitions installed and the operator started.
+    ///
+    /// # Panics
+    /// If the server refuses our own definitions.
     pub fn new(config: SimConfig) -> Self {
         let start: Timestamp = EPOCH.parse().unwrap_or(Timestamp::UNIX_EPOCH);
         let server =
@@ -135,7 +138,7 @@ impl Sim {
 
     /// A request of somebody who is not the operator.
     pub fn user(&mut self, request: &Request) -> Result<Response, Status> {
-        self.note(format!(
+        self.note(&format!(
             "user {:?} {}/{}",
             request.verb,
             request.resource,
@@ -156,7 +159,7 @@ impl Sim {
                 Watched { stream: self.store.watch(&resource, &scope), source, pending: VecDeque::new() }
             })
             .collect();
-        self.note("operator starts".into());
+        self.note("operator starts");
     }
 
     /// How often the operator has died of an injected crash.
@@ -165,6 +168,9 @@ impl Sim {
     }
 
     /// Lets everything happen that can happen without time passing, in one fixed order.
+    ///
+    /// # Panics
+    /// If the world does not come to rest, or the checker refuses a plan.
     pub fn settle(&mut self) {
         for _ in 0..ROUNDS_MAX {
             let Some(choice) = self.choices().into_iter().next() else { return };
@@ -232,11 +238,11 @@ impl Sim {
                 let text = format!("deliver {:?} {}", watched.source.what, describe(&event));
                 let source = watched.source.clone();
                 self.engine.observe(&source, event, now);
-                self.note(text);
+                self.note(&text);
             }
             Choice::Reconcile(key) => {
                 let work = self.engine.next_key(key, now);
-                self.note(format!("reconcile {key}"));
+                self.note(&format!("reconcile {key}"));
                 self.work(work);
             }
             Choice::Operate => {
@@ -246,7 +252,7 @@ impl Sim {
             Choice::Controllers => {
                 self.server.step();
                 dask::register(self);
-                self.note(format!("controllers r{}", self.server.with(|api| api.revision())));
+                self.note(&format!("controllers r{}", self.server.with(|api| api.revision())));
             }
         }
     }
@@ -274,7 +280,7 @@ impl Sim {
         match work {
             Some(Work::Execute(task)) => {
                 for step in task.plan.steps() {
-                    self.note(step.summary());
+                    self.note(&step.summary());
                 }
                 let part = self.engine.world.status_part(task.key.kind);
                 let store = self.store.clone();
@@ -284,7 +290,7 @@ impl Sim {
                     .now_or_never()
                     .expect("the store in memory answers at once");
                 if let Some(failure) = &outcome.failure {
-                    self.note(format!("failed {}: {}", failure.reason, failure.message));
+                    self.note(&format!("failed {}: {}", failure.reason, failure.message));
                 }
                 if self.store.crashed() {
                     self.crashes += 1;
@@ -297,7 +303,7 @@ impl Sim {
                 let answer = execute::ask(&self.scheduler, &question)
                     .now_or_never()
                     .expect("the scripted scheduler answers at once");
-                self.note(format!("asked {}/{}", question.cluster.0, question.cluster.1));
+                self.note(&format!("asked {}/{}", question.cluster.0, question.cluster.1));
                 self.engine.answered(&question, answer, self.server.now());
             }
             None => {}
@@ -324,7 +330,7 @@ impl Sim {
         self.server.with(|api| api.has_work(now))
     }
 
-    fn note(&mut self, what: String) {
+    fn note(&mut self, what: &str) {
         let line = format!("+{:.3} {what}", self.elapsed().as_secs_f64());
         for byte in line.bytes() {
             self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);

@@ -80,7 +80,7 @@ fn set(settings: &mut Settings, line: &Line) -> bool {
             settings.batch_delay = delay.parse().unwrap_or_default();
         }
         ["setting", "istio-label", "off"] => settings.istio_label = false,
-        ["setting", "domain", domain] => settings.domain = (*domain).to_owned(),
+        ["setting", "domain", domain] => (*domain).clone_into(&mut settings.domain),
         _ => return line.text.starts_with('#'),
     }
     true
@@ -97,26 +97,30 @@ fn step(sim: &mut Sim, line: &Line, transcript: &mut Transcript) -> Result<(), S
             let body = serde_json::from_str(body).map_err(|error| error.to_string())?;
             let (api_version, plural) = resource(kind)?;
             let name = resolve(sim, kind, name)?;
-            answer(sim, &patch(api_version, plural, NAMESPACE, &name, body), transcript)
+            answer(sim, &patch(api_version, plural, NAMESPACE, &name, body), transcript);
+            Ok(())
         }
         ("status", [kind, name, body]) => {
             let body = serde_json::from_str(body).map_err(|error| error.to_string())?;
             let (api_version, plural) = resource(kind)?;
             let name = resolve(sim, kind, name)?;
             let request = patch(api_version, plural, NAMESPACE, &name, body);
-            answer(sim, &Request { subresource: Some("status".into()), ..request }, transcript)
+            answer(sim, &Request { subresource: Some("status".into()), ..request }, transcript);
+            Ok(())
         }
         ("scale", [kind, name, number]) => {
             let number: u32 = number.parse().map_err(|_| "scale wants a number")?;
             let (api_version, plural) = resource(kind)?;
             let body = serde_json::json!({"spec": {"replicas": number}});
             let request = patch(api_version, plural, NAMESPACE, name, body);
-            answer(sim, &Request { subresource: Some("scale".into()), ..request }, transcript)
+            answer(sim, &Request { subresource: Some("scale".into()), ..request }, transcript);
+            Ok(())
         }
         ("delete", [kind, name]) => {
             let (api_version, plural) = resource(kind)?;
             let name = resolve(sim, kind, name)?;
-            answer(sim, &delete(api_version, plural, NAMESPACE, &name), transcript)
+            answer(sim, &delete(api_version, plural, NAMESPACE, &name), transcript);
+            Ok(())
         }
         ("dask", [cluster, what @ ..]) => tell_dask(sim, cluster, what),
         ("fault", [verb, kind, rest]) => fault(sim, verb, kind, rest),
@@ -160,18 +164,17 @@ fn apply(sim: &mut Sim, block: &str, transcript: &mut Transcript) -> Result<(), 
         } else {
             create(api_version, plural, Some(NAMESPACE), &object)
         };
-        answer(sim, &request, transcript)?;
+        answer(sim, &request, transcript);
         sim.settle();
     }
     Ok(())
 }
 
 /// Sends a user's request; a refusal is part of the transcript, not a failure of the script.
-fn answer(sim: &mut Sim, request: &Request, transcript: &mut Transcript) -> Result<(), String> {
+fn answer(sim: &mut Sim, request: &Request, transcript: &mut Transcript) {
     if let Err(status) = sim.user(request) {
         transcript.refusal(&status);
     }
-    Ok(())
 }
 
 fn tell_dask(sim: &mut Sim, cluster: &str, what: &[&str]) -> Result<(), String> {

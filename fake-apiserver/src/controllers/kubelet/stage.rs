@@ -65,7 +65,8 @@ pub(crate) struct Container {
     pub last: Option<Termination>,
     /// The end before that.
     pub before_last: Option<Termination>,
-    pub container_id: u64,
+    /// Number of the present run; 0 before the first.
+    pub run_id: u64,
 }
 
 /// One row of the table.
@@ -142,7 +143,7 @@ impl Container {
             pulls: 0,
             last: None,
             before_last: None,
-            container_id: 0,
+            run_id: 0,
         }
     }
 
@@ -179,7 +180,7 @@ impl Container {
             State::PullFailed => self.pulls += 1,
             State::Running => {
                 *ids += 1;
-                self.container_id = *ids;
+                self.run_id = *ids;
                 if matches!(from, State::Ended | State::CrashBackOff) {
                     self.restarts += 1;
                 }
@@ -188,17 +189,12 @@ impl Container {
                 let start_error = from != State::Running;
                 if start_error {
                     *ids += 1;
-                    self.container_id = *ids;
+                    self.run_id = *ids;
                     self.restarts += u32::from(from == State::CrashBackOff);
                 }
                 let code = if start_error { life.start_error.unwrap_or(128) } else { life.exit_code };
-                let end = Termination {
-                    code,
-                    started,
-                    finished: now,
-                    start_error,
-                    container_id: self.container_id,
-                };
+                let end =
+                    Termination { code, started, finished: now, start_error, container_id: self.run_id };
                 self.before_last = self.last.replace(end);
             }
             State::Creating | State::PullBackOff | State::CrashBackOff | State::Completed => {}
@@ -216,7 +212,7 @@ impl Container {
                 started: self.since,
                 finished: now,
                 start_error: false,
-                container_id: self.container_id,
+                container_id: self.run_id,
             };
             self.before_last = self.last.replace(end);
             self.state = State::Completed;
@@ -243,6 +239,13 @@ pub(crate) struct Advance {
     pub readiness: bool,
     /// When something is next due.
     pub next: Option<Timestamp>,
+}
+
+impl Advance {
+    /// Something is due at `at`.
+    fn wake(&mut self, at: Timestamp) {
+        self.next = Some(self.next.map_or(at, |known| known.min(at)));
+    }
 }
 
 impl Containers {
@@ -302,7 +305,7 @@ fn advance_one(
 ) {
     while let Some((at, to)) = container.next(life) {
         if at > now {
-            done.next = earlier(done.next, at);
+            done.wake(at);
             break;
         }
         container.enter(to, life, now, ids);
@@ -310,17 +313,13 @@ fn advance_one(
     }
     if container.state == State::Running && !container.ready && !life.never_ready {
         match container.since.checked_add(life.ready_after) {
-            Ok(at) if at > now => done.next = earlier(done.next, at),
+            Ok(at) if at > now => done.wake(at),
             _ => {
                 container.ready = true;
                 done.readiness = true;
             }
         }
     }
-}
-
-fn earlier(known: Option<Timestamp>, at: Timestamp) -> Option<Timestamp> {
-    Some(known.map_or(at, |known| known.min(at)))
 }
 
 #[cfg(test)]

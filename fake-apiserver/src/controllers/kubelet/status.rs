@@ -117,7 +117,7 @@ fn names<'a>(containers: impl Iterator<Item = &'a Container>) -> String {
 
 /// One ContainerStatus.
 fn container(container: &Container, initialized: bool, init: bool) -> Value {
-    let begun = container.container_id > 0;
+    let begun = container.run_id > 0;
     let (state, last) = match container.state {
         State::Running => (
             json!({"running": {"startedAt": time(container.since)}}),
@@ -144,7 +144,7 @@ fn container(container: &Container, initialized: bool, init: bool) -> Value {
         "ready": ready, "started": running, "state": state, "lastState": last,
     });
     if begun {
-        status["containerID"] = container_id(container.container_id).into();
+        status["containerID"] = container_id(container.run_id).into();
     }
     status
 }
@@ -198,12 +198,13 @@ pub(crate) fn container_id(number: u64) -> String {
 
 /// A digest that depends on nothing but the image's name.
 fn image_id(image: &str) -> String {
+    use std::fmt::Write as _;
     let mut digest = String::with_capacity(64);
     for part in 0..4_u8 {
         let hash = image.bytes().chain([part]).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        digest.push_str(&format!("{hash:016x}"));
+        let _ = write!(digest, "{hash:016x}");
     }
     let name = image.split('@').next().unwrap_or(image);
     let tag = name.rfind(':').filter(|at| !name[*at..].contains('/')).unwrap_or(name.len());
