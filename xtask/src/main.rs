@@ -1,10 +1,12 @@
 //! The project's verbs: `cargo xtask <verb>`, one file each. `.ci/run` and the CI workflow call nothing else.
 
+mod bench;
 mod codegen;
 mod demo;
 mod e2e;
 mod lint;
 mod shell;
+mod sim;
 mod test;
 mod tidy;
 
@@ -19,6 +21,8 @@ enum Verb {
     Lint(lint::Lint),
     Codegen(codegen::Codegen),
     E2e(e2e::E2e),
+    Sim(sim::Sim),
+    Bench(bench::Bench),
 }
 
 fn main() -> std::process::ExitCode {
@@ -28,6 +32,8 @@ fn main() -> std::process::ExitCode {
         Verb::Lint(verb) => verb.run(),
         Verb::Codegen(verb) => verb.run(),
         Verb::E2e(verb) => verb.run(),
+        Verb::Sim(verb) => verb.run(),
+        Verb::Bench(verb) => verb.run(),
     };
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,
