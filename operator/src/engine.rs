@@ -218,6 +218,13 @@ impl Engine {
             }
         }
         let key = &task.key;
+        if outcome.retire_unserved
+            && let Some(group) = self.world.cache.resource(key)
+            && let Some(cluster) = group.follows()
+        {
+            let place = (key.namespace.clone(), cluster.to_owned());
+            self.world.schedulers.entry(place).or_default().retire_unserved = Some(now);
+        }
         let Some(failure) = outcome.failure else {
             let memory = self.world.memory.entry(key.clone()).or_default();
             if outcome.status_written {

@@ -11,13 +11,16 @@ use crate::engine::{Answer, Question, Task};
 use crate::names;
 use crate::observe::{ChildId, ChildKind, Key};
 use crate::plan::{Announcement, Step, Target, Victim};
-use crate::scheduler::{Scheduler, SchedulerAddress};
+use crate::scheduler::{Scheduler, SchedulerAddress, SchedulerError};
 use crate::store::{DeleteOptions, ObjectKey, Part, Patch, PatchOptions, Store, StoreError};
 
 /// Field manager of all writes.
 pub const MANAGER: &str = "dask-operator";
 /// Writes of one plan that are under way at once.
 const WRITES_AT_ONCE: usize = 16;
+
+/// Reason of a drain that failed for want of a way to ask for it.
+const RETIRE_UNSERVED: &str = "RetireUnserved";
 
 /// What became of a plan.
 #[derive(Debug, Default)]
@@ -30,6 +33,8 @@ pub struct Outcome {
     pub undone: Vec<Target>,
     /// The status was written.
     pub status_written: bool,
+    /// The scheduler serves no way to retire workers.
+    pub retire_unserved: bool,
     /// The first failure; later stages were not begun.
     pub failure: Option<Failure>,
 }
@@ -125,6 +130,7 @@ impl Outcome {
     }
 
     fn fail(&mut self, step: &Step, failure: Failure) {
+        self.retire_unserved |= failure.reason == RETIRE_UNSERVED;
         tracing::debug!(step = step.summary(), message = failure.message, "a step failed");
         self.undone.extend(undone(step));
         // A lasting reason says more than a passing one.
@@ -221,7 +227,11 @@ async fn delete(
 async fn drain(hands: Hands<'_>, at: &SchedulerAddress, victims: &[Victim]) -> Result<Done, Failure> {
     let addresses: Vec<String> = victims.iter().flat_map(|victim| victim.addresses.iter().cloned()).collect();
     let confirmed = hands.scheduler.retire(at, &addresses).await.map_err(|error| Failure {
-        reason: "NotRetired".into(),
+        reason: match error {
+            SchedulerError::HttpApiOff { .. } => RETIRE_UNSERVED,
+            _ => "NotRetired",
+        }
+        .into(),
         message: format!("the scheduler was asked to retire workers: {error}"),
         passing: true,
         retry_after: None,

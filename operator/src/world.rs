@@ -57,6 +57,9 @@ pub struct SchedulerFacts {
     pub failures: u32,
     /// Why the last one was not.
     pub failure: Option<Unanswered>,
+    /// When it was found to tell of its workers and yet to serve no way to retire them: that part of Dask's HTTP API is off by
+    /// default.
+    pub retire_unserved: Option<Timestamp>,
     /// Its workers, and when they were asked for.
     pub workers: Option<(Timestamp, Snapshot)>,
     /// How many workers it wants.

@@ -8,7 +8,11 @@ use crate::shell;
 
 /// Measure the server in memory and the operator on it; writes benches/RESULTS.md.
 #[derive(clap::Args)]
-pub(crate) struct Bench {}
+pub(crate) struct Bench {
+    /// Only print; leave the file as it is.
+    #[arg(long)]
+    print: bool,
+}
 
 impl Bench {
     pub(crate) fn run(self) -> Result<()> {
@@ -23,7 +27,11 @@ impl Bench {
         if !success || table.is_empty() {
             bail!("the bench did not end; what it says is above");
         }
-        let mut text = String::from("# Results\n\nMade by `cargo xtask bench`. Ratios are taken within one run.\n\n");
+        if self.print {
+            return Ok(());
+        }
+        let mut text =
+            String::from("# Results\n\nMade by `cargo xtask bench`. Ratios are taken within one run.\n\n");
         let _ = writeln!(text, "Machine: {}\n", machine());
         text.push_str(&table);
         let path = shell::root().join("benches/RESULTS.md");

@@ -23,6 +23,8 @@ pub struct Model {
     pub workers: BTreeMap<String, Worker>,
     /// Workers that stay when asked to retire, as when their data finds no place.
     pub stubborn: BTreeSet<String>,
+    /// It tells of its workers but serves no way to retire them, as Dask does by default.
+    pub retire_off: bool,
     /// The answer to how many workers are wanted.
     pub desired_workers: u32,
     /// The answer to since when there has been nothing to do.
@@ -142,7 +144,12 @@ impl Scheduler for ScriptedScheduler {
         at: &'a SchedulerAddress,
         workers: &'a [String],
     ) -> BoxFuture<'a, Result<BTreeSet<String>, SchedulerError>> {
-        async move { self.call(at, "/retire", |model| model.retire(workers)) }.boxed()
+        let off = || SchedulerError::HttpApiOff { url: format!("scripted://{}/retire", at.host) };
+        async move {
+            self.call(at, "/retire", |model| (!model.retire_off).then(|| model.retire(workers)))?
+                .ok_or_else(off)
+        }
+        .boxed()
     }
 
     fn desired_workers<'a>(&'a self, at: &'a SchedulerAddress) -> BoxFuture<'a, Result<u32, SchedulerError>> {

@@ -197,6 +197,7 @@ fn tell_dask(sim: &mut Sim, cluster: &str, what: &[&str]) -> Result<(), String> 
             let fault = crate::scheduler::scripted::Fault::HttpApiOff;
             sim.scheduler.set(&host, |model| model.faults.extend(std::iter::repeat_n(fault, times)));
         }
+        ["retire-off"] => sim.scheduler.set(&host, |model| model.retire_off = true),
         ["stubborn", name] => {
             let address = address_of(sim, name)?;
             sim.scheduler.set(&host, |model| model.stubborn.insert(address));
@@ -225,7 +226,11 @@ fn tell_dask(sim: &mut Sim, cluster: &str, what: &[&str]) -> Result<(), String> 
                 }
             });
         }
-        _ => return Err("dask knows wanted, idle, busy, off, stubborn, willing, holds, runs".into()),
+        _ => {
+            return Err(
+                "dask knows wanted, idle, busy, off, retire-off, stubborn, willing, holds, runs".into()
+            );
+        }
     }
     Ok(())
 }

@@ -11,12 +11,15 @@ use crate::names;
 use crate::observe::{Child, ChildId, Resource};
 use crate::ownership;
 use crate::plan::{Announcement, Ask, Plan, Step, Target, Victim};
+use crate::scheduler::Snapshot;
 use crate::world::World;
 
 /// At most this many workers are made by one plan, so that a large group does not hold up others; the rest follows at once.
 const CREATES_MAX: usize = 256;
 /// An answer of the scheduler older than this does not choose who goes.
 const ANSWER_MAX_AGE: SignedDuration = SignedDuration::from_secs(3);
+/// How long it is believed that a scheduler serves no way to retire workers.
+const UNSERVED_FOR: SignedDuration = SignedDuration::from_mins(10);
 
 /// Missing workers are made, ended ones replaced, superfluous ones drained.
 pub fn plan(world: &World, view: &View, valid: &Valid, desired: Option<&Desired>, now: Timestamp) -> Plan {
@@ -188,7 +191,11 @@ fn shrink(world: &World, view: &View, alive: &[&Worker], excess: usize, plan: &m
     plan.stage(gone.chain(idle).collect());
     let cluster = view.cluster.as_ref().map(|cluster| cluster.name().to_owned()).unwrap_or_default();
     let address = world.scheduler_address(view.resource.namespace(), &cluster);
-    if let Some(at) = address.filter(|_| !registered.is_empty()) {
+    let unserved =
+        facts.and_then(|f| f.retire_unserved).filter(|seen| now.duration_since(*seen) < UNSERVED_FOR);
+    if let (Some(_), Some((_, known))) = (unserved, answer) {
+        unretired(view, &registered, known, plan);
+    } else if let Some(at) = address.filter(|_| !registered.is_empty()) {
         let victims = registered
             .into_iter()
             .map(|(worker, addresses)| Victim {
@@ -217,19 +224,37 @@ fn shrink(world: &World, view: &View, alive: &[&Worker], excess: usize, plan: &m
     }
 }
 
+/// The scheduler says who holds what, but serves no way to retire anybody: the victims it would have retired are deleted. Those
+/// that run or hold something are named aloud.
+fn unretired(view: &View, victims: &[(&Worker, Vec<String>)], known: &Snapshot, plan: &mut Plan) {
+    let holds = |worker: &Worker| {
+        let registered = worker.registered(known);
+        registered
+            .iter()
+            .any(|(_, dask)| dask.tasks.is_none_or(|n| n > 0) || dask.stored_bytes.is_none_or(|n| n > 0))
+    };
+    let losing: Vec<&str> =
+        victims.iter().filter(|(worker, _)| holds(worker)).map(|(worker, _)| worker.name()).collect();
+    if !losing.is_empty() {
+        plan.then(announce(&view.resource, true, "ScaleDownUnconfirmed", unconfirmed(&losing)));
+    }
+    plan.stage(
+        victims.iter().map(|(worker, _)| Step::delete(&worker.carrier, "fewer workers are wanted")).collect(),
+    );
+}
+
+fn unconfirmed(names: &[&str]) -> String {
+    format!(
+        "deleting {} without the scheduler's word, because its HTTP API is off; what they hold may be computed again",
+        names.join(", ")
+    )
+}
+
 /// The scheduler runs but offers no way to ask which workers are idle: Kubernetes' facts choose, and that is said aloud.
 fn blindly(view: &View, alive: &[&Worker], excess: usize, plan: &mut Plan) {
     let chosen = victims::choose_blindly(alive, excess);
     let names: Vec<&str> = chosen.iter().map(|worker| worker.name()).collect();
-    plan.then(announce(
-        &view.resource,
-        true,
-        "ScaleDownUnconfirmed",
-        format!(
-            "deleting {} without the scheduler's word, because its HTTP API is off; what they hold may be computed again",
-            names.join(", ")
-        ),
-    ));
+    plan.then(announce(&view.resource, true, "ScaleDownUnconfirmed", unconfirmed(&names)));
     plan.stage(
         chosen.into_iter().map(|worker| Step::delete(&worker.carrier, "fewer workers are wanted")).collect(),
     );
