@@ -27,6 +27,7 @@
 pub mod controllers;
 pub mod face;
 pub mod patch;
+mod quantity;
 pub mod registry;
 pub mod request;
 pub mod response;

@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::observe::{Child, ChildId, Key};
+use crate::observe::{Child, ChildId, Key, Resource};
 use crate::scheduler::SchedulerAddress;
 
 /// What to do about one resource, and when to look again.
@@ -203,6 +203,17 @@ impl Step {
             resource_version: Some(child.resource_version.to_string()),
             why,
         }
+    }
+
+    /// A Kubernetes Event about a resource.
+    pub fn announce(about: &Resource, warning: bool, reason: &'static str, message: String) -> Self {
+        Self::Announce(Announcement {
+            about: about.key.clone(),
+            uid: about.uid.clone(),
+            warning,
+            reason,
+            message,
+        })
     }
 
     /// The child this step makes, if it makes one.

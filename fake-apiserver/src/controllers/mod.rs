@@ -22,7 +22,6 @@ mod object;
 mod observed;
 mod options;
 mod pod;
-mod quantity;
 mod queue;
 mod replica_set;
 mod revision;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
-use super::quantity;
+use crate::quantity;
 use crate::storage::Stored;
 
 /// Phase of a pod.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVarSource, Pod, ResourceFieldSelector, Secret};
 
 use super::catalogue::{BASE_PATH, Image};
-use super::quantity;
+use crate::quantity;
 
 /// ConfigMaps and Secrets of the pod's namespace that were found.
 #[derive(Clone, Debug, Default)]

@@ -45,7 +45,6 @@ mod pod_worker;
 mod probe;
 mod prober;
 mod process;
-mod quantity;
 mod sandbox;
 mod service_proxy;
 mod service_watch;

@@ -179,7 +179,7 @@ mod tests {
     fn a_node_says_what_the_machine_has_and_that_it_is_ready() {
         let status = status("n", Ipv4Addr::new(10, 244, 0, 1), Timestamp::UNIX_EPOCH);
         let capacity = status.capacity.unwrap();
-        assert!(super::super::quantity::milli(&capacity["memory"].0).unwrap() > 0);
+        assert!(crate::quantity::milli(&capacity["memory"].0).unwrap() > 0);
         let ready =
             status.conditions.unwrap().into_iter().find(|condition| condition.type_ == "Ready").unwrap();
         assert_eq!(ready.status, "True");

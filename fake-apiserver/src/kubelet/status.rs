@@ -242,7 +242,7 @@ pub(super) fn qos(pod: &Pod) -> &'static str {
             let of = |limits: bool| {
                 let resources = resources?;
                 let map = if limits { resources.limits.as_ref() } else { resources.requests.as_ref() };
-                super::quantity::milli(&map?.get(name)?.0).filter(|&value| value != 0)
+                crate::quantity::milli(&map?.get(name)?.0).filter(|&value| value != 0)
             };
             let (limit, request) = (of(true), of(false));
             any |= limit.is_some() || request.is_some();

@@ -15,7 +15,6 @@ mod meta;
 pub mod names;
 mod patch;
 mod pods;
-mod quantity;
 mod quota;
 mod reviews;
 mod scale;

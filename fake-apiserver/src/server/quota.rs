@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 
 use super::call::Call;
 use super::internal::{Api, Changes, Controller, Cursor};
-use super::{ApiServer, PODS, QUOTAS, quantity};
+use super::{ApiServer, PODS, QUOTAS};
+use crate::quantity;
 use crate::status::Status;
 use crate::storage::{GroupResource, Storage};
 
@@ -116,7 +117,7 @@ fn costs(resource: &GroupResource, value: &Value) -> Amounts {
         let sum = |field: &str| {
             let containers = value["spec"][field].as_array().into_iter().flatten();
             containers
-                .map(|c| c["resources"][list][what].as_str().and_then(quantity::parse).unwrap_or_default())
+                .map(|c| c["resources"][list][what].as_str().and_then(quantity::milli).unwrap_or_default())
                 .collect::<Vec<_>>()
         };
         let total =
@@ -177,7 +178,7 @@ fn amounts(list: &Value) -> Amounts {
     let list = list.as_object().into_iter().flatten();
     list.filter_map(|(what, amount)| {
         let amount = amount.as_str().map_or_else(|| amount.to_string(), str::to_owned);
-        Some((what.clone(), quantity::parse(&amount)?))
+        Some((what.clone(), quantity::milli(&amount)?))
     })
     .collect()
 }

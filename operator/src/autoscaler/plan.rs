@@ -10,7 +10,7 @@ use crate::conditions::Condition;
 use crate::names;
 use crate::observe::Resource;
 use crate::ownership;
-use crate::plan::{Announcement, Ask, Plan, Step, Target};
+use crate::plan::{Ask, Plan, Step, Target};
 use crate::world::World;
 
 const KIND: &str = "Ready";
@@ -99,13 +99,12 @@ fn follow(
                 "spec": {"worker": {"replicas": target}},
             }),
         });
-        plan.then(Step::Announce(Announcement {
-            about: resource.key.clone(),
-            uid: resource.uid.clone(),
-            warning: false,
-            reason: "Scaled",
-            message: format!("{} goes from {present} to {target} workers", group.name()),
-        }));
+        plan.then(Step::announce(
+            resource,
+            false,
+            "Scaled",
+            format!("{} goes from {present} to {target} workers", group.name()),
+        ));
     }
     let wanted = status::status(view, said, desired, now);
     crate::status::write(&mut plan, world, resource, wanted, now);

@@ -10,7 +10,7 @@ use crate::api::ClusterPhase;
 use crate::names;
 use crate::observe::{Child, ChildId, ChildKind, Key, Kind, Resource};
 use crate::ownership::{self, Claim};
-use crate::plan::{Announcement, Ask, Plan, Step, Target};
+use crate::plan::{Ask, Plan, Step, Target};
 use crate::world::World;
 
 /// Missing children are made, the worker number flows to the default group when it changes, an idle cluster goes.
@@ -58,7 +58,7 @@ pub(super) fn refuse(world: &World, view: &View, invalid: &Invalid, now: Timesta
     }
     let status = status::refused(view, invalid, now);
     if crate::status::write(&mut plan, world, &view.resource, status, now) {
-        plan.then(announce(&view.resource, true, "Refused", invalid.message.clone()));
+        plan.then(Step::announce(&view.resource, true, "Refused", invalid.message.clone()));
     }
     plan
 }
@@ -148,7 +148,7 @@ fn idle(world: &World, view: &View, valid: &Valid, plan: &mut Plan, now: Timesta
     let current = answer.is_some_and(|(asked, _)| view.scheduler_pods.iter().all(|pod| pod.created <= asked));
     if let Some(since) = since.filter(|since| current && now > *since + timeout) {
         let idle_for = now.duration_since(since).as_secs();
-        plan.then(announce(
+        plan.then(Step::announce(
             resource,
             false,
             "IdleTimeout",
@@ -172,7 +172,7 @@ fn announcements(view: &View, moved: bool) -> Vec<Step> {
         return Vec::new();
     }
     match phase {
-        ClusterPhase::Running => vec![announce(
+        ClusterPhase::Running => vec![Step::announce(
             &view.resource,
             false,
             "Running",
@@ -180,14 +180,4 @@ fn announcements(view: &View, moved: bool) -> Vec<Step> {
         )],
         _ => Vec::new(),
     }
-}
-
-fn announce(resource: &Resource, warning: bool, reason: &'static str, message: String) -> Step {
-    Step::Announce(Announcement {
-        about: resource.key.clone(),
-        uid: resource.uid.clone(),
-        warning,
-        reason,
-        message,
-    })
 }

@@ -9,7 +9,7 @@ use crate::api::JobState;
 use crate::names;
 use crate::observe::{Child, ChildId, ChildKind, Key, Kind, Resource};
 use crate::ownership::{self, Claim};
-use crate::plan::{Announcement, Plan, Step, Target};
+use crate::plan::{Plan, Step, Target};
 use crate::world::World;
 
 /// Cluster and runner are made while the job has not ended; when it has, the status says so first and then the cluster goes.
@@ -50,7 +50,7 @@ pub(super) fn refuse(world: &World, view: &View, invalid: &Invalid, now: Timesta
         return plan;
     }
     if crate::status::write(&mut plan, world, &view.resource, status::refused(view, invalid, now), now) {
-        plan.then(announce(&view.resource, true, "Refused", invalid.message.clone()));
+        plan.then(Step::announce(&view.resource, true, "Refused", invalid.message.clone()));
     }
     plan
 }
@@ -132,15 +132,5 @@ fn announcement(resource: &Resource, state: JobState) -> Option<Step> {
         JobState::Successful => (false, "Successful", "Job succeeded, deleting Dask cluster.".into()),
         JobState::Failed => (true, "Failed", "Job failed, deleting Dask cluster.".into()),
     };
-    Some(announce(resource, warning, reason, message))
-}
-
-fn announce(resource: &Resource, warning: bool, reason: &'static str, message: String) -> Step {
-    Step::Announce(Announcement {
-        about: resource.key.clone(),
-        uid: resource.uid.clone(),
-        warning,
-        reason,
-        message,
-    })
+    Some(Step::announce(resource, warning, reason, message))
 }

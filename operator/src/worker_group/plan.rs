@@ -10,7 +10,7 @@ use super::{View, status};
 use crate::names;
 use crate::observe::{Child, ChildId, Resource};
 use crate::ownership;
-use crate::plan::{Announcement, Ask, Plan, Step, Target, Victim};
+use crate::plan::{Ask, Plan, Step, Target, Victim};
 use crate::scheduler::Snapshot;
 use crate::world::World;
 
@@ -86,7 +86,7 @@ pub(super) fn refuse(world: &World, view: &View, invalid: &Invalid, now: Timesta
     let mut plan = say(world, view, invalid.reason, invalid.message.clone(), now);
     let before = &view.resource.status["conditions"][0]["reason"];
     if *before != invalid.reason {
-        plan.then(announce(&view.resource, true, "Refused", invalid.message.clone()));
+        plan.then(Step::announce(&view.resource, true, "Refused", invalid.message.clone()));
     }
     plan
 }
@@ -236,7 +236,7 @@ fn unretired(view: &View, victims: &[(&Worker, Vec<String>)], known: &Snapshot, 
     let losing: Vec<&str> =
         victims.iter().filter(|(worker, _)| holds(worker)).map(|(worker, _)| worker.name()).collect();
     if !losing.is_empty() {
-        plan.then(announce(&view.resource, true, "ScaleDownUnconfirmed", unconfirmed(&losing)));
+        plan.then(Step::announce(&view.resource, true, "ScaleDownUnconfirmed", unconfirmed(&losing)));
     }
     plan.stage(
         victims.iter().map(|(worker, _)| Step::delete(&worker.carrier, "fewer workers are wanted")).collect(),
@@ -254,18 +254,8 @@ fn unconfirmed(names: &[&str]) -> String {
 fn blindly(view: &View, alive: &[&Worker], excess: usize, plan: &mut Plan) {
     let chosen = victims::choose_blindly(alive, excess);
     let names: Vec<&str> = chosen.iter().map(|worker| worker.name()).collect();
-    plan.then(announce(&view.resource, true, "ScaleDownUnconfirmed", unconfirmed(&names)));
+    plan.then(Step::announce(&view.resource, true, "ScaleDownUnconfirmed", unconfirmed(&names)));
     plan.stage(
         chosen.into_iter().map(|worker| Step::delete(&worker.carrier, "fewer workers are wanted")).collect(),
     );
-}
-
-fn announce(resource: &Resource, warning: bool, reason: &'static str, message: String) -> Step {
-    Step::Announce(Announcement {
-        about: resource.key.clone(),
-        uid: resource.uid.clone(),
-        warning,
-        reason,
-        message,
-    })
 }

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{defaults, pod_spec};
+use crate::quantity;
 use crate::server::call::Call;
-use crate::server::{ApiServer, SERVICE_ACCOUNTS, quantity};
+use crate::server::{ApiServer, SERVICE_ACCOUNTS};
 use crate::status::{Cause, Status};
 use crate::storage::Key;
 
@@ -40,7 +41,7 @@ fn quality(spec: &Value) -> &'static str {
         for what in ["cpu", "memory"] {
             let amount = |list: &str| {
                 let text = container["resources"][list][what].as_str();
-                text.and_then(quantity::parse).filter(|amount| *amount > 0)
+                text.and_then(quantity::milli).filter(|amount| *amount > 0)
             };
             let (request, limit) = (amount("requests"), amount("limits"));
             any |= request.is_some() || limit.is_some();

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::defaults;
-use crate::server::{names, quantity};
+use crate::quantity;
+use crate::server::names;
 use crate::status::Cause;
 
 /// Fills in the defaults of a template (`metadata` and `spec`).
@@ -233,7 +234,7 @@ fn port_faults(container: &Value, path: &str, causes: &mut Vec<Cause>) {
 
 fn resource_faults(container: &Value, path: &str, causes: &mut Vec<Cause>) {
     let amount =
-        |list: &str, what: &str| container["resources"][list][what].as_str().and_then(quantity::parse);
+        |list: &str, what: &str| container["resources"][list][what].as_str().and_then(quantity::milli);
     for list in ["limits", "requests"] {
         for (what, text) in container["resources"][list].as_object().into_iter().flatten() {
             let field = format!("{path}.resources.{list}[{what}]");

@@ -1,7 +1,8 @@
-//! Kubernetes quantities (`250m`, `2Gi`) as thousandths, exact for all that a quota compares.
+//! Kubernetes quantities (`250m`, `1.5`, `2Gi`, `1e3`) as thousandths, exact for all that a quota compares.
 
 /// Parses a quantity into thousandths, rounding up as `resource.Quantity` does; `None` for what is no quantity.
-pub(super) fn parse(text: &str) -> Option<i128> {
+pub(crate) fn milli(text: &str) -> Option<i128> {
+    let text = text.trim();
     let end =
         text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
     let (number, suffix) = text.split_at(end);
@@ -11,7 +12,8 @@ pub(super) fn parse(text: &str) -> Option<i128> {
         None => (1, number.strip_prefix('+').unwrap_or(number)),
     };
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    if whole.is_empty() && fraction.is_empty() || fraction.len() > 18 {
+    let digits_only = whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit());
+    if whole.is_empty() && fraction.is_empty() || fraction.len() > 18 || !digits_only {
         return None;
     }
     let scale = 10_i128.pow(u32::try_from(fraction.len()).ok()?);
@@ -21,13 +23,20 @@ pub(super) fn parse(text: &str) -> Option<i128> {
     Some(sign * (scaled + divisor - 1).div_euclid(divisor))
 }
 
+/// `value / divisor`, rounded up, as `resourceFieldRef` does; `None` where either is no quantity or the divisor is 0.
+#[cfg_attr(not(feature = "processes"), allow(dead_code))]
+pub(crate) fn divided(value: &str, divisor: &str) -> Option<String> {
+    let (value, divisor) = (milli(value)?, milli(divisor).filter(|&d| d != 0)?);
+    Some((value + divisor - 1).div_euclid(divisor).to_string())
+}
+
 /// Writes thousandths in decimal form, for CPU and counts.
-pub(super) fn decimal(thousandths: i128) -> String {
+pub(crate) fn decimal(thousandths: i128) -> String {
     if thousandths % 1000 == 0 { (thousandths / 1000).to_string() } else { format!("{thousandths}m") }
 }
 
 /// Writes thousandths of bytes in the largest binary unit that divides them.
-pub(super) fn binary(thousandths: i128) -> String {
+pub(crate) fn binary(thousandths: i128) -> String {
     if thousandths % 1000 != 0 {
         return format!("{thousandths}m");
     }
@@ -43,8 +52,8 @@ pub(super) fn binary(thousandths: i128) -> String {
 }
 
 /// A quantity in the unit the real server writes: binary stays binary, the rest in the largest SI unit that divides it.
-pub(super) fn canonical(text: &str) -> Option<String> {
-    let amount = parse(text)?;
+pub(crate) fn canonical(text: &str) -> Option<String> {
+    let amount = milli(text)?;
     if text.ends_with('i') {
         return Some(binary(amount));
     }
@@ -114,19 +123,30 @@ mod tests {
             ("0.5", 500),
             ("2Gi", 2 * 1024 * 1024 * 1024 * 1000),
             ("1k", 1_000_000),
+            ("1e3", 1_000_000),
+            (".5", 500),
+            ("1E", 1_000_000_000_000_000_000_000),
+            // A fraction of a thousandth rounds up.
+            ("1n", 1),
+            ("1500u", 2),
         ] {
-            assert_eq!(parse(text), Some(thousandths), "{text}");
+            assert_eq!(milli(text), Some(thousandths), "{text}");
         }
-        assert!(
-            parse("1.5.2").is_none()
-                && parse("x").is_none()
-                && parse("").is_none()
-                && parse("1e-5").is_some()
-        );
+        for text in ["", "x", "1x", "1e99", "m", "--1", "1.5.2"] {
+            assert_eq!(milli(text), None, "{text}");
+        }
         assert_eq!((decimal(250), decimal(3000)), ("250m".to_owned(), "3".to_owned()));
         assert_eq!(
-            (binary(parse("2Gi").unwrap()), binary(parse("1000").unwrap())),
+            (binary(milli("2Gi").unwrap()), binary(milli("1000").unwrap())),
             ("2Gi".into(), "1000".into())
         );
+    }
+
+    #[test]
+    fn division_rounds_up() {
+        assert_eq!(divided("1500m", "1").as_deref(), Some("2"));
+        assert_eq!(divided("1Gi", "1Mi").as_deref(), Some("1024"));
+        assert_eq!(divided("250m", "1m").as_deref(), Some("250"));
+        assert_eq!(divided("1", "0"), None);
     }
 }
