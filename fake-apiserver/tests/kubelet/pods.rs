@@ -22,7 +22,7 @@ pub(crate) const TESTS: &[(&str, Body)] = &[
 
 async fn end(world: World) {
     world.config_map("settings", json!({"key": "value", "file.txt": "content"})).await;
-    let script = "echo host=$(hostname) pid=$$$$ dir=$(pwd)\n\
+    let script = "echo host=$(hostname) dir=$(pwd); [ $$$$ -lt 10 ] && echo own process numbers\n\
                   echo key=$KEY all=$P_key name=$NAME ip=$IP composed=$COMPOSED image=$FROM_IMAGE\n\
                   cat /etc/new/place/file.txt; echo\n\
                   echo made > /brand-new/made; cat /brand-new/made\n\
@@ -55,7 +55,7 @@ async fn end(world: World) {
     let ip = status.pod_ip.clone().expect("an address");
     let log = world.log("p", LogParams::default()).await;
     let expected = format!(
-        "host=p pid=2 dir=/brand-new/work\nkey=value all=value name=p ip={ip} composed=p-value image=yes\ncontent\nmade\n\
+        "host=p dir=/brand-new/work\nown process numbers\nkey=value all=value name=p ip={ip} composed=p-value image=yes\ncontent\nmade\n\
          /etc/passwd\n"
     );
     assert!(log.starts_with(&expected), "{log}");
