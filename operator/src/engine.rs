@@ -21,6 +21,7 @@ use crate::queue::Queue;
 use crate::scheduler::{SchedulerAddress, SchedulerError, Snapshot};
 use crate::settings::Settings;
 use crate::store::Event;
+use crate::store::served::Served;
 use crate::world::{Trouble, Unanswered, World};
 use crate::{autoscaler, cluster, job, worker_group};
 
@@ -148,6 +149,13 @@ impl Engine {
             Event::Apply(object) => self.apply(source, object, now, false),
             Event::Delete(object) => self.delete(source, &object, now),
         }
+    }
+
+    /// Takes in what the installed definitions serve, and looks at everything anew.
+    pub fn learn(&mut self, served: Served, now: Timestamp) {
+        self.world.served = Some(served);
+        let keys: Vec<Key> = self.world.cache.resources().map(|resource| resource.key.clone()).collect();
+        self.touch(keys, now);
     }
 
     /// Whether every source has been listed.

@@ -12,7 +12,7 @@ use crate::names;
 use crate::observe::{ChildId, ChildKind, Key};
 use crate::plan::{Announcement, Step, Target, Victim};
 use crate::scheduler::{Scheduler, SchedulerAddress, SchedulerError};
-use crate::store::{DeleteOptions, ObjectKey, Part, Patch, PatchOptions, Store, StoreError};
+use crate::store::{DeleteOptions, Missing, ObjectKey, Part, Patch, PatchOptions, Store, StoreError};
 
 /// Field manager of all writes.
 pub const MANAGER: &str = "dask-operator";
@@ -21,6 +21,9 @@ const WRITES_AT_ONCE: usize = 16;
 
 /// Reason of a drain that failed for want of a way to ask for it.
 const RETIRE_UNSERVED: &str = "RetireUnserved";
+
+/// Reason of a write to an endpoint that is not served (any more).
+const ENDPOINT_MISSING: &str = "EndpointMissing";
 
 /// What became of a plan.
 #[derive(Debug, Default)]
@@ -35,6 +38,8 @@ pub struct Outcome {
     pub status_written: bool,
     /// The scheduler serves no way to retire workers.
     pub retire_unserved: bool,
+    /// An endpoint is not served any more: the definitions have changed.
+    pub endpoint_missing: bool,
     /// The first failure; later stages were not begun.
     pub failure: Option<Failure>,
 }
@@ -131,6 +136,7 @@ impl Outcome {
 
     fn fail(&mut self, step: &Step, failure: Failure) {
         self.retire_unserved |= failure.reason == RETIRE_UNSERVED;
+        self.endpoint_missing |= failure.reason == ENDPOINT_MISSING;
         tracing::debug!(step = step.summary(), message = failure.message, "a step failed");
         self.undone.extend(undone(step));
         // A lasting reason says more than a passing one.
@@ -202,6 +208,10 @@ async fn patch(store: &dyn Store, target: &Target, body: &Value, part: Part) -> 
     let options = PatchOptions { manager: MANAGER.into(), part };
     match store.patch(&resource_of(target), &key_of(target), &Patch::Merge(body.clone()), &options).await {
         Ok(object) => Ok(Done { written: ours(target, object), ..Done::default() }),
+        // The definitions were changed under the operator: another endpoint may be the right one now.
+        Err(error @ StoreError::NotFound { missing: Missing::Endpoint, .. }) => {
+            Err(Failure { reason: ENDPOINT_MISSING.into(), ..failure(&error) })
+        }
         // It went away in the meantime; its watch event says the rest.
         Err(StoreError::NotFound { .. }) => Ok(Done::default()),
         Err(error) => Err(failure(&error)),

@@ -1,5 +1,6 @@
 //! The `dask-operator` program: parses arguments, builds the real store, scheduler and clock, and runs.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -88,7 +89,10 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
 fn log_to_stderr(format: LogFormat, filter: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(filter));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match format {
         LogFormat::Plain => builder.without_time().with_level(false).with_target(false).init(),
         LogFormat::Full => builder.init(),

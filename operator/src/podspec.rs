@@ -13,7 +13,12 @@ pub fn with_environment(spec: &RawPodSpec, variables: &[(&str, &str)]) -> Value 
     for container in containers.into_iter().flatten().filter_map(Value::as_object_mut) {
         let mut environment = match container.remove("env") {
             Some(Value::Array(list)) => list,
-            _ => Vec::new(),
+            None => Vec::new(),
+            // Not ours to mend: the API server says what is wrong with it.
+            Some(other) => {
+                container.insert("env".into(), other);
+                continue;
+            }
         };
         for (name, value) in variables {
             if !environment.iter().any(|entry| entry["name"] == *name) {

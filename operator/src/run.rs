@@ -64,6 +64,12 @@ pub async fn run(deps: Deps, shutdown: impl Future<Output = ()>) {
         () = &mut shutdown => return,
         served = definitions(&deps) => served,
     };
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        namespaces = if deps.namespaces.is_empty() { "all".to_owned() } else { deps.namespaces.join(",") },
+        carrier = ?deps.settings.carrier,
+        "watching"
+    );
     let mut shell = Shell::new(&deps, served);
     loop {
         shell.start_work();
@@ -74,6 +80,9 @@ pub async fn run(deps: Deps, shutdown: impl Future<Output = ()>) {
             Some((task, outcome)) = shell.tasks.next(), if !shell.tasks.is_empty() => shell.finished(&task, outcome),
             Some((question, answer)) = shell.questions.next(), if !shell.questions.is_empty() => {
                 shell.engine.answered(&question, answer, deps.clock.now());
+            }
+            Some(served) = shell.definitions.next(), if !shell.definitions.is_empty() => {
+                shell.engine.learn(served, deps.clock.now());
             }
             Some(events) = shell.events.next() => shell.observe(events),
             () = tokio::time::sleep_until(wake) => {}
@@ -141,6 +150,8 @@ struct Shell<'a> {
     events: SelectAll<BoxStream<'static, Events>>,
     tasks: FuturesUnordered<BoxFuture<'a, (Task, Outcome)>>,
     questions: FuturesUnordered<BoxFuture<'a, (Question, Answer)>>,
+    /// The definitions being looked at again, after an endpoint was missing.
+    definitions: FuturesUnordered<BoxFuture<'a, Served>>,
 }
 
 impl<'a> Shell<'a> {
@@ -157,7 +168,14 @@ impl<'a> Shell<'a> {
         }));
         let mut engine = Engine::new(deps.settings.clone(), sources, deps.seed);
         engine.world.served = Some(served);
-        Self { deps, engine, events, tasks: FuturesUnordered::new(), questions: FuturesUnordered::new() }
+        Self {
+            deps,
+            engine,
+            events,
+            tasks: FuturesUnordered::new(),
+            questions: FuturesUnordered::new(),
+            definitions: FuturesUnordered::new(),
+        }
     }
 
     fn start_work(&mut self) {
@@ -200,6 +218,9 @@ impl<'a> Shell<'a> {
     fn finished(&mut self, task: &Task, outcome: Outcome) {
         if let Some(failure) = &outcome.failure {
             tracing::warn!(key = %task.key, reason = failure.reason, "{}", failure.message);
+        }
+        if outcome.endpoint_missing && self.definitions.is_empty() {
+            self.definitions.push(definitions(self.deps).boxed());
         }
         self.engine.finished(task, outcome, self.deps.clock.now());
     }

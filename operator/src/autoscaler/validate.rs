@@ -26,5 +26,12 @@ pub struct Invalid {
 pub fn validate(resource: &Resource) -> Result<Valid, Invalid> {
     let spec: DaskAutoscalerSpec =
         spec::read(resource).map_err(|message| Invalid { reason: "InvalidSpec", message })?;
-    Ok(Valid { minimum: spec.minimum.max(0), maximum: spec.maximum.max(0) })
+    if spec.minimum < 0 || spec.maximum < 0 {
+        let message = format!(
+            "spec.minimum is {} and spec.maximum {}; neither may be negative",
+            spec.minimum, spec.maximum
+        );
+        return Err(Invalid { reason: "InvalidSpec", message });
+    }
+    Ok(Valid { minimum: spec.minimum, maximum: spec.maximum })
 }

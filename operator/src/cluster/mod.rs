@@ -112,6 +112,13 @@ pub fn scheduler_ready(pods: &[Arc<Child>]) -> bool {
 impl Workers {
     fn observe(world: &World, namespace: &str, cluster: &str) -> Self {
         let mut workers = Self::default();
+        let default_group = Key::new(Kind::WorkerGroup, namespace, &names::default_group(cluster));
+        if world.cache.resource(&default_group).is_none() {
+            // Not made yet: what it will ask for is known all the same.
+            let cluster = world.cache.resource(&Key::new(Kind::Cluster, namespace, cluster));
+            workers.wanted =
+                cluster.map_or(0, |cluster| cluster.spec["worker"]["replicas"].as_i64().unwrap_or(1));
+        }
         let groups = world.cache.followers(namespace, cluster).filter(|key| key.kind == Kind::WorkerGroup);
         for group in groups.filter_map(|key| world.cache.resource(key)) {
             let observed = crate::worker_group::View::workers_of(world, group);
@@ -124,11 +131,18 @@ impl Workers {
                 workers.default_ready = ready;
             }
             if workers.blocked.is_none() {
-                workers.blocked = alive.iter().find_map(|worker| worker.blocked());
+                workers.blocked =
+                    alive.iter().find_map(|worker| worker.blocked()).or_else(|| trouble(world, group));
             }
         }
         workers
     }
+}
+
+/// What keeps a group itself from making workers, for instance a quota.
+fn trouble(world: &World, group: &Resource) -> Option<String> {
+    let trouble = world.remembered(&group.key).trouble?;
+    Some(format!("{}: {}: {}", group.name(), trouble.reason, trouble.message))
 }
 
 /// The job that controls a cluster, while its runner exists and has not ended.

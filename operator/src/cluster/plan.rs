@@ -38,7 +38,8 @@ pub fn plan(world: &World, view: &View, valid: &Valid, desired: Desired, now: Ti
         || !waiting.is_empty()
         || !resource.status["phase"].is_null();
     if something_to_say {
-        let status = status::status(world, view, remembered.trouble.as_ref(), &waiting, now);
+        let status =
+            status::status(world, view, valid.spec.idle_timeout, remembered.trouble.as_ref(), &waiting, now);
         let moved = crate::status::write(&mut plan, world, resource, status, now);
         plan.stage(announcements(view, moved));
     }

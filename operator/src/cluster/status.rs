@@ -23,13 +23,15 @@ pub(super) fn phase(view: &View) -> ClusterPhase {
 pub(super) fn status(
     world: &World,
     view: &View,
+    idle_timeout: i64,
     trouble: Option<&Trouble>,
     waiting: &[String],
     now: Timestamp,
 ) -> Map<String, Value> {
     let resource = &view.resource;
     let name = resource.name();
-    let said = [ready(view, trouble, waiting), scheduler(view), workers(view)];
+    let mut said = vec![ready(view, trouble, waiting), scheduler(view), workers(view)];
+    said.extend(idle(world, view, idle_timeout));
     let selector = format!(
         "{}={name},{}=worker,{}={}",
         names::CLUSTER_NAME,
@@ -117,6 +119,23 @@ fn scheduler(view: &View) -> Condition {
             )
         }
     }
+}
+
+/// Whether the idle time-out can be kept: only the scheduler knows whether it is idle. Nothing where none is set.
+fn idle(world: &World, view: &View, idle_timeout: i64) -> Option<Condition> {
+    const KIND: &str = "IdleTimeoutKept";
+    if idle_timeout <= 0 {
+        return None;
+    }
+    let facts = world.scheduler(view.resource.namespace(), view.resource.name());
+    Some(match facts.and_then(|facts| facts.failure.as_ref()) {
+        Some(failure) => Condition::no(KIND, "SchedulerUnanswered", failure.message.clone()),
+        None => Condition::yes(
+            KIND,
+            "Watched",
+            format!("the cluster is deleted after {idle_timeout} s without work"),
+        ),
+    })
 }
 
 fn workers(view: &View) -> Condition {

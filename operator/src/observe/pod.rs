@@ -1,10 +1,14 @@
 //! What planning asks about a pod: its phase, whether it is ready, and why not.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
 /// Longest text kept from a pod's status; longer ones are cut.
-const TEXT_MAX: usize = 400;
+const TEXT_MAX: usize = 480;
+/// Of which the runtime's own message may take so much.
+const MESSAGE_MAX: usize = 200;
 
 /// Phase of a pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,16 +131,17 @@ fn container_blocked(container: &Value) -> Option<Blocked> {
     } else {
         return None;
     };
-    let mut said = format!("container {name}: {message}");
+    let mut said = format!("container {name}");
+    if !message.is_empty() {
+        let _ = write!(said, ": {}", cut(message, MESSAGE_MAX));
+    }
     if let Some(code) = exit["exitCode"].as_i64() {
-        use std::fmt::Write as _;
         let _ = write!(said, " (exit code {code})");
-        // 127: the shell or entry point found no such program; 128 with StartError: the runtime did not.
-        let missing = code == 127 || exit["reason"] == "StartError" || exit["reason"] == "ContainerCannotRun";
-        if missing {
-            said.push_str(MISSING_PROGRAM);
-        }
-    } else if message.contains("executable file not found") {
+    }
+    // 127: the shell or entry point found no such program; otherwise the runtime says so itself.
+    let words = [message, exit["message"].as_str().unwrap_or("")];
+    let told = |what: &str| words.iter().any(|text| text.contains(what));
+    if exit["exitCode"] == 127 || told("executable file not found") || told("no such file or directory") {
         said.push_str(MISSING_PROGRAM);
     }
     Some(Blocked { reason: reason.into(), message: shorten(&said) })
@@ -148,11 +153,15 @@ const MISSING_PROGRAM: &str = "; the program does not exist in the image: Dask 2
 
 /// Cuts a text to [`TEXT_MAX`] bytes at a character boundary.
 pub(super) fn shorten(text: &str) -> Box<str> {
-    let mut end = text.len().min(TEXT_MAX);
+    cut(text, TEXT_MAX).into()
+}
+
+fn cut(text: &str, max: usize) -> &str {
+    let mut end = text.len().min(max);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    text[..end].trim().into()
+    text[..end].trim()
 }
 
 #[cfg(test)]
@@ -194,7 +203,19 @@ mod tests {
                 "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}},
                 "lastState": {"terminated": {"exitCode": 127, "reason": "Error"}}}]}),
             "CrashLoopBackOff",
-            "dask scheduler",
+            "`dask worker` as args",
+        );
+    }
+
+    #[test]
+    fn pain_26_is_not_seen_in_a_program_that_exists() {
+        let facts = PodFacts::project(
+            &json!({"status": {"phase": "Running", "containerStatuses": [{"name": "scheduler",
+            "state": {"terminated": {"exitCode": 128, "reason": "StartError", "message": "exec: permission denied"}}}]}}),
+        );
+        assert_eq!(
+            &*facts.blocked.unwrap().message,
+            "container scheduler: exec: permission denied (exit code 128)"
         );
     }
 }

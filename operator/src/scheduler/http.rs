@@ -57,8 +57,12 @@ impl Scheduler for HttpScheduler {
                     listed(&answer, &counts)
                         .ok_or_else(|| garbled(at, "/api/v1/get_workers", "no list of workers"))
                 }
-                Err(SchedulerError::HttpApiOff { .. }) => {
-                    let answer = self.get(at, "/json/identity.json").await?;
+                Err(off @ SchedulerError::HttpApiOff { .. }) => {
+                    let answer = match self.get(at, "/json/identity.json").await {
+                        // It cannot say while workers run tasks; what is amiss is still that the API is off.
+                        Err(SchedulerError::Failed { .. }) => return Err(off),
+                        answer => answer?,
+                    };
                     identified(&answer).ok_or_else(|| garbled(at, "/json/identity.json", "no map of workers"))
                 }
                 Err(error) => Err(error),

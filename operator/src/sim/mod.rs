@@ -162,6 +162,12 @@ impl Sim {
         self.note("operator starts");
     }
 
+    /// A new operator starts with other settings.
+    pub fn restart_with(&mut self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.config.settings);
+        self.restart();
+    }
+
     /// How often the operator has died of an injected crash.
     pub fn crashes(&self) -> u32 {
         self.crashes

@@ -10,7 +10,7 @@
 //! delete Pod simple-default-worker-*#1     the first of the names that match
 //! dask simple wanted 7                the scheduler wants seven workers; also: idle, busy, off, stubborn NAME
 //! fault create Pod 2 conflict         the second create of a Pod fails
-//! restart                             the operator dies and another one starts
+//! restart                             the operator dies and another one starts; `restart carrier deployment`: so set
 //! wait 10s                            time passes
 //! show                                all objects in short; `show KIND NAME`: one whole, as far as we wrote it
 //! ```
@@ -126,6 +126,10 @@ fn step(sim: &mut Sim, line: &Line, transcript: &mut Transcript) -> Result<(), S
         ("fault", [verb, kind, rest]) => fault(sim, verb, kind, rest),
         ("restart", []) => {
             sim.restart();
+            Ok(())
+        }
+        ("restart", ["carrier", "deployment"]) => {
+            sim.restart_with(|settings| settings.carrier = Carrier::Deployment);
             Ok(())
         }
         ("wait", [time]) => {

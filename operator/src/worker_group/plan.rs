@@ -8,7 +8,7 @@ use super::victims::{self, Choice};
 use super::worker::Worker;
 use super::{View, status};
 use crate::names;
-use crate::observe::{Child, ChildId, Resource};
+use crate::observe::{Child, ChildId, ChildKind, Resource};
 use crate::ownership;
 use crate::plan::{Ask, Plan, Step, Target, Victim};
 use crate::scheduler::Snapshot;
@@ -169,8 +169,13 @@ fn free_slots<'a>(
 ) -> impl Iterator<Item = ChildId> + 'a {
     (0..)
         .map(|slot| names::worker(group.name(), &group.uid, slot))
+        // Dask knows a worker by its name, whatever carries it: after a change of the carrier both kinds live side by side.
+        .filter(|name| {
+            [ChildKind::Pod, ChildKind::Deployment]
+                .iter()
+                .all(|kind| world.cache.child(&ChildId::new(*kind, group.namespace(), name)).is_none())
+        })
         .map(|name| ChildId::new(desired.carrier, group.namespace(), &name))
-        .filter(|id| world.cache.child(id).is_none())
 }
 
 /// Takes `excess` workers away: those that never started at once, the others after the scheduler has retired them.

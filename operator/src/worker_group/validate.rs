@@ -35,6 +35,9 @@ pub fn validate(resource: &Resource) -> Result<Valid, Invalid> {
     }
     let invalid = |message| Invalid { reason: "InvalidSpec", message };
     let spec: DaskWorkerGroupSpec = spec::read(resource).map_err(invalid)?;
+    if spec.cluster.is_empty() {
+        return Err(invalid("spec.cluster is empty; it names the DaskCluster the workers belong to".into()));
+    }
     podspec::check(&spec.worker.spec, "spec.worker.spec").map_err(invalid)?;
     let replicas = usize::try_from(spec.worker.replicas).map_err(|_| {
         invalid(format!("spec.worker.replicas is {}; it must be at least 0", spec.worker.replicas))

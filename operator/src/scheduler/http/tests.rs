@@ -75,6 +75,14 @@ async fn without_the_api_workers_are_read_from_the_identity() {
 }
 
 #[tokio::test]
+async fn an_identity_that_fails_means_that_the_api_is_off() {
+    let busy = ResponseTemplate::new(500).set_body_string("keys must be str");
+    let (_server, address) = mk_scheduler(&[("/json/identity.json", busy)]).await;
+    let error = HttpScheduler::new().snapshot(&address).await.unwrap_err();
+    assert!(matches!(error, SchedulerError::HttpApiOff { .. }), "{error}");
+}
+
+#[tokio::test]
 async fn only_confirmed_workers_are_retired() {
     let (server, at) = mk_scheduler(&[]).await;
     Mock::given(method("POST"))
