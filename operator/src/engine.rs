@@ -112,6 +112,8 @@ pub struct Engine {
     pub violations: Vec<String>,
     queue: Queue<Key>,
     polls: BTreeMap<(String, String), Polled>,
+    /// Whose scheduler each key wants asked, so that ending a wish does not look through all of them.
+    asked_by: BTreeMap<Key, (String, String)>,
     sources: BTreeMap<Source, Sync>,
 }
 
@@ -136,6 +138,7 @@ impl Engine {
             violations: Vec::new(),
             queue: Queue::new(seed),
             polls: BTreeMap::new(),
+            asked_by: BTreeMap::new(),
             sources: sources.into_iter().map(|source| (source, Sync::default())).collect(),
         }
     }
@@ -200,11 +203,6 @@ impl Engine {
             .filter(|polled| !polled.asking)
             .flat_map(|polled| polled.wanted.values().map(|(_, at)| *at));
         self.queue.next_due().into_iter().chain(polls).chain(self.world.cache.next_expiry()).min()
-    }
-
-    /// How many keys wait.
-    pub fn backlog(&self) -> usize {
-        self.queue.len()
     }
 
     /// Takes in the end of a task.
@@ -352,14 +350,18 @@ impl Engine {
     }
 
     fn poll(&mut self, key: &Key, poll: Option<Poll>) {
-        if let Some(poll) = poll {
-            let polled = self.polls.entry((poll.namespace, poll.cluster)).or_default();
-            polled.wanted.insert(key.clone(), (poll.ask, poll.at));
-        } else {
-            for polled in self.polls.values_mut() {
-                polled.wanted.remove(key);
+        if let Some(place) = self.asked_by.remove(key)
+            && let Some(polled) = self.polls.get_mut(&place)
+        {
+            polled.wanted.remove(key);
+            if polled.wanted.is_empty() && !polled.asking {
+                self.polls.remove(&place);
             }
-            self.polls.retain(|_, polled| polled.asking || !polled.wanted.is_empty());
+        }
+        if let Some(poll) = poll {
+            let place = (poll.namespace, poll.cluster);
+            self.polls.entry(place.clone()).or_default().wanted.insert(key.clone(), (poll.ask, poll.at));
+            self.asked_by.insert(key.clone(), place);
         }
     }
 

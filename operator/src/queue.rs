@@ -3,7 +3,7 @@
 //! Ordered by (due, sequence), so that the same history gives the same order; `kube_runtime`'s queue iterates hash maps with
 //! random seeds and cannot be replayed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -128,11 +128,6 @@ impl<K: Ord + Clone> Queue<K> {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.order.is_empty()
-    }
-
-    /// Keys being worked on.
-    pub fn active(&self) -> BTreeSet<K> {
-        self.active.keys().cloned().collect()
     }
 
     fn release(&mut self, key: &K, again: Option<Timestamp>) {
