@@ -154,9 +154,13 @@ impl Engine {
         }
     }
 
-    /// Takes in what the installed definitions serve, and looks at everything anew.
+    /// Takes in what the installed definitions serve, and looks at everything anew if that is something else than before.
     pub fn learn(&mut self, served: Served, now: Timestamp) {
-        self.world.served = Some(served);
+        let served = Some(served);
+        if self.world.served == served {
+            return;
+        }
+        self.world.served = served;
         let keys: Vec<Key> = self.world.cache.resources().map(|resource| resource.key.clone()).collect();
         self.touch(keys, now);
     }

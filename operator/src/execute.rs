@@ -12,7 +12,7 @@ use crate::names;
 use crate::observe::{ChildId, ChildKind, Key};
 use crate::plan::{Announcement, Step, Target, Victim};
 use crate::scheduler::{Scheduler, SchedulerAddress, SchedulerError};
-use crate::store::{DeleteOptions, Missing, ObjectKey, Part, Patch, PatchOptions, Store, StoreError};
+use crate::store::{DeleteOptions, ObjectKey, Part, Patch, PatchOptions, Store, StoreError};
 
 /// Field manager of all writes.
 pub const MANAGER: &str = "dask-operator";
@@ -207,15 +207,32 @@ async fn taken(store: &dyn Store, target: &Target, resource: &ApiResource) -> Re
 async fn patch(store: &dyn Store, target: &Target, body: &Value, part: Part) -> Result<Done, Failure> {
     let options = PatchOptions { manager: MANAGER.into(), part };
     match store.patch(&resource_of(target), &key_of(target), &Patch::Merge(body.clone()), &options).await {
-        Ok(object) => Ok(Done { written: ours(target, object), ..Done::default() }),
-        // The definitions were changed under the operator: another endpoint may be the right one now.
-        Err(error @ StoreError::NotFound { missing: Missing::Endpoint, .. }) => {
-            Err(Failure { reason: ENDPOINT_MISSING.into(), ..failure(&error) })
+        // The definition has got a status endpoint since we looked: the main resource's dropped what was said.
+        Ok(object) if part == Part::Object && !said(&body["status"], &object.data["status"]) => {
+            Err(Failure {
+                reason: ENDPOINT_MISSING.into(),
+                message: format!("the status of {target} was not stored; looking for another endpoint"),
+                passing: true,
+                retry_after: None,
+            })
         }
-        // It went away in the meantime; its watch event says the rest.
-        Err(StoreError::NotFound { .. }) => Ok(Done::default()),
+        Ok(object) => Ok(Done { written: ours(target, object), ..Done::default() }),
+        // Either it went away in the meantime, and its watch event says the rest; or the definitions were changed under the
+        // operator and another endpoint is the right one now. The answer is the same for both.
+        Err(error @ StoreError::NotFound { .. }) => {
+            match store.get(&resource_of(target), &key_of(target)).await.map_err(|error| failure(&error))? {
+                None => Ok(Done::default()),
+                Some(_) => Err(Failure { reason: ENDPOINT_MISSING.into(), ..failure(&error) }),
+            }
+        }
         Err(error) => Err(failure(&error)),
     }
+}
+
+/// Whether what was written is in the answer, as far as it is text: phases and states.
+fn said(written: &Value, answer: &Value) -> bool {
+    let written = written.as_object().into_iter().flatten();
+    written.filter(|(_, value)| value.is_string()).all(|(field, value)| answer[field] == *value)
 }
 
 async fn delete(

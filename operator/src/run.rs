@@ -15,7 +15,7 @@ use crate::names;
 use crate::plan::Step;
 use crate::scheduler::Scheduler;
 use crate::settings::Settings;
-use crate::store::served::{Served, served};
+use crate::store::served::{Served, changes, served};
 use crate::store::{Event, Scope, Store, StoreError};
 
 /// Plans under way at once. Each has at most 16 writes under way.
@@ -84,6 +84,7 @@ pub async fn run(deps: Deps, shutdown: impl Future<Output = ()>) {
             Some(served) = shell.definitions.next(), if !shell.definitions.is_empty() => {
                 shell.engine.learn(served, deps.clock.now());
             }
+            Some(()) = shell.changed.next(), if shell.definitions.is_empty() => shell.look_at_definitions(),
             Some(events) = shell.events.next() => shell.observe(events),
             () = tokio::time::sleep_until(wake) => {}
         }
@@ -124,7 +125,7 @@ pub fn watched(source: &Source) -> (kube::core::ApiResource, Scope) {
 /// Waits until the four kinds are served, saying what is missing.
 async fn definitions(deps: &Deps) -> Served {
     loop {
-        match served(&*deps.store, deps.namespaces.first().map(String::as_str)).await {
+        match served(&*deps.store).await {
             Ok(served) if served.missing().is_empty() => {
                 for shortcoming in served.shortcomings() {
                     tracing::warn!("{shortcoming}");
@@ -150,7 +151,9 @@ struct Shell<'a> {
     events: SelectAll<BoxStream<'static, Events>>,
     tasks: FuturesUnordered<BoxFuture<'a, (Task, Outcome)>>,
     questions: FuturesUnordered<BoxFuture<'a, (Question, Answer)>>,
-    /// The definitions being looked at again, after an endpoint was missing.
+    /// Says that a definition changed.
+    changed: BoxStream<'static, ()>,
+    /// The definitions being looked at again, after one changed or an endpoint was missing.
     definitions: FuturesUnordered<BoxFuture<'a, Served>>,
 }
 
@@ -174,6 +177,7 @@ impl<'a> Shell<'a> {
             events,
             tasks: FuturesUnordered::new(),
             questions: FuturesUnordered::new(),
+            changed: changes(&*deps.store),
             definitions: FuturesUnordered::new(),
         }
     }
@@ -220,9 +224,13 @@ impl<'a> Shell<'a> {
             tracing::warn!(key = %task.key, reason = failure.reason, "{}", failure.message);
         }
         if outcome.endpoint_missing && self.definitions.is_empty() {
-            self.definitions.push(definitions(self.deps).boxed());
+            self.look_at_definitions();
         }
         self.engine.finished(task, outcome, self.deps.clock.now());
+    }
+
+    fn look_at_definitions(&self) {
+        self.definitions.push(definitions(self.deps).boxed());
     }
 
     fn observe(&mut self, events: Events) {

@@ -6,11 +6,13 @@
 //! | [`transcript`] | what a run tells, without what differs between equal runs |
 //! | [`story`] | random histories, and what must hold at their end |
 //! | [`dask`] | a model of Dask: workers register when their pods are ready |
+//! | [`definitions`] | our definitions, and what the Python operator's store of the same |
 //!
 //! [`Sim`] runs in one fixed order ([`Sim::settle`]) or lets a seed choose among everything that could happen next
 //! ([`Sim::step_by`]). The same seed gives the same history, bit for bit.
 
 pub mod dask;
+pub mod definitions;
 pub mod script;
 pub mod story;
 pub mod transcript;
@@ -23,6 +25,7 @@ use fake_apiserver::request::{PatchType, Request, Verb};
 use fake_apiserver::response::{Reply, Response};
 use fake_apiserver::server::{Clock, Config};
 use fake_apiserver::status::Status;
+use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -36,6 +39,7 @@ use crate::settings::Settings;
 use crate::store::fake::FakeStore;
 use crate::store::faults::FaultStore;
 use crate::store::recording::RecordingStore;
+use crate::store::served::{changes, served};
 use crate::store::{Event, Store, WatchStream};
 
 /// The operator's store in a simulation: faults outside, then the transcript of what reached the server.
@@ -69,6 +73,8 @@ pub struct Sim {
     pub engine: Engine,
     config: SimConfig,
     watches: Vec<Watched>,
+    changed: BoxStream<'static, ()>,
+    definitions_changed: bool,
     history: VecDeque<String>,
     hash: u64,
     crashes: u32,
@@ -87,6 +93,8 @@ pub enum Choice {
     Deliver(usize),
     /// The operator looks at this resource.
     Reconcile(Key),
+    /// The operator looks at the definitions again, because one changed.
+    Learn,
     /// The operator does what else is due: questions to schedulers.
     Operate,
     /// The API server's controllers and kubelets work.
@@ -112,12 +120,14 @@ impl Sim {
             engine,
             config,
             watches: Vec::new(),
+            changed: stream::empty().boxed(),
+            definitions_changed: false,
             history: VecDeque::new(),
             hash: 0xcbf2_9ce4_8422_2325,
             crashes: 0,
         };
         for crd in crate::api::crds::crds() {
-            sim.user(&create("apiextensions.k8s.io/v1", "customresourcedefinitions", None, &crd))
+            sim.user(&create(definitions::API_VERSION, definitions::PLURAL, None, &crd))
                 .expect("our own definitions are accepted");
         }
         sim.server.step();
@@ -159,7 +169,21 @@ impl Sim {
                 Watched { stream: self.store.watch(&resource, &scope), source, pending: VecDeque::new() }
             })
             .collect();
+        self.changed = changes(&*self.store);
         self.note("operator starts");
+        self.learn();
+    }
+
+    /// The operator finds out what the installed definitions serve, as it does at its start and when an endpoint is missing.
+    fn learn(&mut self) {
+        let served = served(&*self.store).now_or_never().expect("the store in memory answers at once");
+        match served {
+            Ok(served) => {
+                self.note(&format!("learnt {served:?}"));
+                self.engine.learn(served, self.server.now());
+            }
+            Err(error) => self.note(&format!("learnt nothing: {error}")),
+        }
     }
 
     /// A new operator starts with other settings.
@@ -213,6 +237,7 @@ impl Sim {
         let now = self.now();
         let deliveries = self.watches.iter().enumerate().filter(|(_, w)| !w.pending.is_empty());
         let mut choices: Vec<Choice> = deliveries.map(|(index, _)| Choice::Deliver(index)).collect();
+        choices.extend(self.definitions_changed.then_some(Choice::Learn));
         choices.extend(self.engine.due(now).into_iter().map(Choice::Reconcile));
         if choices.is_empty() && self.engine.synced() && self.engine.wake_at().is_some_and(|at| at <= now) {
             choices.push(Choice::Operate);
@@ -250,6 +275,10 @@ impl Sim {
                 let work = self.engine.next_key(key, now);
                 self.note(&format!("reconcile {key}"));
                 self.work(work);
+            }
+            Choice::Learn => {
+                self.definitions_changed = false;
+                self.learn();
             }
             Choice::Operate => {
                 let work = self.engine.next(now);
@@ -301,8 +330,12 @@ impl Sim {
                 if self.store.crashed() {
                     self.crashes += 1;
                     self.restart();
-                } else {
-                    self.engine.finished(&task, outcome, self.server.now());
+                    return;
+                }
+                let endpoint_missing = outcome.endpoint_missing;
+                self.engine.finished(&task, outcome, self.server.now());
+                if endpoint_missing {
+                    self.learn();
                 }
             }
             Some(Work::Poll(question)) => {
@@ -322,6 +355,9 @@ impl Sim {
     }
 
     fn pump(&mut self) {
+        while self.changed.next().now_or_never().flatten().is_some() {
+            self.definitions_changed = true;
+        }
         for watched in &mut self.watches {
             while let Some(Some(event)) = watched.stream.next().now_or_never() {
                 if let Ok(event) = event {

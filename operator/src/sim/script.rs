@@ -10,6 +10,7 @@
 //! delete Pod simple-default-worker-*#1     the first of the names that match
 //! dask simple wanted 7                the scheduler wants seven workers; also: idle, busy, off, stubborn NAME
 //! fault create Pod 2 conflict         the second create of a Pod fails
+//! definitions todays                  the Python operator's definitions replace ours; `definitions ours`: the reverse
 //! restart                             the operator dies and another one starts; `restart carrier deployment`: so set
 //! wait 10s                            time passes
 //! show                                all objects in short; `show KIND NAME`: one whole, as far as we wrote it
@@ -19,7 +20,7 @@ use jiff::SignedDuration;
 use serde_json::Value;
 
 use super::transcript::Transcript;
-use super::{Sim, SimConfig, create, dask, delete, patch, request};
+use super::{Sim, SimConfig, create, dask, definitions, delete, patch, request};
 use crate::names;
 use crate::settings::{Carrier, Settings};
 use crate::store::call::Verb;
@@ -124,6 +125,17 @@ fn step(sim: &mut Sim, line: &Line, transcript: &mut Transcript) -> Result<(), S
         }
         ("dask", [cluster, what @ ..]) => tell_dask(sim, cluster, what),
         ("fault", [verb, kind, rest]) => fault(sim, verb, kind, rest),
+        ("definitions", [whose]) => {
+            let requests = match *whose {
+                "ours" => definitions::ours(),
+                "todays" => definitions::todays(),
+                _ => return Err("definitions are ours or todays".into()),
+            };
+            for request in requests {
+                answer(sim, &request, transcript);
+            }
+            Ok(())
+        }
         ("restart", []) => {
             sim.restart();
             Ok(())

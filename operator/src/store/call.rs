@@ -23,6 +23,8 @@ pub enum Verb {
     Patch,
     /// `delete`.
     Delete,
+    /// `endpoints`.
+    Discover,
 }
 
 impl Verb {
@@ -41,6 +43,7 @@ impl Verb {
             Self::Apply => "apply",
             Self::Patch => "patch",
             Self::Delete => "delete",
+            Self::Discover => "discover",
         }
     }
 }
@@ -76,6 +79,11 @@ impl Call {
     pub fn scope(verb: Verb, resource: &ApiResource, scope: &Scope) -> Self {
         let namespace = scope.namespace.clone().unwrap_or_default();
         Self { verb, kind: resource.kind.clone(), part: Part::Object, namespace, name: String::new() }
+    }
+
+    /// A call about a kind.
+    pub fn kind(verb: Verb, resource: &ApiResource) -> Self {
+        Self::scope(verb, resource, &Scope::everywhere())
     }
 }
 

@@ -7,8 +7,8 @@ use kube::core::{ApiResource, DynamicObject};
 use serde_json::json;
 
 use super::{
-    ApplyOptions, DeleteOptions, Event, FaultStore, MeteringStore, ObjectKey, Part, Patch, PatchOptions,
-    RecordingStore, Result, Scope, Store, WatchStream,
+    ApplyOptions, DeleteOptions, Endpoints, Event, FaultStore, MeteringStore, ObjectKey, Part, Patch,
+    PatchOptions, RecordingStore, Result, Scope, Store, WatchStream,
     call::Verb,
     ext,
     faults::{CrashPoint, Fault, Rule},
@@ -80,6 +80,10 @@ impl Store for Counting {
         _: &'a DeleteOptions,
     ) -> BoxFuture<'a, Result<()>> {
         async move { self.effect(pod("x")).await.map(drop) }.boxed()
+    }
+
+    fn endpoints<'a>(&'a self, _: &'a ApiResource) -> BoxFuture<'a, Result<Option<Endpoints>>> {
+        future::ready(Ok(None)).boxed()
     }
 }
 

@@ -17,8 +17,8 @@ use kube::core::{ApiResource, DynamicObject, TypeMeta};
 use serde_json::{Value, json};
 
 use super::{
-    ApplyOptions, Cause, DeleteOptions, Event, Missing, ObjectKey, Part, Patch, PatchOptions, Result, Scope,
-    Store, StoreError, WatchStream, error::ObjectName, refusal::Refusal,
+    ApplyOptions, Cause, DeleteOptions, Endpoints, Event, Missing, ObjectKey, Part, Patch, PatchOptions,
+    Result, Scope, Store, StoreError, WatchStream, error::ObjectName, refusal::Refusal,
 };
 
 /// [`Store`] over a [`Server`]; clones see the same server.
@@ -202,6 +202,14 @@ impl Store for FakeStore {
             }
         }
         .boxed()
+    }
+
+    fn endpoints<'a>(&'a self, resource: &'a ApiResource) -> BoxFuture<'a, Result<Option<Endpoints>>> {
+        let served = self.server.with(|api| {
+            let found = api.registry().get(&resource.group, &resource.version, &resource.plural);
+            found.map(|found| found.subresources.iter().map(|subresource| subresource.name.clone()).collect())
+        });
+        future::ready(Ok(served)).boxed()
     }
 }
 

@@ -6,8 +6,8 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use kube::core::{ApiResource, DynamicObject};
 
 use super::{
-    ApplyOptions, Cause, DeleteOptions, ObjectKey, Part, Patch, PatchOptions, Result, Scope, Store,
-    StoreError, WatchStream,
+    ApplyOptions, Cause, DeleteOptions, Endpoints, ObjectKey, Part, Patch, PatchOptions, Result, Scope,
+    Store, StoreError, WatchStream,
     call::{Call, Verb},
     error::ObjectName,
 };
@@ -337,5 +337,9 @@ impl<S: Store> Store for FaultStore<S> {
     ) -> BoxFuture<'a, Result<()>> {
         let call = Call::one(Verb::Delete, resource, key, Part::Object);
         self.meddle(call, self.inner.delete(resource, key, options)).boxed()
+    }
+
+    fn endpoints<'a>(&'a self, resource: &'a ApiResource) -> BoxFuture<'a, Result<Option<Endpoints>>> {
+        self.meddle(Call::kind(Verb::Discover, resource), self.inner.endpoints(resource)).boxed()
     }
 }

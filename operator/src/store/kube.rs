@@ -15,8 +15,8 @@ use futures::{FutureExt, StreamExt, future, future::BoxFuture};
 use serde_json::Value;
 
 use super::{
-    ApplyOptions, Cause, DeleteOptions, Event, ObjectKey, Part, Patch, PatchOptions, Propagation, Result,
-    Scope, Store, StoreError, WatchStream, error::ObjectName, refusal::Refusal,
+    ApplyOptions, Cause, DeleteOptions, Endpoints, Event, ObjectKey, Part, Patch, PatchOptions, Propagation,
+    Result, Scope, Store, StoreError, WatchStream, error::ObjectName, refusal::Refusal,
 };
 
 /// Objects asked for in one page of a list, as by client-go.
@@ -226,6 +226,30 @@ impl Store for KubeStore {
                 Ok(_) | Err(StoreError::NotFound { .. }) => Ok(()),
                 Err(error) => Err(error),
             }
+        }
+        .boxed()
+    }
+
+    fn endpoints<'a>(&'a self, resource: &'a ApiResource) -> BoxFuture<'a, Result<Option<Endpoints>>> {
+        async move {
+            let name = ObjectName::all(resource, None);
+            let listed = match resource.group.as_str() {
+                "" => patiently(name, self.client.list_core_api_resources(&resource.version)).await,
+                _ => patiently(name, self.client.list_api_group_resources(&resource.api_version)).await,
+            };
+            let listed = match listed {
+                Ok(listed) => listed.resources,
+                Err(StoreError::NotFound { .. }) => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            if !listed.iter().any(|found| found.name == resource.plural) {
+                return Ok(None);
+            }
+            // A subresource is listed as `plural/name`.
+            let own = listed
+                .iter()
+                .filter_map(|found| found.name.strip_prefix(resource.plural.as_str())?.strip_prefix('/'));
+            Ok(Some(own.map(str::to_owned).collect()))
         }
         .boxed()
     }

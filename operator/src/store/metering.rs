@@ -7,7 +7,8 @@ use kube::core::{ApiResource, DynamicObject};
 use tokio::time::Instant;
 
 use super::{
-    ApplyOptions, DeleteOptions, ObjectKey, Part, Patch, PatchOptions, Result, Scope, Store, WatchStream,
+    ApplyOptions, DeleteOptions, Endpoints, ObjectKey, Part, Patch, PatchOptions, Result, Scope, Store,
+    WatchStream,
     call::{Call, Verb},
 };
 
@@ -158,5 +159,9 @@ impl<S: Store> Store for MeteringStore<S> {
     ) -> BoxFuture<'a, Result<()>> {
         let call = Call::one(Verb::Delete, resource, key, Part::Object);
         self.timed(call, self.inner.delete(resource, key, options)).boxed()
+    }
+
+    fn endpoints<'a>(&'a self, resource: &'a ApiResource) -> BoxFuture<'a, Result<Option<Endpoints>>> {
+        self.timed(Call::kind(Verb::Discover, resource), self.inner.endpoints(resource)).boxed()
     }
 }

@@ -26,7 +26,8 @@
 //! 5. `patch` changes an existing object; nothing there is [`StoreError::NotFound`]. A `resourceVersion` inside a merge patch
 //!    is a precondition: [`StoreError::Conflict`] if it is stale.
 //! 6. [`Part::Status`] changes `status` alone, [`Part::Object`] all but `status` where the kind has a status endpoint.
-//!    A status endpoint that the kind does not have is [`StoreError::NotFound`].
+//!    A status endpoint that the kind does not have is [`StoreError::NotFound`]. A custom resource's names the object then,
+//!    just as if the object were not there; `endpoints` tells the two apart.
 //! 7. `delete` of an object that is not there succeeds. A precondition that does not hold is a [`StoreError::Conflict`] and
 //!    deletes nothing. Success means that deletion was accepted: finalizers and grace may keep the object for a while.
 //! 8. `watch` delivers `Init`, one `InitApply` for each object in scope, `InitDone`, then `Apply` and `Delete` in the order of
@@ -36,9 +37,10 @@
 //! 9. A watch never ends and never gives up: an error is an item of the stream, after which it goes on by itself.
 //! 10. An object that does not parse is [`StoreError::Malformed`], naming the object; a watch goes on after it.
 //! 11. A failed call is [`StoreError`]; whether it took effect is unknown only after [`StoreError::Transient`].
-//! 12. A kind that is not served is [`StoreError::NotFound`] for every call but `get` and `delete`, which cannot tell.
+//! 12. A kind that is not served is [`StoreError::NotFound`] for every call but `get` and `delete`, which cannot tell, and
+//!     `endpoints`, which says `None`.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use ::kube::core::{ApiResource, DynamicObject};
 use futures::{future::BoxFuture, stream::BoxStream};
@@ -73,7 +75,10 @@ pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 /// A followed collection; see point 8 of the [contract](self#contract).
 pub type WatchStream = BoxStream<'static, Result<Event>>;
 
-/// Kubernetes as the operator sees it: erased objects, seven verbs. The [contract](self#contract) binds every implementation.
+/// The names of a kind's subresources, such as `status` and `scale`.
+pub type Endpoints = BTreeSet<String>;
+
+/// Kubernetes as the operator sees it: erased objects, eight verbs. The [contract](self#contract) binds every implementation.
 pub trait Store: Send + Sync {
     /// Reads one object.
     fn get<'a>(
@@ -124,6 +129,10 @@ pub trait Store: Send + Sync {
         key: &'a ObjectKey,
         options: &'a DeleteOptions,
     ) -> BoxFuture<'a, Result<()>>;
+
+    /// The subresources served of a kind, as discovery lists them: whoever may log in may read that. `None` if the kind is not
+    /// served.
+    fn endpoints<'a>(&'a self, resource: &'a ApiResource) -> BoxFuture<'a, Result<Option<Endpoints>>>;
 }
 
 /// Where an object lives within its resource; ordered as lists are.
@@ -364,6 +373,13 @@ macro_rules! same_store_behind {
                 options: &'a DeleteOptions,
             ) -> BoxFuture<'a, Result<()>> {
                 (**self).delete(resource, key, options)
+            }
+
+            fn endpoints<'a>(
+                &'a self,
+                resource: &'a ApiResource,
+            ) -> BoxFuture<'a, Result<Option<Endpoints>>> {
+                (**self).endpoints(resource)
             }
         }
     };

@@ -7,7 +7,8 @@ use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Value, json};
 
 use super::{
-    ApplyOptions, DeleteOptions, ObjectKey, Part, Patch, PatchOptions, Result, Scope, Store, WatchStream,
+    ApplyOptions, DeleteOptions, Endpoints, ObjectKey, Part, Patch, PatchOptions, Result, Scope, Store,
+    WatchStream,
     call::{Call, Verb},
 };
 
@@ -191,5 +192,10 @@ impl<S: Store> Store for RecordingStore<S> {
             body["gracePeriodSeconds"] = json!(grace);
         }
         self.noted(call, body, self.inner.delete(resource, key, options)).boxed()
+    }
+
+    fn endpoints<'a>(&'a self, resource: &'a ApiResource) -> BoxFuture<'a, Result<Option<Endpoints>>> {
+        let call = Call::kind(Verb::Discover, resource);
+        self.noted(call, Value::Null, self.inner.endpoints(resource)).boxed()
     }
 }

@@ -1,4 +1,4 @@
-//! What the API server offers us of our own kinds: found out once, at the start.
+//! What the API server offers us of our own kinds: found out at the start, and again whenever a definition changes.
 //!
 //! A cluster may have upstream's CustomResourceDefinitions, ours, or some of each. Upstream's store `status.phase` of a
 //! DaskCluster through the main resource and nothing of a worker group's or autoscaler's status; ours have a status endpoint
@@ -6,21 +6,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::{StreamExt, future, stream, stream::BoxStream};
+
 use kube::{
     Resource,
     core::{ApiResource, DynamicObject},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
-    ObjectKey, Part, Patch, PatchOptions, Result, Scope, Store, StoreError,
-    error::Missing,
+    Event, ObjectKey, Part, Result, Scope, Store, StoreError,
     ext::{Known, resource},
 };
 use crate::api::{DaskAutoscaler, DaskCluster, DaskJob, DaskWorkerGroup};
-
-/// A name that no object has, for questions that must change nothing.
-const NOBODY: &str = "dask-operator-asks";
 
 /// Depth to which field paths are remembered: `spec.cluster.spec.worker.metadata.labels`.
 const DEPTH: usize = 6;
@@ -101,23 +99,53 @@ fn shortcoming(name: &str, kind: &ServedKind) -> Option<String> {
 
 /// Finds out what is served.
 ///
-/// Reads the definitions if that is allowed; if not, asks each kind harmless questions in `namespace` (or, if `None`, in all
-/// namespaces). Never fails for want of rights; errors are [`StoreError::Transient`] and the like, to be tried again.
-pub async fn served(store: &dyn Store, namespace: Option<&str>) -> Result<Served> {
+/// Reads the definitions if that is allowed; if not, discovery, which says less but is open to everybody who may log in.
+/// Never fails for want of rights; errors are [`StoreError::Transient`] and the like, to be tried again.
+pub async fn served(store: &dyn Store) -> Result<Served> {
     let mut kinds = BTreeMap::new();
-    kinds.insert("DaskCluster", kind::<DaskCluster>(store, namespace).await?);
-    kinds.insert("DaskWorkerGroup", kind::<DaskWorkerGroup>(store, namespace).await?);
-    kinds.insert("DaskJob", kind::<DaskJob>(store, namespace).await?);
-    kinds.insert("DaskAutoscaler", kind::<DaskAutoscaler>(store, namespace).await?);
+    kinds.insert("DaskCluster", kind::<DaskCluster>(store).await?);
+    kinds.insert("DaskWorkerGroup", kind::<DaskWorkerGroup>(store).await?);
+    kinds.insert("DaskJob", kind::<DaskJob>(store).await?);
+    kinds.insert("DaskAutoscaler", kind::<DaskAutoscaler>(store).await?);
     Ok(Served { kinds })
 }
 
-async fn kind<K: Known>(store: &dyn Store, namespace: Option<&str>) -> Result<ServedKind> {
+/// Tells when one of our definitions was installed, changed or removed, so that [`served`] should be asked again; also once
+/// for each after the watches have begun. Ends where following definitions is not allowed.
+pub fn changes(store: &dyn Store) -> BoxStream<'static, ()> {
+    let names = [
+        name_of::<DaskCluster>(),
+        name_of::<DaskWorkerGroup>(),
+        name_of::<DaskJob>(),
+        name_of::<DaskAutoscaler>(),
+    ];
+    let each = names.into_iter().map(|name| {
+        let scope = Scope::everywhere().with_fields(format!("metadata.name={name}"));
+        store
+            .watch(&definitions(), &scope)
+            .take_while(|event| future::ready(!matches!(event, Err(StoreError::Forbidden { .. }))))
+            .filter_map(|event| {
+                future::ready(
+                    matches!(event, Ok(Event::InitDone | Event::Apply(_) | Event::Delete(_))).then_some(()),
+                )
+            })
+            .boxed()
+    });
+    stream::select_all(each).boxed()
+}
+
+/// The name of a kind's definition.
+fn name_of<K: Known>() -> String {
+    let of = resource::<K>();
+    format!("{}.{}", of.plural, of.group)
+}
+
+async fn kind<K: Known>(store: &dyn Store) -> Result<ServedKind> {
     let resource = resource::<K>();
     match definition(store, &resource).await {
         Ok(Some(definition)) => Ok(from_definition(&definition.data, &resource.version)),
         Ok(None) => Ok(ServedKind::default()),
-        Err(StoreError::Forbidden { .. }) => by_asking(store, &resource, namespace).await,
+        Err(StoreError::Forbidden { .. }) => discovered(store, &resource).await,
         Err(error) => Err(error),
     }
 }
@@ -177,30 +205,19 @@ fn paths(schema: &Value, above: &str, depth: usize, into: &mut BTreeSet<String>)
     }
 }
 
-/// Finds out by requests that change nothing: a list, and an empty patch of the status of an object that does not exist.
-async fn by_asking(store: &dyn Store, resource: &ApiResource, namespace: Option<&str>) -> Result<ServedKind> {
-    let scope = Scope { namespace: namespace.map(str::to_owned), ..Scope::default() };
-    let scope = scope.with_fields(format!("metadata.name={NOBODY}"));
-    match store.list(resource, &scope).await {
-        Err(StoreError::NotFound { .. }) => return Ok(ServedKind::default()),
-        Ok(_) | Err(StoreError::Forbidden { .. }) => {}
-        Err(error) => return Err(error),
-    }
-    let key = ObjectKey::namespaced(namespace.unwrap_or("default"), NOBODY);
-    let options = PatchOptions { manager: "dask-operator".into(), part: Part::Status };
-    let answer = store.patch(resource, &key, &Patch::Merge(json!({})), &options).await;
-    let status_endpoint = match answer {
-        Err(StoreError::NotFound { missing, .. }) => missing != Missing::Endpoint,
-        // We may not write it, so it makes no difference whether it is there.
-        Err(StoreError::Forbidden { .. }) => false,
-        Ok(_) => true,
-        Err(error) => return Err(error),
-    };
-    Ok(ServedKind { served: true, status_endpoint, scale_selector: status_endpoint, fields: None })
+/// What discovery tells: which endpoints there are, not which fields are stored. A scale endpoint beside a status endpoint is
+/// ours, and has a selector.
+async fn discovered(store: &dyn Store, resource: &ApiResource) -> Result<ServedKind> {
+    let Some(endpoints) = store.endpoints(resource).await? else { return Ok(ServedKind::default()) };
+    let status_endpoint = endpoints.contains("status");
+    let scale_selector = status_endpoint && endpoints.contains("scale");
+    Ok(ServedKind { served: true, status_endpoint, scale_selector, fields: None })
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::api::crds;
 

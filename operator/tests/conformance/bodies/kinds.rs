@@ -10,6 +10,7 @@ use dask_operator::{
         served::{Served, served},
     },
 };
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Value, json};
 
@@ -24,7 +25,8 @@ super::table![
     a_status_that_upstream_writes_is_accepted,
     what_is_served_is_found_in_the_definitions,
     what_is_served_is_found_by_list_where_get_is_forbidden,
-    what_is_served_is_found_by_asking_where_definitions_are_forbidden,
+    what_is_served_is_found_by_discovery_where_definitions_are_forbidden,
+    endpoints_are_told_and_a_kind_that_is_not_served_has_none,
 ];
 
 const SAMPLES: [(&str, &str); 9] = [
@@ -246,20 +248,34 @@ fn assert_ours_in_full(found: &Served) {
 }
 
 async fn what_is_served_is_found_in_the_definitions(store: &dyn Store, _: &str) {
-    assert_ours_in_full(&served(store, None).await.expect("an answer"));
+    assert_ours_in_full(&served(store).await.expect("an answer"));
 }
 
 async fn what_is_served_is_found_by_list_where_get_is_forbidden(store: &dyn Store, _: &str) {
     let store = FaultStore::new(store);
     store.add(Rule::always(Verb::Get, "CustomResourceDefinition", Fault::Forbidden));
-    assert_ours_in_full(&served(&store, None).await.expect("an answer"));
+    assert_ours_in_full(&served(&store).await.expect("an answer"));
     assert_eq!(store.injected(), 4);
 }
 
-async fn what_is_served_is_found_by_asking_where_definitions_are_forbidden(store: &dyn Store, ns: &str) {
+async fn what_is_served_is_found_by_discovery_where_definitions_are_forbidden(store: &dyn Store, _: &str) {
     let store = FaultStore::new(store);
     store.add(Rule::always(Verb::Get, "CustomResourceDefinition", Fault::Forbidden));
     store.add(Rule::always(Verb::List, "CustomResourceDefinition", Fault::Forbidden));
-    assert_ours(&served(&store, Some(ns)).await.expect("an answer"));
+    assert_ours(&served(&store).await.expect("an answer"));
     assert_eq!(store.injected(), 8);
+}
+
+async fn endpoints_are_told_and_a_kind_that_is_not_served_has_none(store: &dyn Store, _: &str) {
+    let endpoints =
+        store.endpoints(&resource("DaskCluster")).await.expect("an answer").expect("it is served");
+    assert_eq!(endpoints.into_iter().collect::<Vec<_>>(), ["scale", "status"]);
+    let endpoints = store.endpoints(&ext::resource::<ConfigMap>()).await.expect("an answer");
+    assert_eq!(endpoints.map(|found| found.len()), Some(0));
+    let mut absent = resource("DaskCluster");
+    absent.plural = "dasknothings".into();
+    assert_eq!(store.endpoints(&absent).await.expect("an answer"), None);
+    absent.group = "nothing.dask.org".into();
+    absent.api_version = "nothing.dask.org/v1".into();
+    assert_eq!(store.endpoints(&absent).await.expect("an answer"), None);
 }
