@@ -18,7 +18,9 @@
 //!
 //! # Not modelled
 //!
-//! - Authorization: every request is allowed, and reviews say so. Admission webhooks and policies are stored, never called.
+//! - Authorization is RBAC or none ([`Config::rbac`]); there is no node authorizer and no webhook, and tokens are signed
+//!   with Ed25519 where a real server uses RSA.
+//! - Admission webhooks and policies are stored, never called.
 //! - Admission adds no service account token volume to pods; LimitRanges and scopes of ResourceQuotas are only stored.
 //! - Conversion webhooks: versions of a custom resource differ in `apiVersion` alone.
 //! - Subresources `resize`, `ephemeralcontainers`, `approval` (writes) and `proxy` of the core kinds answer 501.

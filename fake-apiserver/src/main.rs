@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use fake_apiserver::face::kubeconfig::Kubeconfig;
 use fake_apiserver::face::serve::serve;
 use fake_apiserver::face::tls::{Identity, TlsError};
-use fake_apiserver::face::{Authentication, HttpService, Server};
+use fake_apiserver::face::{Authentication, HttpService, Server, random_token_key};
 use fake_apiserver::request::User;
 use fake_apiserver::server::Config;
 use tokio::net::TcpListener;
@@ -52,6 +52,9 @@ struct Serve {
     /// Bearer token to accept besides the client certificate.
     #[arg(long, env = "FAKE_APISERVER_TOKEN", hide_env_values = true)]
     token: Option<String>,
+    /// Ask roles and bindings (RBAC) about every request, also of those without credentials, instead of allowing all.
+    #[arg(long)]
+    rbac: bool,
     /// Kubernetes minor version to claim.
     #[arg(long, default_value_t = 36, value_parser = clap::value_parser!(u16).range(27..=99))]
     minor: u16,
@@ -102,23 +105,52 @@ fn start(options: &Serve) -> Result<(), Failure> {
     let node = options.node.prepare()?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let listener = TcpListener::from_std(listener)?;
-        let server = Server::new(Config { minor: options.minor, ..Config::default() });
+        let address = listener.local_addr()?;
+        let identity = if options.http { None } else { Some(Identity::new(&[reachable(address).ip()])?) };
+        let server = Server::new(config(options, identity.as_ref())?);
         #[cfg(feature = "processes")]
         if let Some(node) = node {
             let node = tokio::spawn(node.run(server.clone()));
-            let served = run(options, listener, server).await;
+            let served = run(options, listener, server, identity.as_ref()).await;
             node.abort();
             // Its end removes what it keeps.
             let _ = node.await;
             return served;
         }
-        run(options, listener, server).await
+        run(options, listener, server, identity.as_ref()).await
     })
 }
 
-async fn run(options: &Serve, listener: TcpListener, server: Server) -> Result<(), Failure> {
+/// How the server is set up; it has secrets of its own where others can reach it.
+fn config(options: &Serve, identity: Option<&Identity>) -> Result<Config, Failure> {
+    let mut config = Config {
+        minor: options.minor,
+        rbac: options.rbac,
+        token_key: random_token_key()?,
+        ..Config::default()
+    };
+    if let Some(identity) = identity {
+        config.options.root_ca.clone_from(&identity.authority);
+    }
+    Ok(config)
+}
+
+/// A wildcard address is no address to connect to.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        ip if ip.is_unspecified() => SocketAddr::new(IpAddr::from([127, 0, 0, 1]), address.port()),
+        _ => address,
+    }
+}
+
+async fn run(
+    options: &Serve,
+    listener: TcpListener,
+    server: Server,
+    identity: Option<&Identity>,
+) -> Result<(), Failure> {
     let address = listener.local_addr()?;
-    let (service, tls, kubeconfig) = faces(options, &server, address)?;
+    let (service, tls, kubeconfig) = faces(options, &server, reachable(address), identity)?;
     write(&kubeconfig, &options.kubeconfig)?;
     println!("serving {} until SIGTERM or Ctrl-C", kubeconfig.server);
     println!("export KUBECONFIG={}", options.kubeconfig.display());
@@ -132,23 +164,18 @@ fn faces(
     options: &Serve,
     server: &Server,
     address: SocketAddr,
+    identity: Option<&Identity>,
 ) -> Result<(HttpService, Option<TlsAcceptor>, Kubeconfig), Failure> {
-    // A wildcard address is no address to connect to.
-    let reachable = match address.ip() {
-        ip if ip.is_unspecified() => SocketAddr::new(IpAddr::from([127, 0, 0, 1]), address.port()),
-        _ => address,
+    let Some(identity) = identity else {
+        return Ok((server.service(), None, Kubeconfig::plain(format!("http://{address}"))));
     };
-    if options.http {
-        return Ok((server.service(), None, Kubeconfig::plain(format!("http://{reachable}"))));
-    }
-    let identity = Identity::new(&[reachable.ip()])?;
     let mut authentication =
         Authentication::default().certificate(identity.client_der.clone(), User::default());
     if let Some(token) = &options.token {
         authentication = authentication.token(token, User::default());
     }
     let service = HttpService::new(server.clone(), (!options.anonymous).then_some(authentication));
-    let mut kubeconfig = Kubeconfig::secure(format!("https://{reachable}"), &identity);
+    let mut kubeconfig = Kubeconfig::secure(format!("https://{address}"), identity);
     kubeconfig.token.clone_from(&options.token);
     Ok((service, Some(identity.acceptor()?), kubeconfig))
 }

@@ -1,5 +1,7 @@
 //! What a client asks of the API server, after the face has parsed it.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::face::LogOptions;
@@ -122,15 +124,42 @@ pub enum FieldValidation {
 pub struct User {
     /// User name, for instance `system:serviceaccount:ns:default`.
     pub name: String,
+    /// What tells users of the same name apart; often empty.
+    pub uid: String,
     /// Groups.
     pub groups: Vec<String>,
+    /// What else is known, for instance the pod a token belongs to.
+    pub extra: BTreeMap<String, Vec<String>>,
     /// First part of `User-Agent`: the field manager of requests that name none.
     pub agent: String,
 }
 
 impl Default for User {
     fn default() -> Self {
-        Self { name: "admin".into(), groups: vec!["system:masters".into()], agent: "unknown".into() }
+        Self {
+            name: "admin".into(),
+            uid: String::new(),
+            groups: vec!["system:masters".into(), "system:authenticated".into()],
+            extra: BTreeMap::new(),
+            agent: "unknown".into(),
+        }
+    }
+}
+
+impl User {
+    /// The name of users that have shown no credentials.
+    pub const ANONYMOUS: &'static str = "system:anonymous";
+
+    /// A user in some groups, and in that of all who have shown credentials.
+    pub fn new(name: &str, groups: &[&str]) -> Self {
+        let groups = groups.iter().copied().chain(["system:authenticated"]).map(str::to_owned).collect();
+        Self { name: name.into(), groups, ..Self::default() }
+    }
+
+    /// A request without credentials.
+    pub fn anonymous() -> Self {
+        let groups = vec!["system:unauthenticated".to_owned()];
+        Self { name: Self::ANONYMOUS.into(), groups, agent: String::new(), ..Self::default() }
     }
 }
 

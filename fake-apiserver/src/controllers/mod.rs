@@ -5,6 +5,7 @@
 //! All reads are of the newest state, so no controller has to remember what it has just written.
 
 mod backends;
+mod cluster_role;
 mod control_loop;
 mod daemon_set;
 mod deployment;
@@ -75,6 +76,7 @@ impl Controllers {
         // Pods settle first, then what owns them, then what only reports: one write for many changes.
         let loops: Vec<Box<dyn ControlLoop>> = vec![
             Box::new(service_account::ServiceAccounts),
+            Box::new(cluster_role::ClusterRoles),
             Box::new(node::Nodes),
             Box::new(scheduler::Scheduler::default()),
             Box::new(replica_set::ReplicaSets),

@@ -11,7 +11,7 @@ use super::negotiate::{self, Discovery};
 use super::path::Route;
 use super::{discovery, render};
 use crate::registry::Registry;
-use crate::server::no_such_resource;
+use crate::server::{ISSUER, no_such_resource};
 use crate::status::Status;
 
 pub(super) fn answer(
@@ -34,6 +34,11 @@ pub(super) fn answer(
         Route::Version => json(version(server.with(|api| api.config().minor))),
         Route::Health(check) => Ok(health(check, incoming.query.has("verbose"))),
         Route::Metrics => Ok(render::text(200, metrics(service))),
+        Route::OpenIdConfiguration => Ok(cacheable(render::json(200, &open_id(incoming)))),
+        Route::OpenIdKeys => {
+            let keys = server.with(|api| api.config().token_key.public_keys())?;
+            Ok(cacheable(render::bytes(StatusCode::OK, "application/jwk-set+json", keys.to_string())))
+        }
         Route::Root => json(json!({"paths": ROOT_PATHS})),
         Route::CoreVersions => Ok(versions(&registry(), incoming, true)),
         Route::Groups => Ok(versions(&registry(), incoming, false)),
@@ -52,7 +57,24 @@ pub(super) fn answer(
     }
 }
 
-const ROOT_PATHS: [&str; 10] = [
+/// Where others find the keys that tokens of service accounts are checked with.
+fn open_id(incoming: &Incoming) -> Value {
+    let host = incoming.header(&header::HOST);
+    json!({
+        "issuer": ISSUER, "jwks_uri": format!("https://{host}/openid/v1/jwks"),
+        "response_types_supported": ["id_token"], "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["EdDSA"],
+    })
+}
+
+fn cacheable(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
+    let hour = header::HeaderValue::from_static("public, max-age=3600");
+    response.headers_mut().insert(header::CACHE_CONTROL, hour);
+    response
+}
+
+const ROOT_PATHS: [&str; 12] = [
+    "/.well-known/openid-configuration",
     "/api",
     "/api/v1",
     "/apis",
@@ -60,6 +82,7 @@ const ROOT_PATHS: [&str; 10] = [
     "/livez",
     "/metrics",
     "/openapi/v3",
+    "/openid/v1/jwks",
     "/readyz",
     "/version",
     "/version/",

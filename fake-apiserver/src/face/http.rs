@@ -11,12 +11,12 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Response, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
-use super::auth::{Authentication, bearer};
+use super::auth::Authentication;
 use super::body::ResponseBody;
 use super::negotiate;
 use super::openapi::OpenApi;
 use super::path::{Query, Route, route};
-use super::{Server, documents, render, resource};
+use super::{Server, access, documents, render, resource};
 use crate::request::User;
 use crate::status::Status;
 
@@ -44,6 +44,7 @@ pub struct HttpService {
 struct Shared {
     server: Server,
     authentication: Option<Authentication>,
+    rbac: bool,
     openapi: OpenApi,
     requests: AtomicU64,
 }
@@ -74,8 +75,9 @@ impl Server {
 impl HttpService {
     /// A service that asks for credentials if `authentication` is given.
     pub fn new(server: Server, authentication: Option<Authentication>) -> Self {
-        let shared =
-            Shared { server, authentication, openapi: OpenApi::default(), requests: AtomicU64::new(0) };
+        let rbac = server.with(|api| api.config().rbac);
+        let (openapi, requests) = (OpenApi::default(), AtomicU64::new(0));
+        let shared = Shared { server, authentication, rbac, openapi, requests };
         Self { shared: Arc::new(shared), peer: None }
     }
 
@@ -97,6 +99,16 @@ impl HttpService {
 
     pub(super) fn authentication(&self) -> Option<&Authentication> {
         self.shared.authentication.as_ref()
+    }
+
+    /// Whether requests need roles that allow them.
+    pub(super) fn rbac(&self) -> bool {
+        self.shared.rbac
+    }
+
+    /// Who the connection has proved to be.
+    pub(super) fn peer(&self) -> Option<&User> {
+        self.peer.as_ref()
     }
 
     async fn answer<B>(self, request: http::Request<B>) -> Response<ResponseBody>
@@ -133,7 +145,7 @@ impl HttpService {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let route = route(parts.uri.path());
-        let user = self.user(&parts.headers, matches!(route, Route::Version | Route::Health(_)))?;
+        let user = access::user(self, &parts, &route)?;
         let body = read(body).await?;
         let query = Query::parse(parts.uri.query());
         let incoming = Incoming { method: parts.method, query, headers: parts.headers, body, user };
@@ -141,40 +153,6 @@ impl HttpService {
             Route::Resource(path) => resource::answer(self, path, incoming).await,
             other => documents::answer(self, &other, &incoming),
         }
-    }
-
-    /// Who asks: by certificate, by token, or the administrator where no authentication was set up.
-    fn user(&self, headers: &HeaderMap, open: bool) -> Result<User, Status> {
-        let agent = header_text(headers, &header::USER_AGENT);
-        let agent = agent.split('/').next().filter(|name| !name.is_empty()).unwrap_or("unknown").to_owned();
-        let header = header_text(headers, &header::AUTHORIZATION);
-        let known = self.shared.authentication.as_ref();
-        let account = || {
-            let token = bearer(&header)?;
-            self.shared.server.with(|api| api.token_user(token))
-        };
-        let by_header = known.and_then(|known| known.by_header(&header)).or_else(account);
-        let user = match (known, &self.peer, by_header) {
-            (Some(_), Some(peer), None) => peer.clone(),
-            (_, _, Some(user)) => user,
-            (None, _, None) => User::default(),
-            (Some(_), None, None) if open && header.is_empty() => User::anonymous(),
-            (Some(_), None, None) => return Err(Status::new(401, "Unauthorized", "Unauthorized")),
-        };
-        Ok(User { agent, ..impersonated(user, headers) })
-    }
-}
-
-/// `Impersonate-User` and `Impersonate-Group`, which administrators may send.
-fn impersonated(user: User, headers: &HeaderMap) -> User {
-    let name = headers.get("impersonate-user").and_then(|value| value.to_str().ok());
-    match name {
-        Some(name) if user.groups.iter().any(|group| group == "system:masters") => {
-            let groups = headers.get_all("impersonate-group").iter().filter_map(|value| value.to_str().ok());
-            let groups = groups.map(str::to_owned).chain(["system:authenticated".to_owned()]).collect();
-            User { name: name.to_owned(), groups, ..user }
-        }
-        _ => user,
     }
 }
 
@@ -195,7 +173,7 @@ where
     }
 }
 
-fn header_text(headers: &HeaderMap, name: &header::HeaderName) -> String {
+pub(super) fn header_text(headers: &HeaderMap, name: &header::HeaderName) -> String {
     let texts: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
     texts.join(",")
 }

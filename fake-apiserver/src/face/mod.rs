@@ -7,11 +7,12 @@
 //! | `path`, `negotiate`, `protobuf` | how a request is read |
 //! | `render`, `table`, `body` | how an answer is written |
 //! | `discovery`, `openapi` | what is served, for clients that ask |
-//! | `auth`, `serve`, `tls`, `kubeconfig` | who asks, and the listener |
+//! | `access`, `auth`, `serve`, `tls`, `kubeconfig` | who asks, and the listener |
 
 pub mod node;
 mod server;
 
+mod access;
 mod auth;
 mod body;
 mod discovery;
@@ -33,7 +34,7 @@ mod table;
 pub mod tls;
 mod watch;
 
-pub use auth::Authentication;
+pub use auth::{Authentication, random_token_key};
 pub use body::ResponseBody;
 pub use http::{HttpService, MAX_BODY_BYTES};
 pub use node::{LogOptions, LogStream, NodeProxy, PodContainer};

@@ -38,6 +38,10 @@ pub(super) enum Route {
     OpenApiIndex,
     /// `/openapi/v3/{api/v1}`.
     OpenApi(String),
+    /// `/.well-known/openid-configuration`.
+    OpenIdConfiguration,
+    /// `/openid/v1/jwks`.
+    OpenIdKeys,
     /// `/`: the list of paths.
     Root,
     Resource(ResourcePath),
@@ -53,6 +57,8 @@ pub(super) fn route(path: &str) -> Route {
         ["version"] => Route::Version,
         ["metrics"] => Route::Metrics,
         [check @ ("healthz" | "livez" | "readyz"), ..] => Route::Health((*check).to_owned()),
+        [".well-known", "openid-configuration"] => Route::OpenIdConfiguration,
+        ["openid", "v1", "jwks"] => Route::OpenIdKeys,
         ["openapi", "v2"] => Route::OpenApiV2,
         ["openapi", "v3"] => Route::OpenApiIndex,
         ["openapi", "v3", document @ ..] => Route::OpenApi(document.join("/")),
@@ -198,7 +204,7 @@ fn unsupported(parameter: &str, value: &str, supported: &str) -> Status {
 }
 
 /// Decodes `%41`; anything that is not two hex digits stays as it is.
-fn percent_decode(text: &str) -> String {
+pub(super) fn percent_decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;

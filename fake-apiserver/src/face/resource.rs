@@ -9,9 +9,9 @@ use super::path::ResourcePath;
 use super::render::{self, Form};
 use super::table::{Include, Printer};
 use super::{logs, watch};
-use crate::request::{Request, Verb};
+use crate::request::{Request, User, Verb};
 use crate::response::Reply;
-use crate::server::no_such_resource;
+use crate::server::{ISSUER, no_such_resource, user_info};
 use crate::status::Status;
 
 pub(super) async fn answer(
@@ -20,8 +20,13 @@ pub(super) async fn answer(
     incoming: Incoming,
 ) -> Result<Response<ResponseBody>, Status> {
     let server = service.server();
-    let request = request(path, &incoming)?;
+    let mut request = request(path, &incoming)?;
     if request.resource == "pods" && request.group.is_empty() && request.verb == Verb::Get {
+        if matches!(request.subresource.as_deref(), Some("log" | "exec" | "attach" | "portforward" | "proxy"))
+        {
+            // Whether the user may do this was asked before; what else it takes is asked by the server itself.
+            request.user = User { agent: request.user.agent, ..User::default() };
+        }
         match request.subresource.as_deref() {
             Some("log") => return logs::answer(server, &request).await,
             Some(proxied @ ("exec" | "attach" | "portforward" | "proxy")) => {
@@ -63,8 +68,8 @@ fn review(service: &HttpService, request: &Request, reply: &mut Reply) {
     }
     let token = review["spec"]["token"].as_str().unwrap_or_default();
     if let Some(user) = known.by_header(&format!("Bearer {token}")) {
-        let user = serde_json::json!({"username": user.name, "groups": user.groups});
-        review["status"] = serde_json::json!({"authenticated": true, "user": user});
+        let user = user_info(&user);
+        review["status"] = serde_json::json!({"authenticated": true, "audiences": [ISSUER], "user": user});
     }
 }
 

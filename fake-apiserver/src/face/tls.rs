@@ -12,6 +12,9 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
+/// Cluster IP of the service `default/kubernetes`.
+const SERVICE_ADDRESS: [u8; 4] = [10, 96, 0, 1];
+
 /// Certificates could not be made or do not fit together.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -59,7 +62,10 @@ impl Identity {
         ];
         let mut server = CertificateParams::new(names.map(str::to_owned).to_vec())?;
         server.distinguished_name.push(DnType::CommonName, "fake-apiserver");
-        server.subject_alt_names.extend(addresses.iter().map(|address| SanType::IpAddress(*address)));
+        // Pods reach the server by the address of its service.
+        let service = [IpAddr::from(SERVICE_ADDRESS)];
+        let addresses = addresses.iter().chain(&service);
+        server.subject_alt_names.extend(addresses.map(|address| SanType::IpAddress(*address)));
         server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         server.use_authority_key_identifier_extension = true;
         let server_certificate = server.signed_by(&server_key, &issuer)?;

@@ -27,6 +27,10 @@ pub struct Config {
     pub history: usize,
     /// Watches served at the same time; more answer 429.
     pub max_watches: usize,
+    /// Requests need roles that allow them (RBAC); without it everybody may do everything.
+    pub rbac: bool,
+    /// What tokens of service accounts are signed with.
+    pub token_key: super::TokenKey,
     /// Minor version of Kubernetes that is claimed: 1.`minor`.
     pub minor: u16,
 }
@@ -40,6 +44,8 @@ impl Default for Config {
             options: crate::controllers::Options::default(),
             history: 16_384,
             max_watches: 10_000,
+            rbac: false,
+            token_key: super::TokenKey::default(),
             minor: 36,
         }
     }

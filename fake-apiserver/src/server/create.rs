@@ -53,6 +53,7 @@ impl ApiServer {
             metadata.insert("generation".into(), json!(1));
         }
         self.admit_create(call, &mut value)?;
+        self.check_escalation(call, &value, None)?;
         let causes = faults(call, &value, None)?;
         if !causes.is_empty() {
             return Err(call.invalid(&key.name, causes));
@@ -163,11 +164,12 @@ pub(super) fn faults(call: &Call<'_>, value: &Value, old: Option<&Value>) -> Res
         None => strategy::validate_create(resource, value),
         Some(old) => strategy::validate_update(resource, value, old),
     };
-    // The schema and the kind's own rules may both miss the same field: it is said once.
-    let own: Vec<Cause> = own
-        .into_iter()
-        .filter(|o| !causes.iter().any(|c| c.field == o.field && c.reason == o.reason))
-        .collect();
-    causes.extend(own);
+    // The schema and the kind's own rules may both miss the same field: it is said once, in the kind's own words.
+    for own in own {
+        match causes.iter_mut().find(|cause| cause.field == own.field && cause.reason == own.reason) {
+            Some(known) => *known = own,
+            None => causes.push(own),
+        }
+    }
     Ok(causes)
 }

@@ -201,6 +201,7 @@ impl<'a> Api<'a> {
             name: format!("system:{}", self.name),
             groups: vec!["system:masters".into()],
             agent: self.name.into(),
+            ..User::default()
         };
         Ok(Request {
             verb,

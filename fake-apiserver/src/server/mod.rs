@@ -1,6 +1,7 @@
 //! The state machine: one file for each verb, the rules of single kinds in [`strategy`].
 
 mod addresses;
+mod authorization;
 mod body;
 mod call;
 mod config;
@@ -19,6 +20,7 @@ mod quota;
 mod reviews;
 mod scale;
 mod strategy;
+mod tokens;
 mod update;
 mod watch;
 mod write;
@@ -28,9 +30,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+pub use authorization::{Attributes, Decision, Impersonation, Target};
 pub use config::{Clock, Config};
 pub use internal::{Api, Changes, Controller, Cursor};
 pub use pods::LOG_ANNOTATION;
+pub(crate) use reviews::user_info;
+pub use tokens::{ISSUER, TokenKey, TokenUser};
 
 use addresses::Addresses;
 use call::Call;
@@ -45,6 +50,8 @@ use crate::storage::{GroupResource, Storage, Watch, WatchEvent};
 const PODS: GroupResource = GroupResource::new("", "pods");
 const NAMESPACES: GroupResource = GroupResource::new("", "namespaces");
 const SERVICE_ACCOUNTS: GroupResource = GroupResource::new("", "serviceaccounts");
+const SECRETS: GroupResource = GroupResource::new("", "secrets");
+const NODES: GroupResource = GroupResource::new("", "nodes");
 const QUOTAS: GroupResource = GroupResource::new("", "resourcequotas");
 const BUDGETS: GroupResource = GroupResource::new("policy", "poddisruptionbudgets");
 const DEFINITIONS: GroupResource = GroupResource::new("apiextensions.k8s.io", "customresourcedefinitions");
@@ -63,10 +70,12 @@ pub struct ApiServer {
     stepped: u64,
     due: Option<Timestamp>,
     addresses: Addresses,
-    /// Numbers given away so far: uids, generated names, editions of definitions.
+    /// Numbers given away so far: uids, generated names, editions of definitions, tokens.
     uids: u64,
     names: u64,
     editions: u64,
+    tokens: u64,
+    policy: authorization::Policy,
     /// `spec` of each served definition: a write that does not change it changes nothing that is served.
     served_specs: BTreeMap<String, Value>,
 }
@@ -88,13 +97,15 @@ impl ApiServer {
             uids: 0,
             names: 0,
             editions: 0,
+            tokens: 0,
+            policy: authorization::Policy::default(),
             served_specs: BTreeMap::new(),
         };
         server.bootstrap(now);
         server
     }
 
-    /// What kube-apiserver itself makes when it starts: namespaces and the service `kubernetes`.
+    /// What kube-apiserver itself makes when it starts: namespaces, the service `kubernetes`, and the roles.
     fn bootstrap(&mut self, now: Timestamp) {
         let namespaces = FIRST_NAMESPACES
             .iter()
@@ -107,7 +118,8 @@ impl ApiServer {
                 "spec": {"clusterIP": "10.96.0.1",
                     "ports": [{"name": "https", "port": 443, "targetPort": 6443}]}}),
         );
-        for mut request in namespaces.chain([service]) {
+        let roles = self.config.rbac.then(authorization::default_objects).into_iter().flatten();
+        for mut request in namespaces.chain([service]).chain(roles) {
             request.user.agent = "kube-apiserver".into();
             let made = self.handle(now, &request);
             debug_assert!(made.is_ok(), "{made:?}");
@@ -116,6 +128,7 @@ impl ApiServer {
 
     /// Answers one request. A watch answers at once with a cursor for [`ApiServer::poll_watch`].
     pub fn handle(&mut self, now: Timestamp, request: &Request) -> Result<Response, Status> {
+        self.authorize(request)?;
         let resource = self.registry.get(&request.group, &request.version, &request.resource);
         let call = Call { now, request, resource: resource.cloned().ok_or_else(no_such_resource)? };
         check_place(&call)?;

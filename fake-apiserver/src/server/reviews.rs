@@ -1,78 +1,183 @@
-//! Questions about identity and permission. Permission is not modelled: everything is allowed, and said to be.
+//! Questions about identity and permission, answered and not kept.
+//!
+//! What is refused follows `pkg/apis/authorization/validation` and the registries of `pkg/registry/auth*`.
 
-use jiff::SignedDuration;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::authorization::{Attributes, Target};
 use super::call::Call;
-use super::{ApiServer, meta};
+use super::{ApiServer, meta, tokens};
+use crate::patch;
 use crate::request::User;
 use crate::response::{Reply, Response};
-use crate::status::Status;
-use crate::storage::Key;
-
-/// What tokens of service accounts begin with; the rest is namespace and name.
-const TOKEN_PREFIX: &str = "serviceaccount:";
+use crate::status::{Cause, Status};
 
 impl ApiServer {
     pub(super) fn review(&mut self, call: &Call<'_>) -> Result<Response, Status> {
         let mut review = call.body()?.clone();
-        review["apiVersion"] = json!(call.resource.api_version());
-        review["kind"] = json!(call.resource.kind);
-        if !review["metadata"].is_object() {
-            review["metadata"] = json!({"creationTimestamp": null});
+        super::body::decode(call, &mut review)?;
+        let metadata = meta::of(&mut review)?;
+        if metadata.keys().any(|field| field != "namespace") && call.resource.group == "authorization.k8s.io"
+        {
+            let shown = json!(metadata);
+            let fault = format!("Invalid value: {shown}: must be empty");
+            let cause = Cause::new("FieldValueInvalid", "metadata", fault);
+            return Err(Status::invalid(&call.resource.group, "", "", vec![cause]));
         }
+        match call.resource.kind.as_str() {
+            "SelfSubjectReview" => {
+                metadata.insert("creationTimestamp".into(), json!(meta::time(call.now)));
+            }
+            "SelfSubjectRulesReview" => {}
+            _ => {
+                if call.resource.namespaced {
+                    metadata.insert("namespace".into(), json!(call.namespace()));
+                }
+                patch::track_update(
+                    call.resource.schema().map(AsRef::as_ref),
+                    None,
+                    &mut review,
+                    &call.applier(),
+                );
+            }
+        }
+        let user = &call.request.user;
         review["status"] = match call.resource.kind.as_str() {
-            "SelfSubjectRulesReview" => json!({
-                "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
-                "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
-                "incomplete": false,
-            }),
-            "SelfSubjectReview" => json!({"userInfo": user_info(&call.request.user)}),
-            "TokenReview" => match self.token_user(review["spec"]["token"].as_str().unwrap_or_default()) {
-                Some(user) => json!({"authenticated": true, "user": user_info(&user),
-                    "audiences": ["https://kubernetes.default.svc.cluster.local"]}),
-                None => json!({"user": {}, "error": "[invalid bearer token, unknown]"}),
-            },
-            _ => json!({"allowed": true, "reason": "authorization is not modelled: everything is allowed"}),
+            "SelfSubjectRulesReview" => {
+                let status = self.rules_review(user, &review["spec"])?;
+                review["spec"] = json!({});
+                status
+            }
+            "SelfSubjectReview" => json!({"userInfo": user_info(user)}),
+            "TokenReview" => self.token_review(call.now, &review["spec"])?,
+            kind => self.access_review(call, kind, &review)?,
         };
         Ok(Response { code: 201, reply: Reply::Value(review), warnings: Vec::new() })
     }
 
-    /// `serviceaccounts/token`: a token that names its account.
-    pub(super) fn token(&mut self, call: &Call<'_>) -> Result<Response, Status> {
-        let key = call.key()?;
-        if self.storage.get(&call.resource.storage, &key).is_none() {
-            return Err(call.not_found(&key.name));
+    fn rules_review(&self, user: &User, spec: &Value) -> Result<Value, Status> {
+        let namespace = spec["namespace"].as_str().unwrap_or_default();
+        if namespace.is_empty() {
+            return Err(Status::bad_request("no namespace on request"));
         }
-        let mut answer = call.body()?.clone();
-        let seconds = answer["spec"]["expirationSeconds"].as_i64().unwrap_or(3600);
-        let end = call.now.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(call.now);
-        answer["apiVersion"] = json!("authentication.k8s.io/v1");
-        answer["kind"] = json!("TokenRequest");
-        answer["spec"]["expirationSeconds"] = json!(seconds);
-        answer["metadata"] = json!({"name": key.name, "namespace": key.namespace,
-            "creationTimestamp": meta::time(call.now)});
-        answer["status"] = json!({"token": format!("{TOKEN_PREFIX}{}:{}", key.namespace, key.name),
-            "expirationTimestamp": meta::time(end)});
-        Ok(Response { code: 201, reply: Reply::Value(answer), warnings: Vec::new() })
+        let (rules, errors) = self.rules_of(user, namespace);
+        let (paths, resources): (Vec<_>, Vec<_>) =
+            rules.into_iter().partition(super::authorization::Rule::is_about_paths);
+        let mut status = json!({"incomplete": false, "nonResourceRules": paths, "resourceRules": resources});
+        if !errors.is_empty() {
+            status["evaluationError"] = json!(errors.join(", "));
+        }
+        Ok(status)
     }
 
-    /// The user behind a token of a service account that exists.
-    pub fn token_user(&self, token: &str) -> Option<User> {
-        let (namespace, name) = token.strip_prefix(TOKEN_PREFIX)?.split_once(':')?;
-        self.storage.get(&super::SERVICE_ACCOUNTS, &Key::new(namespace, name))?;
-        Some(User {
-            name: format!("system:serviceaccount:{namespace}:{name}"),
-            groups: vec![
-                "system:serviceaccounts".into(),
-                format!("system:serviceaccounts:{namespace}"),
-                "system:authenticated".into(),
-            ],
-            agent: User::default().agent,
+    /// SelfSubjectAccessReview, SubjectAccessReview and LocalSubjectAccessReview.
+    fn access_review(&self, call: &Call<'_>, kind: &str, review: &Value) -> Result<Value, Status> {
+        let spec = &review["spec"];
+        let own = kind == "SelfSubjectAccessReview";
+        let mut causes = Vec::new();
+        let mut invalid = |field: &str, value: &Value, fault: &str| {
+            causes.push(Cause::new("FieldValueInvalid", field, format!("Invalid value: {value}: {fault}")));
+        };
+        let (resource, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
+        let shown = json!({"Path": path["path"], "Verb": path["verb"]});
+        match (resource.is_object(), path.is_object()) {
+            (true, true) => invalid(
+                "spec.nonResourceAttributes",
+                &shown,
+                "cannot be specified in combination with resourceAttributes",
+            ),
+            (false, false) => invalid(
+                "spec.resourceAttributes",
+                &Value::Null,
+                "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+            ),
+            _ => {}
+        }
+        let user = if own { call.request.user.clone() } else { subject(spec) };
+        if user.name.is_empty() && user.groups.is_empty() {
+            invalid("spec.user", &json!(""), "at least one of user or group must be specified");
+        }
+        if kind == "LocalSubjectAccessReview" {
+            let namespace = resource["namespace"].as_str().unwrap_or_default();
+            if resource.is_object() && namespace != call.namespace() {
+                let said = json!(namespace);
+                invalid("spec.resourceAttributes.namespace", &said, "must match metadata.namespace");
+            }
+            if path.is_object() {
+                invalid("spec.nonResourceAttributes", &shown, "disallowed on this kind of request");
+            }
+        }
+        if !causes.is_empty() {
+            // The real server asks its scheme for a kind it has not been told.
+            return Err(Status::invalid(&call.resource.group, "", "", causes));
+        }
+        let text = |value: &Value, field: &str| value[field].as_str().unwrap_or_default().to_owned();
+        let target = if resource.is_object() {
+            Target::Resource {
+                group: text(resource, "group"),
+                resource: text(resource, "resource"),
+                subresource: text(resource, "subresource"),
+                namespace: text(resource, "namespace"),
+                name: text(resource, "name"),
+            }
+        } else {
+            Target::Path(text(path, "path"))
+        };
+        let verb = text(if resource.is_object() { resource } else { path }, "verb");
+        let decision = self.decide(&Attributes { user: &user, verb, target });
+        let mut status = json!({"allowed": decision.allowed});
+        if !decision.reason.is_empty() {
+            status["reason"] = json!(decision.reason);
+        }
+        Ok(status)
+    }
+
+    fn token_review(&self, now: Timestamp, spec: &Value) -> Result<Value, Status> {
+        let token = spec["token"].as_str().unwrap_or_default();
+        if token.is_empty() {
+            return Err(Status::bad_request("token is required for TokenReview in authentication"));
+        }
+        let refused = |why: &str| {
+            let error = if why.is_empty() {
+                "invalid bearer token".to_owned()
+            } else {
+                format!("[invalid bearer token, {why}]")
+            };
+            json!({"error": error, "user": {}})
+        };
+        Ok(match self.authenticate(now, token, &tokens::texts(&spec["audiences"])) {
+            Ok(Some(known)) => json!({"authenticated": true, "audiences": known.audiences,
+                "user": user_info(&known.user)}),
+            Ok(None) => refused(""),
+            Err(why) => refused(&why),
         })
     }
 }
 
-fn user_info(user: &User) -> Value {
-    json!({"username": user.name, "groups": user.groups})
+/// Whom a SubjectAccessReview asks about.
+fn subject(spec: &Value) -> User {
+    let extra = spec["extra"].as_object().into_iter().flatten();
+    User {
+        name: spec["user"].as_str().unwrap_or_default().into(),
+        uid: spec["uid"].as_str().unwrap_or_default().into(),
+        groups: tokens::texts(&spec["groups"]),
+        extra: extra.map(|(key, values)| (key.clone(), tokens::texts(values))).collect(),
+        ..User::default()
+    }
+}
+
+/// A user as reviews and webhooks show one.
+pub(crate) fn user_info(user: &User) -> Value {
+    let mut info = json!({"username": user.name});
+    if !user.uid.is_empty() {
+        info["uid"] = json!(user.uid);
+    }
+    if !user.groups.is_empty() {
+        info["groups"] = json!(user.groups);
+    }
+    if !user.extra.is_empty() {
+        info["extra"] = json!(user.extra);
+    }
+    info
 }

@@ -48,6 +48,7 @@ impl ApiServer {
             schema.default(&mut new);
         }
         strategy::complete(resource, &mut new);
+        self.check_escalation(call, &new, Some(old_value))?;
         if new == *old_value {
             return Ok(call.answer(convert::present(resource, old), warnings));
         }

@@ -35,6 +35,7 @@ impl ApiServer {
                 self.definition_written(call, object, value);
             }
             ("", "services") => self.addresses.note(value),
+            ("rbac.authorization.k8s.io", kind) => self.role_written(object, value, kind),
             _ => {}
         }
     }
@@ -43,6 +44,7 @@ impl ApiServer {
         match (&*call.resource.storage.group, &*call.resource.storage.resource) {
             ("apiextensions.k8s.io", "customresourcedefinitions") => self.definition_removed(last),
             ("", "services") => self.addresses.forget(value),
+            ("rbac.authorization.k8s.io", kind) => self.role_removed(last, kind),
             _ if call.resource.custom.is_some() => self.finish_definition(call),
             _ => {}
         }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::needless_pass_by_value)] // JSON literals read best at the call
 
+mod access;
 mod crds;
 mod create;
 mod delete;
@@ -12,6 +13,7 @@ mod patch;
 mod reference;
 mod server;
 mod subresources;
+mod tokens;
 mod update;
 mod watch;
 
@@ -35,9 +37,12 @@ impl Cluster {
     }
 
     fn with_history(history: usize) -> Self {
+        Self::with(Config { history, ..Config::default() })
+    }
+
+    fn with(config: Config) -> Self {
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        let config = Config { controllers: false, history, ..Config::default() };
-        Self { api: ApiServer::new(config, now), now }
+        Self { api: ApiServer::new(Config { controllers: false, ..config }, now), now }
     }
 
     fn ask(&mut self, request: &Request) -> Result<Response, Status> {

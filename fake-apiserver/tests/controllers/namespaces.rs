@@ -17,6 +17,21 @@ fn every_namespace_has_a_default_service_account_and_the_root_certificate() {
 }
 
 #[test]
+fn an_aggregated_role_follows_its_parts() {
+    let mut cluster = Cluster::new();
+    let rule = |resource: &str| json!({"verbs": ["get"], "apiGroups": [""], "resources": [resource]});
+    let part = |name: &str| json!({"kind": "ClusterRole", "metadata": {"name": name, "labels": {"part": "yes"}}, "rules": [rule(name)]});
+    let selector = json!({"clusterRoleSelectors": [{"matchLabels": {"part": "yes"}}]});
+    cluster
+        .create(json!({"kind": "ClusterRole", "metadata": {"name": "whole"}, "aggregationRule": selector}));
+    cluster.create(part("pods"));
+    cluster.create(part("nodes"));
+    assert_eq!(cluster.get("ClusterRole", "whole")["rules"], json!([rule("nodes"), rule("pods")]));
+    cluster.delete("ClusterRole", "nodes");
+    assert_eq!(cluster.get("ClusterRole", "whole")["rules"], json!([rule("pods")]));
+}
+
+#[test]
 fn a_deleted_namespace_takes_its_contents_along() {
     let mut cluster = Cluster::new();
     cluster.create(json!({"kind": "Namespace", "metadata": {"name": "team"}}));

@@ -1,5 +1,6 @@
 //! The HTTP face with unmodified clients: `kube::Client` over the tower service, and over TLS with the kubeconfig.
 
+mod access;
 mod client;
 mod node;
 mod raw;

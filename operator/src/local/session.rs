@@ -9,7 +9,7 @@ use fake_apiserver::controllers::{Life, Options, Rule};
 use fake_apiserver::face::kubeconfig::Kubeconfig;
 use fake_apiserver::face::serve::serve;
 use fake_apiserver::face::tls::Identity;
-use fake_apiserver::face::{Authentication, HttpService, Server};
+use fake_apiserver::face::{Authentication, HttpService, Server, random_token_key};
 use fake_apiserver::kubelet::{Catalogue, Kubelet, KubeletConfig, NodeNetwork};
 use fake_apiserver::request::User;
 use fake_apiserver::server::Config;
@@ -67,9 +67,21 @@ pub(super) struct Session {
 
 impl Session {
     /// Starts everything; the listener was bound before the node's namespaces were entered.
-    pub(super) async fn start(listener: TcpListener, folder: &Path, pods: Pods) -> Result<Self, LocalError> {
+    ///
+    /// With `rbac`, requests of pods and of others with credentials of their own need roles that allow them.
+    pub(super) async fn start(
+        listener: TcpListener,
+        folder: &Path,
+        pods: Pods,
+        rbac: bool,
+    ) -> Result<Self, LocalError> {
         let interrupted = interrupted()?;
-        let server = Server::new(Config { options: options(&pods), ..Config::default() });
+        let address = listener.local_addr().map_err(LocalError::setup("serve HTTPS"))?;
+        let identity = Identity::new(&[address.ip()]).map_err(LocalError::setup("serve HTTPS"))?;
+        let token_key = random_token_key().map_err(LocalError::setup("serve HTTPS"))?;
+        let mut config = Config { options: options(&pods), rbac, token_key, ..Config::default() };
+        config.options.root_ca.clone_from(&identity.authority);
+        let server = Server::new(config);
         let client = kube::Client::new(server.service(), "default");
         let (stop, stopped) = watch::channel(false);
         let kubeconfig = folder.join("kubeconfig");
@@ -87,7 +99,7 @@ impl Session {
                 async move { server.run().await }
             }),
         };
-        let reach = session.serve(listener, &server, stopped.clone())?;
+        let reach = session.serve(listener, &server, &identity, stopped.clone())?;
         session.install().await?;
         if let Pods::Processes { network, catalogue, python } = pods {
             let mut config = KubeletConfig::new(NODE, folder.join("node"), catalogue, network);
@@ -117,21 +129,20 @@ impl Session {
         &mut self,
         listener: TcpListener,
         server: &Server,
+        identity: &Identity,
         stopped: watch::Receiver<bool>,
     ) -> Result<Kubeconfig, LocalError> {
-        let setup = LocalError::setup("serve HTTPS");
         let address = listener.local_addr().map_err(LocalError::setup("serve HTTPS"))?;
         listener.set_nonblocking(true).map_err(LocalError::setup("serve HTTPS"))?;
         let listener =
             tokio::net::TcpListener::from_std(listener).map_err(LocalError::setup("serve HTTPS"))?;
-        let identity = Identity::new(&[address.ip()]).map_err(setup)?;
         let administrator =
             Authentication::default().certificate(identity.client_der.clone(), User::default());
         let service = HttpService::new(server.clone(), Some(administrator));
         let tls = identity.acceptor().map_err(LocalError::setup("serve HTTPS"))?;
         let config = Kubeconfig {
             name: "dask-operator-local".into(),
-            ..Kubeconfig::secure(format!("https://{address}"), &identity)
+            ..Kubeconfig::secure(format!("https://{address}"), identity)
         };
         self.parts.spawn(async move {
             if let Err(error) = serve(listener, service, Some(tls), raised(stopped)).await {

@@ -15,16 +15,6 @@ pub(super) fn fill_secret(secret: &mut Value) {
     }
 }
 
-/// The API group of each subject.
-pub(super) fn fill_subjects(binding: &mut Value) {
-    for subject in super::defaults::items(binding, "subjects") {
-        let account = subject["kind"] == "ServiceAccount";
-        if subject.get("apiGroup").is_none() && !account {
-            subject["apiGroup"] = json!("rbac.authorization.k8s.io");
-        }
-    }
-}
-
 /// Names that follow from the kind, and the conversion.
 pub(super) fn fill_definition(definition: &mut Value) {
     let Some(names) = definition.pointer_mut("/spec/names").filter(|names| names.is_object()) else { return };

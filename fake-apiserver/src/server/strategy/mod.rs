@@ -8,6 +8,7 @@ mod job;
 mod namespace;
 mod pod;
 mod pod_spec;
+mod rbac;
 mod service;
 mod workload;
 
@@ -130,7 +131,7 @@ fn fill(resource: &Resource, value: &mut Value) {
         ("", "podtemplates") => pod_spec::fill_template(&mut value["template"]),
         ("", "namespaces") => namespace::fill(value),
         ("", "secrets") => configuration::fill_secret(value),
-        ("rbac.authorization.k8s.io", _) => configuration::fill_subjects(value),
+        ("rbac.authorization.k8s.io", _) => rbac::fill(value),
         ("apiextensions.k8s.io", "customresourcedefinitions") => configuration::fill_definition(value),
         ("", "resourcequotas") => {
             if let Some(hard) = value.pointer_mut("/spec/hard") {
@@ -184,6 +185,7 @@ pub(super) fn validate_create(resource: &Resource, value: &Value) -> Vec<Cause> 
         }
         ("batch", "jobs") => job::faults(value),
         ("", "secrets" | "configmaps") => configuration::faults(value),
+        ("rbac.authorization.k8s.io", plural) => rbac::faults(plural, value),
         ("apiextensions.k8s.io", "customresourcedefinitions") => definitions::faults(value, None),
         _ => Vec::new(),
     }
@@ -205,14 +207,8 @@ pub(super) fn validate_update(resource: &Resource, new: &Value, old: &Value) -> 
         ("", "secrets" | "configmaps") => {
             configuration::faults(new).into_iter().chain(configuration::update_faults(new, old)).collect()
         }
-        ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings")
-            if new["roleRef"] != old["roleRef"] =>
-        {
-            vec![Cause::new(
-                "FieldValueInvalid",
-                "roleRef",
-                format!("Invalid value: {}: cannot change roleRef", new["roleRef"]),
-            )]
+        ("rbac.authorization.k8s.io", plural) => {
+            rbac::faults(plural, new).into_iter().chain(rbac::update_faults(new, old)).collect()
         }
         ("apiextensions.k8s.io", "customresourcedefinitions") => definitions::faults(new, Some(old)),
         _ => Vec::new(),

@@ -4,6 +4,7 @@
 
 mod protobuf;
 mod reference;
+mod roles;
 mod schemas;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ pub(super) fn files() -> Result<Vec<Generated>> {
         ("columns.json", columns(&reference, &resources)?),
         ("protobuf.json", protobuf::collect(&schemas)?),
         ("resources.json", lines(&resources)?),
+        ("roles.json", lines(&roles::collect(&reference)?)?),
         ("schemas.json", members(&schemas)?),
     ];
     let below = |name| Path::new("fake-apiserver/data").join(name);
