@@ -195,12 +195,7 @@ fn a_transcript_is_the_same_for_every_run_of_the_same_history() {
     let lines: Vec<_> = store.entries().iter().map(ToString::to_string).collect();
     assert_eq!(
         lines,
-        [
-            "create Pod ns/a: Conflict",
-            "get Pod ns/a: none",
-            "apply Pod/status ns/a: ok",
-            "delete Pod ns/a: ok"
-        ]
+        ["create Pod ns/a: Conflict", "get Pod ns/a: ok", "apply Pod/status ns/a: ok", "delete Pod ns/a: ok"]
     );
     let bodies = store.take();
     assert_eq!(bodies[0].body["metadata"]["ownerReferences"][0]["uid"], "uid-1");

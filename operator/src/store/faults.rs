@@ -2,13 +2,12 @@
 
 use std::{sync::Mutex, time::Duration};
 
-use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
-use kube::core::{ApiResource, DynamicObject};
+use futures::{StreamExt, stream};
 
 use super::{
-    ApplyOptions, Cause, DeleteOptions, Endpoints, ObjectKey, Part, Patch, PatchOptions, Result, Scope,
-    Store, StoreError, WatchStream,
+    Cause, Result, StoreError, WatchStream,
     call::{Call, Verb},
+    decorated::{Decorated, Decorator, Sent},
     error::ObjectName,
 };
 
@@ -90,10 +89,13 @@ impl CrashPoint {
 }
 
 /// A store whose calls fail by rules.
+pub type FaultStore<S> = Decorated<Faults, S>;
+
+/// The rules by which calls fail.
 ///
-/// After a crash every call fails until [`FaultStore::revive`]: whoever drives the operator drops it and starts another.
-pub struct FaultStore<S> {
-    inner: S,
+/// After a crash every call fails until [`Faults::revive`]: whoever drives the operator drops it and starts another.
+#[derive(Default)]
+pub struct Faults {
     state: Mutex<State>,
 }
 
@@ -114,17 +116,7 @@ enum Fate {
     IsDead,
 }
 
-impl<S: Store> FaultStore<S> {
-    /// A store without faults yet.
-    pub fn new(inner: S) -> Self {
-        Self { inner, state: Mutex::default() }
-    }
-
-    /// The store beneath.
-    pub fn inner(&self) -> &S {
-        &self.inner
-    }
-
+impl Faults {
     /// Adds a rule; the first one that hits decides.
     pub fn add(&self, rule: Rule) {
         self.with(|state| state.rules.push((rule, 0)));
@@ -170,9 +162,15 @@ impl<S: Store> FaultStore<S> {
     fn fate(&self, call: &Call) -> Fate {
         self.with(|state| state.fate(call))
     }
+}
 
-    /// Lets the call happen, or not, or half.
-    async fn meddle<T>(&self, call: Call, run: impl Future<Output = Result<T>>) -> Result<T> {
+impl Decorator for Faults {
+    async fn call<T: Send>(
+        &self,
+        call: Call,
+        _: Sent<'_>,
+        run: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
         match self.fate(&call) {
             Fate::Passes => run.await,
             Fate::IsDead => Err(dead(&call)),
@@ -195,6 +193,15 @@ impl<S: Store> FaultStore<S> {
                 self.with(|state| state.crashed = true);
                 answer
             }
+        }
+    }
+
+    /// A fault of a watch is its first item; the watch goes on after it, as the contract says.
+    fn watch(&self, call: Call, events: WatchStream) -> WatchStream {
+        match self.fate(&call) {
+            Fate::Passes => events,
+            Fate::IsDead | Fate::Dies(_) => stream::iter([Err(dead(&call))]).chain(events).boxed(),
+            Fate::Fails(fault) => stream::iter([Err(failure(&call, fault))]).chain(events).boxed(),
         }
     }
 }
@@ -266,80 +273,5 @@ fn failure(call: &Call, fault: Fault) -> StoreError {
             retry_after: Some(Duration::from_secs(seconds)),
         },
         Fault::BeforeSend | Fault::ResponseLost => transient(call, "connection refused"),
-    }
-}
-
-impl<S: Store> Store for FaultStore<S> {
-    fn get<'a>(
-        &'a self,
-        resource: &'a ApiResource,
-        key: &'a ObjectKey,
-    ) -> BoxFuture<'a, Result<Option<DynamicObject>>> {
-        let call = Call::one(Verb::Get, resource, key, Part::Object);
-        self.meddle(call, self.inner.get(resource, key)).boxed()
-    }
-
-    fn list<'a>(
-        &'a self,
-        resource: &'a ApiResource,
-        scope: &'a Scope,
-    ) -> BoxFuture<'a, Result<Vec<DynamicObject>>> {
-        self.meddle(Call::scope(Verb::List, resource, scope), self.inner.list(resource, scope)).boxed()
-    }
-
-    /// A fault of a watch is its first item; the watch goes on after it, as the contract says.
-    fn watch(&self, resource: &ApiResource, scope: &Scope) -> WatchStream {
-        let call = Call::scope(Verb::Watch, resource, scope);
-        let events = self.inner.watch(resource, scope);
-        match self.fate(&call) {
-            Fate::Passes => events,
-            Fate::IsDead | Fate::Dies(_) => stream::iter([Err(dead(&call))]).chain(events).boxed(),
-            Fate::Fails(fault) => stream::iter([Err(failure(&call, fault))]).chain(events).boxed(),
-        }
-    }
-
-    fn create<'a>(
-        &'a self,
-        resource: &'a ApiResource,
-        object: &'a DynamicObject,
-        manager: &'a str,
-    ) -> BoxFuture<'a, Result<DynamicObject>> {
-        let call = Call::with(Verb::Create, resource, object, Part::Object);
-        self.meddle(call, self.inner.create(resource, object, manager)).boxed()
-    }
-
-    fn apply<'a>(
-        &'a self,
-        resource: &'a ApiResource,
-        object: &'a DynamicObject,
-        options: &'a ApplyOptions,
-    ) -> BoxFuture<'a, Result<DynamicObject>> {
-        let call = Call::with(Verb::Apply, resource, object, options.part);
-        self.meddle(call, self.inner.apply(resource, object, options)).boxed()
-    }
-
-    fn patch<'a>(
-        &'a self,
-        resource: &'a ApiResource,
-        key: &'a ObjectKey,
-        patch: &'a Patch,
-        options: &'a PatchOptions,
-    ) -> BoxFuture<'a, Result<DynamicObject>> {
-        let call = Call::one(Verb::Patch, resource, key, options.part);
-        self.meddle(call, self.inner.patch(resource, key, patch, options)).boxed()
-    }
-
-    fn delete<'a>(
-        &'a self,
-        resource: &'a ApiResource,
-        key: &'a ObjectKey,
-        options: &'a DeleteOptions,
-    ) -> BoxFuture<'a, Result<()>> {
-        let call = Call::one(Verb::Delete, resource, key, Part::Object);
-        self.meddle(call, self.inner.delete(resource, key, options)).boxed()
-    }
-
-    fn endpoints<'a>(&'a self, resource: &'a ApiResource) -> BoxFuture<'a, Result<Option<Endpoints>>> {
-        self.meddle(Call::kind(Verb::Discover, resource), self.inner.endpoints(resource)).boxed()
     }
 }

@@ -2,14 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
-use futures::{FutureExt, future::BoxFuture};
-use kube::core::{ApiResource, DynamicObject};
 use tokio::time::Instant;
 
 use super::{
-    ApplyOptions, DeleteOptions, Endpoints, ObjectKey, Part, Patch, PatchOptions, Result, Scope, Store,
-    WatchStream,
+    Part, Result, WatchStream,
     call::{Call, Verb},
+    decorated::{Decorated, Decorator, Sent},
 };
 
 /// Upper bounds of the latency classes in milliseconds; one more class holds what took longer.
@@ -40,22 +38,15 @@ pub struct Figures {
 }
 
 /// A store that counts what is asked of it.
-pub struct MeteringStore<S> {
-    inner: S,
+pub type MeteringStore<S> = Decorated<Meter, S>;
+
+/// The counts, beginning at zero.
+#[derive(Default)]
+pub struct Meter {
     figures: Mutex<BTreeMap<Series, Figures>>,
 }
 
-impl<S: Store> MeteringStore<S> {
-    /// Begins at zero.
-    pub fn new(inner: S) -> Self {
-        Self { inner, figures: Mutex::default() }
-    }
-
-    /// The store beneath.
-    pub fn inner(&self) -> &S {
-        &self.inner
-    }
-
+impl Meter {
     /// Everything counted so far.
     pub fn figures(&self) -> BTreeMap<Series, Figures> {
         self.locked().clone()
@@ -87,81 +78,24 @@ impl<S: Store> MeteringStore<S> {
             *figures.failures.entry(reason).or_default() += 1;
         }
     }
+}
 
-    async fn timed<T>(&self, call: Call, run: impl Future<Output = Result<T>>) -> Result<T> {
+impl Decorator for Meter {
+    async fn call<T: Send>(
+        &self,
+        call: Call,
+        _: Sent<'_>,
+        run: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
         let begun = Instant::now();
         let answer = run.await;
         self.count(call, answer.as_ref().err().map(super::StoreError::reason), begun.elapsed());
         answer
     }
-}
-
-impl<S: Store> Store for MeteringStore<S> {
-    fn get<'a>(
-        &'a self,
-        resource: &'a ApiResource,
-        key: &'a ObjectKey,
-    ) -> BoxFuture<'a, Result<Option<DynamicObject>>> {
-        let call = Call::one(Verb::Get, resource, key, Part::Object);
-        self.timed(call, self.inner.get(resource, key)).boxed()
-    }
-
-    fn list<'a>(
-        &'a self,
-        resource: &'a ApiResource,
-        scope: &'a Scope,
-    ) -> BoxFuture<'a, Result<Vec<DynamicObject>>> {
-        self.timed(Call::scope(Verb::List, resource, scope), self.inner.list(resource, scope)).boxed()
-    }
 
     /// Counts that the watch was begun, not its events.
-    fn watch(&self, resource: &ApiResource, scope: &Scope) -> WatchStream {
-        self.count(Call::scope(Verb::Watch, resource, scope), None, Duration::ZERO);
-        self.inner.watch(resource, scope)
-    }
-
-    fn create<'a>(
-        &'a self,
-        resource: &'a ApiResource,
-        object: &'a DynamicObject,
-        manager: &'a str,
-    ) -> BoxFuture<'a, Result<DynamicObject>> {
-        let call = Call::with(Verb::Create, resource, object, Part::Object);
-        self.timed(call, self.inner.create(resource, object, manager)).boxed()
-    }
-
-    fn apply<'a>(
-        &'a self,
-        resource: &'a ApiResource,
-        object: &'a DynamicObject,
-        options: &'a ApplyOptions,
-    ) -> BoxFuture<'a, Result<DynamicObject>> {
-        let call = Call::with(Verb::Apply, resource, object, options.part);
-        self.timed(call, self.inner.apply(resource, object, options)).boxed()
-    }
-
-    fn patch<'a>(
-        &'a self,
-        resource: &'a ApiResource,
-        key: &'a ObjectKey,
-        patch: &'a Patch,
-        options: &'a PatchOptions,
-    ) -> BoxFuture<'a, Result<DynamicObject>> {
-        let call = Call::one(Verb::Patch, resource, key, options.part);
-        self.timed(call, self.inner.patch(resource, key, patch, options)).boxed()
-    }
-
-    fn delete<'a>(
-        &'a self,
-        resource: &'a ApiResource,
-        key: &'a ObjectKey,
-        options: &'a DeleteOptions,
-    ) -> BoxFuture<'a, Result<()>> {
-        let call = Call::one(Verb::Delete, resource, key, Part::Object);
-        self.timed(call, self.inner.delete(resource, key, options)).boxed()
-    }
-
-    fn endpoints<'a>(&'a self, resource: &'a ApiResource) -> BoxFuture<'a, Result<Option<Endpoints>>> {
-        self.timed(Call::kind(Verb::Discover, resource), self.inner.endpoints(resource)).boxed()
+    fn watch(&self, call: Call, events: WatchStream) -> WatchStream {
+        self.count(call, None, Duration::ZERO);
+        events
     }
 }

@@ -7,6 +7,7 @@
 //! | [`call`] | one call as a value |
 //! | [`kube`](mod@kube) | a real API server, through `kube::Client` |
 //! | `fake` | the API server in memory, in process (feature `fake`) |
+//! | [`decorated`] | what the decorators share |
 //! | [`faults`] | decorator: calls that fail, get lost, or kill the operator |
 //! | [`recording`] | decorator: the ordered transcript of calls |
 //! | [`metering`] | decorator: counts and latencies for each verb and kind |
@@ -47,6 +48,7 @@ use futures::{future::BoxFuture, stream::BoxStream};
 use serde_json::Value;
 
 pub mod call;
+pub mod decorated;
 #[cfg(test)]
 mod decorators_test;
 pub mod error;

@@ -2,14 +2,12 @@
 
 use std::{collections::BTreeMap, fmt, sync::Mutex};
 
-use futures::{FutureExt, future::BoxFuture};
-use kube::core::{ApiResource, DynamicObject};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
-    ApplyOptions, DeleteOptions, Endpoints, ObjectKey, Part, Patch, PatchOptions, Result, Scope, Store,
-    WatchStream,
-    call::{Call, Verb},
+    Result, WatchStream,
+    call::Call,
+    decorated::{Decorated, Decorator, Sent},
 };
 
 /// One call and how it ended. Displayed as `create Pod ns/x: ok`.
@@ -19,7 +17,7 @@ pub struct Entry {
     pub call: Call,
     /// What was sent, normalised; null for reads.
     pub body: Value,
-    /// `ok`, `none` for a get of nothing, or the error's reason.
+    /// `ok`, or the error's reason.
     pub outcome: &'static str,
 }
 
@@ -32,8 +30,11 @@ impl fmt::Display for Entry {
 /// A store that writes down what is asked of it.
 ///
 /// Bodies are normalised: uids become `uid-1`, `uid-2`, … in order of appearance; what the server fills in is left out.
-pub struct RecordingStore<S> {
-    inner: S,
+pub type RecordingStore<S> = Decorated<Transcript, S>;
+
+/// What was asked, in the order in which the calls ended.
+#[derive(Default)]
+pub struct Transcript {
     state: Mutex<State>,
 }
 
@@ -43,17 +44,7 @@ struct State {
     uids: BTreeMap<String, String>,
 }
 
-impl<S: Store> RecordingStore<S> {
-    /// Begins an empty transcript.
-    pub fn new(inner: S) -> Self {
-        Self { inner, state: Mutex::default() }
-    }
-
-    /// The store beneath.
-    pub fn inner(&self) -> &S {
-        &self.inner
-    }
-
+impl Transcript {
     /// The transcript so far, in the order in which the calls ended.
     pub fn entries(&self) -> Vec<Entry> {
         self.with(|state| state.entries.clone())
@@ -82,11 +73,24 @@ impl<S: Store> RecordingStore<S> {
             state.entries.push(Entry { call, body, outcome });
         });
     }
+}
 
-    async fn noted<T>(&self, call: Call, body: Value, run: impl Future<Output = Result<T>>) -> Result<T> {
+impl Decorator for Transcript {
+    async fn call<T: Send>(
+        &self,
+        call: Call,
+        sent: Sent<'_>,
+        run: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
         let answer = run.await;
-        self.note(call, body, answer.as_ref().map_or_else(super::StoreError::reason, |_| "ok"));
+        let outcome = answer.as_ref().map_or_else(super::StoreError::reason, |_| "ok");
+        self.note(call, sent.to_value(), outcome);
         answer
+    }
+
+    fn watch(&self, call: Call, events: WatchStream) -> WatchStream {
+        self.note(call, Value::Null, "ok");
+        events
     }
 }
 
@@ -109,93 +113,5 @@ fn normalise(value: &mut Value, uids: &mut BTreeMap<String, String>) {
         }
         Value::Array(items) => items.iter_mut().for_each(|item| normalise(item, uids)),
         _ => {}
-    }
-}
-
-impl<S: Store> Store for RecordingStore<S> {
-    fn get<'a>(
-        &'a self,
-        resource: &'a ApiResource,
-        key: &'a ObjectKey,
-    ) -> BoxFuture<'a, Result<Option<DynamicObject>>> {
-        async move {
-            let answer = self.inner.get(resource, key).await;
-            let outcome = match &answer {
-                Ok(Some(_)) => "ok",
-                Ok(None) => "none",
-                Err(error) => error.reason(),
-            };
-            self.note(Call::one(Verb::Get, resource, key, Part::Object), Value::Null, outcome);
-            answer
-        }
-        .boxed()
-    }
-
-    fn list<'a>(
-        &'a self,
-        resource: &'a ApiResource,
-        scope: &'a Scope,
-    ) -> BoxFuture<'a, Result<Vec<DynamicObject>>> {
-        let call = Call::scope(Verb::List, resource, scope);
-        self.noted(call, Value::Null, self.inner.list(resource, scope)).boxed()
-    }
-
-    fn watch(&self, resource: &ApiResource, scope: &Scope) -> WatchStream {
-        self.note(Call::scope(Verb::Watch, resource, scope), Value::Null, "ok");
-        self.inner.watch(resource, scope)
-    }
-
-    fn create<'a>(
-        &'a self,
-        resource: &'a ApiResource,
-        object: &'a DynamicObject,
-        manager: &'a str,
-    ) -> BoxFuture<'a, Result<DynamicObject>> {
-        let call = Call::with(Verb::Create, resource, object, Part::Object);
-        self.noted(call, json!(object), self.inner.create(resource, object, manager)).boxed()
-    }
-
-    fn apply<'a>(
-        &'a self,
-        resource: &'a ApiResource,
-        object: &'a DynamicObject,
-        options: &'a ApplyOptions,
-    ) -> BoxFuture<'a, Result<DynamicObject>> {
-        let call = Call::with(Verb::Apply, resource, object, options.part);
-        self.noted(call, json!(object), self.inner.apply(resource, object, options)).boxed()
-    }
-
-    fn patch<'a>(
-        &'a self,
-        resource: &'a ApiResource,
-        key: &'a ObjectKey,
-        patch: &'a Patch,
-        options: &'a PatchOptions,
-    ) -> BoxFuture<'a, Result<DynamicObject>> {
-        let call = Call::one(Verb::Patch, resource, key, options.part);
-        let (Patch::Merge(body) | Patch::Json(body)) = patch;
-        self.noted(call, body.clone(), self.inner.patch(resource, key, patch, options)).boxed()
-    }
-
-    fn delete<'a>(
-        &'a self,
-        resource: &'a ApiResource,
-        key: &'a ObjectKey,
-        options: &'a DeleteOptions,
-    ) -> BoxFuture<'a, Result<()>> {
-        let call = Call::one(Verb::Delete, resource, key, Part::Object);
-        let mut body = json!({"propagationPolicy": options.propagation.as_str()});
-        if let Some(uid) = &options.uid {
-            body["uid"] = json!(uid);
-        }
-        if let Some(grace) = options.grace_seconds {
-            body["gracePeriodSeconds"] = json!(grace);
-        }
-        self.noted(call, body, self.inner.delete(resource, key, options)).boxed()
-    }
-
-    fn endpoints<'a>(&'a self, resource: &'a ApiResource) -> BoxFuture<'a, Result<Option<Endpoints>>> {
-        let call = Call::kind(Verb::Discover, resource);
-        self.noted(call, Value::Null, self.inner.endpoints(resource)).boxed()
     }
 }
