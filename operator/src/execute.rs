@@ -11,7 +11,7 @@ use crate::engine::{Answer, Question, Task};
 use crate::names;
 use crate::observe::{ChildId, ChildKind, Key};
 use crate::plan::{Announcement, Step, Target, Victim};
-use crate::scheduler::{Scheduler, SchedulerAddress, SchedulerError};
+use crate::scheduler::{Retire, Scheduler, SchedulerAddress, SchedulerError};
 use crate::store::{DeleteOptions, ObjectKey, Part, Patch, PatchOptions, Store, StoreError};
 
 /// Field manager of all writes.
@@ -253,16 +253,17 @@ async fn delete(
 /// Retires, then deletes exactly the carriers all of whose workers the scheduler let go.
 async fn drain(hands: Hands<'_>, at: &SchedulerAddress, victims: &[Victim]) -> Result<Done, Failure> {
     let addresses: Vec<String> = victims.iter().flat_map(|victim| victim.addresses.iter().cloned()).collect();
-    let confirmed = hands.scheduler.retire(at, &addresses).await.map_err(|error| Failure {
-        reason: match error {
-            SchedulerError::HttpApiOff { .. } => RETIRE_UNSERVED,
-            _ => "NotRetired",
-        }
-        .into(),
-        message: format!("the scheduler was asked to retire workers: {error}"),
-        passing: true,
-        retry_after: None,
-    })?;
+    let confirmed =
+        hands.scheduler.retire(at, &addresses, Retire::Finish).await.map_err(|error| Failure {
+            reason: match error {
+                SchedulerError::HttpApiOff { .. } => RETIRE_UNSERVED,
+                _ => "NotRetired",
+            }
+            .into(),
+            message: format!("the scheduler was asked to retire workers: {error}"),
+            passing: true,
+            retry_after: None,
+        })?;
     let mut done = Done::default();
     for victim in victims.iter().filter(|victim| victim.addresses.iter().all(|a| confirmed.contains(a))) {
         let target = Target::Child(victim.carrier.clone());

@@ -10,7 +10,7 @@
 //! | [`execute`] | the only place that writes |
 //! | [`local`] | `dask-operator local`: everything in one process, without Kubernetes |
 //! | [`run`], [`args`], [`health`], [`clock`] | the shell: watches, timers, command line, signs of life |
-//! | [`scheduler`] | the seam to Dask: one trait, its HTTP implementation and one for tests |
+//! | [`scheduler`] | the seam to Dask: one trait, its implementations over the comm protocol and HTTP, and one for tests |
 //! | [`sim`] | the simulation: scenarios, seeded histories |
 //! | [`store`] | the seam to Kubernetes: one trait, its implementations and decorators |
 //! | [`names`], [`metadata`], [`podspec`], [`ownership`], [`hash`] | the rules of the wire contract |

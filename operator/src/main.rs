@@ -10,7 +10,7 @@ use dask_operator::args::{Cli, Command, LogFormat, RunArgs};
 use dask_operator::clock::Clock;
 use dask_operator::health::{self, Health};
 use dask_operator::run::{Deps, run};
-use dask_operator::scheduler::http::HttpScheduler;
+use dask_operator::scheduler::dask::DaskScheduler;
 use dask_operator::store::kube::KubeStore;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -52,9 +52,10 @@ fn operate(args: &RunArgs) -> anyhow::Result<()> {
             tokio::spawn(health::serve(listener, health.clone()));
         }
         let clock = Clock::system();
+        let store = Arc::new(KubeStore::new(client));
         let deps = Deps {
-            store: Arc::new(KubeStore::new(client)),
-            scheduler: Arc::new(HttpScheduler::new()),
+            scheduler: Arc::new(DaskScheduler::new(Some(store.clone()))),
+            store,
             clock,
             settings: args.settings(),
             namespaces: args.namespace.clone(),

@@ -24,7 +24,7 @@ use super::python::Python;
 use crate::clock::Clock;
 use crate::health::Health;
 use crate::run::{Deps, run};
-use crate::scheduler::http::HttpScheduler;
+use crate::scheduler::dask::DaskScheduler;
 use crate::settings::Settings;
 use crate::store::{ApplyOptions, KubeStore, Part, Store};
 
@@ -207,8 +207,8 @@ fn options(pods: &Pods) -> Options {
 fn deps(store: Arc<dyn Store>) -> Deps {
     let clock = Clock::system();
     Deps {
+        scheduler: Arc::new(DaskScheduler::new(Some(store.clone()))),
         store,
-        scheduler: Arc::new(HttpScheduler::new()),
         clock,
         settings: Settings::default(),
         namespaces: Vec::new(),

@@ -24,6 +24,23 @@ pub struct SchedulerAddress {
     pub http_port: Option<u16>,
     /// The Service it was read from, for messages: `namespace/name`.
     pub service: String,
+    /// Speak TLS with the credentials in this Secret.
+    pub tls: Option<TlsSecret>,
+}
+
+/// A Secret with credentials for `tls://`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TlsSecret {
+    /// Its namespace: the cluster's.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for TlsSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
 }
 
 impl SchedulerAddress {
@@ -51,23 +68,28 @@ impl SchedulerAddress {
             comm_port: find(COMM_PORT_NAME, COMM_PORT).unwrap_or(COMM_PORT),
             http_port: find(HTTP_PORT_NAME, HTTP_PORT),
             service: format!("{namespace}/{name}"),
+            tls: None,
         }
     }
 
     /// `host:port` of the HTTP server, with brackets where an address needs them.
     pub fn http_authority(&self) -> Option<String> {
-        let port = self.http_port?;
-        Some(if self.host.contains(':') {
+        Some(self.authority(self.http_port?))
+    }
+
+    fn authority(&self, port: u16) -> String {
+        if self.host.contains(':') {
             format!("[{}]:{port}", self.host)
         } else {
             format!("{}:{port}", self.host)
-        })
+        }
     }
 }
 
 impl fmt::Display for SchedulerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "tcp://{}:{}", self.host, self.comm_port)
+        let scheme = if self.tls.is_some() { "tls" } else { "tcp" };
+        write!(f, "{scheme}://{}", self.authority(self.comm_port))
     }
 }
 

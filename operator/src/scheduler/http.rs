@@ -1,7 +1,7 @@
-//! The scheduler through Dask's HTTP server (`distributed/http/scheduler/{api,json}.py`).
+//! The scheduler through Dask's HTTP API (`distributed/http/scheduler/api.py`), which is served only where Dask's configuration
+//! names `distributed.http.scheduler.api`.
 //!
-//! `/json/*` is always served; `/api/v1/*` only where Dask's configuration names `distributed.http.scheduler.api`. So the
-//! list of workers and the number of workers wanted are always to be had, while retiring and idleness need the API.
+//! It tells names and addresses of workers, but not what each of them holds or runs, and it retires in one go.
 
 mod client;
 
@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use self::client::Client;
-use super::{Scheduler, SchedulerAddress, SchedulerError, Snapshot, Worker, WorkerStatus};
+use super::{Path, Retire, Scheduler, SchedulerAddress, SchedulerError, Snapshot, Worker, WorkerStatus};
 
 /// How long a question may take: a scheduler's event loop can be busy for seconds.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -34,6 +34,17 @@ impl HttpScheduler {
         Self { client: Client::new() }
     }
 
+    /// Whether `/api/v1` is served.
+    pub async fn serves_api(&self, at: &SchedulerAddress) -> Result<bool, SchedulerError> {
+        // Text, no JSON: that it is served says enough. Another program that answers anything to everything is found out by
+        // the next question.
+        match self.get(at, "/api/v1").await {
+            Ok(_) | Err(SchedulerError::Garbled { .. }) => Ok(true),
+            Err(SchedulerError::HttpApiOff { .. } | SchedulerError::NoPort { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn get(&self, at: &SchedulerAddress, path: &str) -> Result<Value, SchedulerError> {
         self.client.json(Method::GET, at, path, None, ANSWER_MAX).await
     }
@@ -48,25 +59,11 @@ impl Default for HttpScheduler {
 impl Scheduler for HttpScheduler {
     fn snapshot<'a>(&'a self, at: &'a SchedulerAddress) -> BoxFuture<'a, Result<Snapshot, SchedulerError>> {
         async move {
-            // `get_workers` says less than `identity.json`, but always works: Dask fails to encode the latter once workers
-            // have run tasks (their metrics have keys that JSON cannot hold), and leaves a traceback in its own log.
-            match self.get(at, "/api/v1/get_workers").await {
-                Ok(answer) => {
-                    // Only to know more: a configuration that names the API's routes alone does not serve it.
-                    let counts = self.get(at, "/json/counts.json").await.unwrap_or_default();
-                    listed(&answer, &counts)
-                        .ok_or_else(|| garbled(at, "/api/v1/get_workers", "no list of workers"))
-                }
-                Err(off @ SchedulerError::HttpApiOff { .. }) => {
-                    let answer = match self.get(at, "/json/identity.json").await {
-                        // It cannot say while workers run tasks; what is amiss is still that the API is off.
-                        Err(SchedulerError::Failed { .. }) => return Err(off),
-                        answer => answer?,
-                    };
-                    identified(&answer).ok_or_else(|| garbled(at, "/json/identity.json", "no map of workers"))
-                }
-                Err(error) => Err(error),
-            }
+            let path = "/api/v1/get_workers";
+            let answer = self.get(at, path).await?;
+            // Only to know more: a configuration that names the API's routes alone does not serve it.
+            let counts = self.get(at, "/json/counts.json").await.unwrap_or_default();
+            listed(&answer, &counts).ok_or_else(|| garbled(at, path, "no list of workers"))
         }
         .boxed()
     }
@@ -75,9 +72,11 @@ impl Scheduler for HttpScheduler {
         &'a self,
         at: &'a SchedulerAddress,
         workers: &'a [String],
+        how: Retire,
     ) -> BoxFuture<'a, Result<BTreeSet<String>, SchedulerError>> {
         async move {
-            if workers.is_empty() {
+            if workers.is_empty() || how == Retire::Begin {
+                // The HTTP API knows only the whole: what these workers run begins anew elsewhere.
                 return Ok(BTreeSet::new());
             }
             let path = "/api/v1/retire_workers";
@@ -91,15 +90,10 @@ impl Scheduler for HttpScheduler {
 
     fn desired_workers<'a>(&'a self, at: &'a SchedulerAddress) -> BoxFuture<'a, Result<u32, SchedulerError>> {
         async move {
-            let (path, key, answer) = match self.get(at, "/api/v1/adaptive_target").await {
-                Ok(answer) => ("/api/v1/adaptive_target", "workers", answer),
-                Err(SchedulerError::HttpApiOff { .. }) => {
-                    ("/json/counts.json", "desired_workers", self.get(at, "/json/counts.json").await?)
-                }
-                Err(error) => return Err(error),
-            };
-            let wanted = answer[key].as_u64().and_then(|wanted| u32::try_from(wanted).ok());
-            wanted.ok_or_else(|| garbled(at, path, &format!("no number {key:?}")))
+            let path = "/api/v1/adaptive_target";
+            let answer = self.get(at, path).await?;
+            let wanted = answer["workers"].as_u64().and_then(|wanted| u32::try_from(wanted).ok());
+            wanted.ok_or_else(|| garbled(at, path, "no number \"workers\""))
         }
         .boxed()
     }
@@ -123,6 +117,10 @@ impl Scheduler for HttpScheduler {
         }
         .boxed()
     }
+
+    fn path(&self, _: &SchedulerAddress) -> Option<Path> {
+        Some(Path::Http)
+    }
 }
 
 /// The workers of `get_workers`. What no worker has at all, by the sums in `counts`, none of them has.
@@ -134,28 +132,14 @@ fn listed(answer: &Value, counts: &Value) -> Option<Snapshot> {
             name: name(&entry["name"]).unwrap_or_else(|| address.clone()),
             stored_bytes: none("bytes"),
             tasks: none("processing"),
+            running: none("processing"),
             status: WorkerStatus::Running,
+            heartbeat: None,
         };
         Some((address, worker))
     };
-    Some(Snapshot { workers: answer["workers"].as_array()?.iter().map(worker).collect::<Option<_>>()? })
-}
-
-/// The workers of `identity.json`.
-fn identified(answer: &Value) -> Option<Snapshot> {
-    let worker = |(address, entry): (&String, &Value)| {
-        let metrics = &entry["metrics"];
-        let stored = metrics["managed_bytes"].as_u64();
-        let spilled = metrics["spilled_bytes"]["memory"].as_u64().unwrap_or(0);
-        let worker = Worker {
-            name: name(&entry["name"]).unwrap_or_else(|| address.clone()),
-            stored_bytes: stored.map(|stored| stored + spilled),
-            tasks: None,
-            status: status(entry["status"].as_str().unwrap_or_default()),
-        };
-        (address.clone(), worker)
-    };
-    Some(Snapshot { workers: answer["workers"].as_object()?.iter().map(worker).collect() })
+    let workers = answer["workers"].as_array()?.iter().map(worker).collect::<Option<_>>()?;
+    Some(Snapshot { id: None, staged: false, workers })
 }
 
 /// Dask lets a worker be called by any value; whoever gave it a number finds it by the number's text.
@@ -164,16 +148,6 @@ fn name(value: &Value) -> Option<String> {
         Value::Null => None,
         Value::String(name) => Some(name.clone()),
         other => Some(other.to_string()),
-    }
-}
-
-fn status(text: &str) -> WorkerStatus {
-    match text {
-        "paused" => WorkerStatus::Paused,
-        "closing" | "closing_gracefully" | "closed" | "failed" | "stopping" | "stopped" => {
-            WorkerStatus::Closing
-        }
-        _ => WorkerStatus::Running,
     }
 }
 

@@ -1,13 +1,17 @@
 //! The Dask scheduler, seen from outside: the second half of the world, beside the [`Store`](crate::store).
 //!
 //! A snapshot is observed like an object, and a command is a step like a write. Every call names the scheduler it means, so
-//! one value serves all clusters and holds nothing about any of them.
+//! one value serves all clusters.
 //!
 //! - [`address`]: where a cluster's scheduler listens, a pure function of its Service.
+//! - [`comm`]: Dask's own protocol, which every scheduler speaks.
 //! - [`http`]: Dask's HTTP API. Half of it is off by default in Dask; what can be had without it is had.
+//! - [`dask`]: chooses between the two, for each cluster and question.
 //! - [`scripted`]: a model for tests, which answers, fails and retires as it is told.
 
 pub mod address;
+pub mod comm;
+pub mod dask;
 pub mod http;
 pub mod scripted;
 
@@ -17,7 +21,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
-pub use address::SchedulerAddress;
+pub use address::{SchedulerAddress, TlsSecret};
 
 /// The questions and commands the operator has for a scheduler. Object safe.
 ///
@@ -26,8 +30,8 @@ pub trait Scheduler: Send + Sync {
     /// The workers that are registered now.
     fn snapshot<'a>(&'a self, at: &'a SchedulerAddress) -> BoxFuture<'a, Result<Snapshot, SchedulerError>>;
 
-    /// Moves what these workers (by address) hold to others and lets them go. Returns the addresses whose retirement the
-    /// scheduler has confirmed, which may be fewer: a worker whose data found no place stays and keeps working, and one
+    /// Moves what these workers (by address) hold to others and, at the end, lets them go. Returns the addresses for which the
+    /// scheduler has confirmed it, which may be fewer: a worker whose data found no place stays and keeps working, and one
     /// that the scheduler does not know is left out too.
     ///
     /// After an error nothing is known about any of them. A later snapshot tells: who is not in it holds nothing.
@@ -35,6 +39,7 @@ pub trait Scheduler: Send + Sync {
         &'a self,
         at: &'a SchedulerAddress,
         workers: &'a [String],
+        how: Retire,
     ) -> BoxFuture<'a, Result<BTreeSet<String>, SchedulerError>>;
 
     /// How many workers the scheduler would like to have for the work it knows of.
@@ -45,23 +50,50 @@ pub trait Scheduler: Send + Sync {
         &'a self,
         at: &'a SchedulerAddress,
     ) -> BoxFuture<'a, Result<Option<Timestamp>, SchedulerError>>;
+
+    /// By which path this scheduler has been asked last; `None` before the first answer.
+    fn path(&self, at: &SchedulerAddress) -> Option<Path>;
+}
+
+/// A way to a scheduler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Path {
+    /// The HTTP API, `/api/v1`.
+    Http,
+    /// Dask's own protocol.
+    Comm,
+}
+
+impl Path {
+    /// CamelCase, for the reason of a condition.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Http => "Http",
+            Self::Comm => "Comm",
+        }
+    }
+}
+
+/// The two halves of retiring a worker; see [`comm`] for why there are two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retire {
+    /// It gets no more tasks and what it holds is moved; what it is running goes on.
+    Begin,
+    /// What came since is moved, and the scheduler forgets it.
+    Finish,
 }
 
 /// What a scheduler said about its workers at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
+    /// What the scheduler calls itself: another id means another process, which knows nothing of what the earlier one knew.
+    /// `None` where the answer does not say.
+    pub id: Option<String>,
+    /// Retiring can be begun and finished apart by whoever gave this answer, and it says what workers run. Otherwise
+    /// [`Retire::Begin`] does nothing.
+    pub staged: bool,
     /// By address, such as `tcp://10.244.0.7:43211`.
     pub workers: BTreeMap<String, Worker>,
-}
-
-impl Snapshot {
-    /// The worker with this name (the standard command names a worker as its carrier is named) and its address.
-    pub fn by_name(&self, name: &str) -> Option<(&str, &Worker)> {
-        self.workers
-            .iter()
-            .find(|(_, worker)| worker.name == name)
-            .map(|(address, worker)| (address.as_str(), worker))
-    }
 }
 
 /// A registered worker.
@@ -71,10 +103,14 @@ pub struct Worker {
     pub name: String,
     /// Bytes of results it keeps, in memory and spilled. `None` where the scheduler's answer does not say.
     pub stored_bytes: Option<u64>,
-    /// Tasks it runs or has been given. `None` where the scheduler's answer does not say.
+    /// Tasks it has been given and not ended: those it runs, and those it has not begun. `None` where the answer does not say.
     pub tasks: Option<u64>,
+    /// Of these, the tasks it runs, as of its last heartbeat. `None` where the answer does not say.
+    pub running: Option<u64>,
     /// Its state of health as far as the answer says.
     pub status: WorkerStatus,
+    /// When its last heartbeat came, by the scheduler's clock.
+    pub heartbeat: Option<Timestamp>,
 }
 
 /// `distributed.core.Status`, as far as it makes a difference here.
@@ -127,16 +163,14 @@ pub enum SchedulerError {
         after: Duration,
     },
     /// It answered that it failed.
-    #[error("the scheduler answered {status} to {url}: {body}")]
+    #[error("the scheduler failed to answer {url}: {answer}")]
     Failed {
         /// What was asked for.
         url: String,
-        /// The HTTP status.
-        status: u16,
         /// The beginning of the answer.
-        body: String,
+        answer: String,
     },
-    /// It answered something else than a Dask scheduler does: another program, or a version that is not understood.
+    /// It answered something else than a Dask scheduler does.
     #[error("the answer to {url} is not a Dask scheduler's: {reason}")]
     Garbled {
         /// What was asked for.
@@ -144,11 +178,53 @@ pub enum SchedulerError {
         /// What is wrong with it.
         reason: String,
     },
+    /// It is a Dask scheduler, of a version that does not keep to what the operator knows.
+    #[error(
+        "distributed {version} answers {url} in a form this operator does not know ({reason}): use a version from 2023.9 \
+         on, or a newer operator"
+    )]
+    Unsupported {
+        /// What was asked for.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+        /// The version the scheduler names.
+        version: String,
+    },
+    /// The Secret for TLS is missing or unusable.
+    #[error("Secret {secret}, which the cluster names for TLS, cannot be used: {reason}")]
+    Tls {
+        /// The Secret.
+        secret: TlsSecret,
+        /// What is wrong with it; nothing of its contents.
+        reason: String,
+    },
 }
 
 impl SchedulerError {
-    /// Whether asking again later may help without anybody changing anything.
-    pub fn is_transient(&self) -> bool {
-        !matches!(self, Self::NoPort { .. } | Self::HttpApiOff { .. })
+    /// CamelCase, for the reason of a condition.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NoPort { .. } => "NoPort",
+            Self::HttpApiOff { .. } => "HttpApiOff",
+            Self::Unreachable { .. } => "Unreachable",
+            Self::TimedOut { .. } => "TimedOut",
+            Self::Failed { .. } => "Failed",
+            Self::Garbled { .. } => "NotDask",
+            Self::Unsupported { .. } => "UnsupportedVersion",
+            Self::Tls { .. } => "TlsSecret",
+        }
+    }
+
+    /// The message with its causes, on one line.
+    pub fn in_full(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
     }
 }

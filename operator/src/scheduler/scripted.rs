@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
-use super::{Scheduler, SchedulerAddress, SchedulerError, Snapshot, Worker, WorkerStatus};
+use super::{Path, Retire, Scheduler, SchedulerAddress, SchedulerError, Snapshot, Worker, WorkerStatus};
 
 /// Schedulers by host, each a [`Model`] that the test changes as it likes. Clones share the models.
 #[derive(Clone, Debug, Default)]
@@ -99,7 +99,7 @@ impl Fault {
                 SchedulerError::TimedOut { url, after: Duration::from_secs(10) }
             }
             Self::HttpApiOff => SchedulerError::HttpApiOff { url },
-            Self::Failed => SchedulerError::Failed { url, status: 500, body: "Internal Server Error".into() },
+            Self::Failed => SchedulerError::Failed { url, answer: "500 Internal Server Error".into() },
             Self::Garbled => SchedulerError::Garbled { url, reason: "not JSON".into() },
         }
     }
@@ -112,6 +112,8 @@ impl Model {
             name: name.to_owned(),
             stored_bytes: Some(0),
             tasks: Some(0),
+            running: Some(0),
+            heartbeat: None,
             status: WorkerStatus::Running,
         };
         self.workers.insert(address.to_owned(), worker);
@@ -136,16 +138,27 @@ impl Model {
 
 impl Scheduler for ScriptedScheduler {
     fn snapshot<'a>(&'a self, at: &'a SchedulerAddress) -> BoxFuture<'a, Result<Snapshot, SchedulerError>> {
-        async move { self.call(at, "/workers", |model| Snapshot { workers: model.workers.clone() }) }.boxed()
+        async move {
+            self.call(at, "/workers", |model| Snapshot {
+                id: None,
+                staged: false,
+                workers: model.workers.clone(),
+            })
+        }
+        .boxed()
     }
 
     fn retire<'a>(
         &'a self,
         at: &'a SchedulerAddress,
         workers: &'a [String],
+        how: Retire,
     ) -> BoxFuture<'a, Result<BTreeSet<String>, SchedulerError>> {
         let off = || SchedulerError::HttpApiOff { url: format!("scripted://{}/retire", at.host) };
         async move {
+            if how == Retire::Begin {
+                return Ok(BTreeSet::new());
+            }
             self.call(at, "/retire", |model| (!model.retire_off).then(|| model.retire(workers)))?
                 .ok_or_else(off)
         }
@@ -162,6 +175,10 @@ impl Scheduler for ScriptedScheduler {
     ) -> BoxFuture<'a, Result<Option<Timestamp>, SchedulerError>> {
         async move { self.call(at, "/idle", |model| model.idle_since) }.boxed()
     }
+
+    fn path(&self, _: &SchedulerAddress) -> Option<Path> {
+        Some(Path::Comm)
+    }
 }
 
 #[cfg(test)]
@@ -174,6 +191,7 @@ mod tests {
             comm_port: 8786,
             http_port: Some(8787),
             service: "ns/ex".into(),
+            tls: None,
         }
     }
 
@@ -185,7 +203,10 @@ mod tests {
             model.join("b", "wb");
             model.stubborn.insert("b".into());
         });
-        let retired = scheduler.retire(&mk_address(), &["a".into(), "b".into(), "c".into()]).await.unwrap();
+        let retired = scheduler
+            .retire(&mk_address(), &["a".into(), "b".into(), "c".into()], Retire::Finish)
+            .await
+            .unwrap();
         assert_eq!(retired.into_iter().collect::<Vec<_>>(), ["a"]);
         let left = scheduler.snapshot(&mk_address()).await.unwrap();
         assert_eq!(left.workers.into_keys().collect::<Vec<_>>(), ["b"]);
@@ -198,7 +219,7 @@ mod tests {
             model.join("a", "wa");
             model.faults.push_back(Fault::AnswerLost);
         });
-        assert!(scheduler.retire(&mk_address(), &["a".into()]).await.is_err());
+        assert!(scheduler.retire(&mk_address(), &["a".into()], Retire::Finish).await.is_err());
         assert!(scheduler.snapshot(&mk_address()).await.unwrap().workers.is_empty());
     }
 

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every tier this machine can run, with the set-up it needs.
 
+mod contract;
 mod count;
 mod report;
 
@@ -27,12 +28,17 @@ struct Tier {
 }
 
 /// Cheapest first, so that the first failure comes early; a failing tier does not stop the next.
-const TIERS: [Tier; 7] = [
+const TIERS: [Tier; 8] = [
     Tier { name: "format", what: "the sources are formatted", run: || Outcome::of(lint::format()) },
     Tier { name: "tidy", what: "the house rules hold", run: || Outcome::of(tidy::check()) },
     Tier { name: "clippy", what: "clippy finds nothing", run: || Outcome::of(lint::clippy()) },
     Tier { name: "codegen", what: "generated files are up to date", run: || Outcome::of(codegen::check()) },
     Tier { name: "cargo", what: "unit, integration, scenario and property tests", run: cargo_test },
+    Tier {
+        name: "contract",
+        what: "the scheduler client against each supported version of Dask",
+        run: contract::contract,
+    },
     Tier { name: "demo", what: "a DaskJob on real Dask, without Kubernetes", run: demo_tier },
     Tier { name: "e2e", what: "the user stories, without Kubernetes", run: stories },
 ];

@@ -17,6 +17,12 @@ use self::interpreter::Interpreter;
 
 /// The one place where versions of Dask and what it needs are pinned.
 const REQUIREMENTS: &str = include_str!("requirements.txt");
+/// The versions of Dask the operator is held to, a line each, oldest first.
+const VERSIONS: &str = include_str!("versions.txt");
+/// The packages that come in Dask's version.
+const DASK: [&str; 2] = ["dask", "distributed"];
+/// Needed by Dask's collections, and heavy.
+const HEAVY: &str = "numpy";
 /// Fetches pip where Python came without it.
 const FETCH_PIP: &str = include_str!("pip.py");
 /// The file that is written last.
@@ -89,14 +95,64 @@ pub fn cache_folder() -> PathBuf {
         .unwrap_or_else(|| std::env::temp_dir().join("dask-operator"))
 }
 
-/// The environment below `cache`, made if it is not there; `tell` hears what is going on, a line at a time.
+/// What an environment holds.
+#[derive(Clone, Debug)]
+struct Contents {
+    requirements: String,
+    /// A line of Python that works once all is there.
+    works: &'static str,
+}
+
+impl Contents {
+    /// The Dask image.
+    fn image() -> Self {
+        Self { requirements: REQUIREMENTS.to_owned(), works: "import distributed, dask.array" }
+    }
+
+    /// A version of Dask without what only collections need.
+    fn light(version: &str) -> Self {
+        let pinned =
+            |line: &&str, name: &str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with("=="));
+        let lines = REQUIREMENTS.lines().filter(|line| !pinned(line, HEAVY)).map(|line| {
+            match DASK.iter().find(|name| pinned(&line, name)) {
+                Some(name) => format!("{name}=={version}\n"),
+                None => format!("{line}\n"),
+            }
+        });
+        Self { requirements: lines.collect(), works: "import distributed" }
+    }
+}
+
+/// The versions of Dask that the operator is held to, oldest first.
+pub fn versions() -> impl Iterator<Item = &'static str> {
+    VERSIONS.lines().filter(|line| !line.starts_with('#'))
+}
+
+/// The environment of the Dask image below `cache`, made if it is not there; `tell` hears what is going on, a line at a time.
 ///
 /// Needs the network only when something is to be made. Several processes may call it at once: one makes, the others wait.
 pub fn prepare(cache: &Path, tell: &mut dyn FnMut(&str)) -> Result<Python, PythonError> {
+    prepare_contents(cache, &Contents::image(), tell)
+}
+
+/// Likewise an environment with a given version of Dask, without what only its collections need.
+pub fn prepare_version(
+    cache: &Path,
+    version: &str,
+    tell: &mut dyn FnMut(&str),
+) -> Result<Python, PythonError> {
+    prepare_contents(cache, &Contents::light(version), tell)
+}
+
+fn prepare_contents(
+    cache: &Path,
+    contents: &Contents,
+    tell: &mut dyn FnMut(&str),
+) -> Result<Python, PythonError> {
     let interpreter = interpreter::find()?;
     let cache = std::path::absolute(cache).map_err(io("find the cache folder"))?;
     fs::create_dir_all(&cache).map_err(io(&format!("make {}", cache.display())))?;
-    let folder = cache.join(format!("python-{}", fingerprint(&interpreter)));
+    let folder = cache.join(format!("python-{}", fingerprint(&interpreter, contents)));
     let python = Python { bin: folder.join("bin"), folder };
     if python.is_complete() {
         return Ok(python);
@@ -104,7 +160,7 @@ pub fn prepare(cache: &Path, tell: &mut dyn FnMut(&str)) -> Result<Python, Pytho
     let lock = File::create(python.folder.with_extension("lock")).map_err(io("make a lock file"))?;
     lock.lock().map_err(io("take the lock of the Python environment"))?;
     if !python.is_complete() {
-        python.make(&interpreter, tell)?;
+        python.make(&interpreter, contents, tell)?;
     }
     Ok(python)
 }
@@ -122,7 +178,12 @@ impl Python {
         self.folder.join(MARKER).exists() && works()
     }
 
-    fn make(&self, interpreter: &Interpreter, tell: &mut dyn FnMut(&str)) -> Result<(), PythonError> {
+    fn make(
+        &self,
+        interpreter: &Interpreter,
+        contents: &Contents,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<(), PythonError> {
         tell(&format!(
             "preparing Dask with Python {} in {} (once)",
             interpreter.version,
@@ -132,8 +193,8 @@ impl Python {
             fs::remove_dir_all(&self.folder).map_err(io("remove a half-made Python environment"))?;
         }
         let pip = self.make_venv(interpreter)?;
-        self.install(&pip, tell)?;
-        fs::write(self.folder.join(MARKER), REQUIREMENTS)
+        self.install(&pip, contents, tell)?;
+        fs::write(self.folder.join(MARKER), &contents.requirements)
             .map_err(io("mark the Python environment as complete"))
     }
 
@@ -155,9 +216,14 @@ impl Python {
         Ok(vec![self.program(), PathBuf::from(wheel.trim()).join("pip")])
     }
 
-    fn install(&self, pip: &[PathBuf], tell: &mut dyn FnMut(&str)) -> Result<(), PythonError> {
+    fn install(
+        &self,
+        pip: &[PathBuf],
+        contents: &Contents,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<(), PythonError> {
         let requirements = self.folder.join("requirements.txt");
-        fs::write(&requirements, REQUIREMENTS).map_err(io("write the requirements"))?;
+        fs::write(&requirements, &contents.requirements).map_err(io("write the requirements"))?;
         let log = self.folder.with_extension("log");
         let mut record = File::create(&log).map_err(io("write pip's log"))?;
         let errors = record.try_clone().map_err(io("write pip's log"))?;
@@ -188,8 +254,7 @@ impl Python {
             }
         }
         let installed = child.wait().map_err(io("wait for pip"))?.success();
-        let works = "import distributed, dask.array";
-        if installed && output(Command::new(self.program()).args(["-c", works]))?.is_ok() {
+        if installed && output(Command::new(self.program()).args(["-c", contents.works]))?.is_ok() {
             return Ok(());
         }
         let text = fs::read_to_string(&log).unwrap_or_default();
@@ -199,9 +264,9 @@ impl Python {
 }
 
 /// Sixteen hexadecimal digits that change when anything in the environment would.
-fn fingerprint(interpreter: &Interpreter) -> String {
+fn fingerprint(interpreter: &Interpreter, contents: &Contents) -> String {
     let mut hash = Sha256::new();
-    for part in [REQUIREMENTS, FETCH_PIP, &interpreter.version, &interpreter.program] {
+    for part in [&contents.requirements, FETCH_PIP, &interpreter.version, &interpreter.program] {
         hash.update(part);
         hash.update([0]);
     }
@@ -244,10 +309,22 @@ mod tests {
     }
 
     #[test]
+    fn another_version_of_dask_differs_in_dask_alone() {
+        let newest = versions().last().unwrap();
+        assert!(REQUIREMENTS.contains(&format!("distributed=={newest}\n")), "{newest} is not the image's");
+        let old = Contents::light("2023.9.3").requirements;
+        let all: Vec<&str> = REQUIREMENTS.lines().collect();
+        let changed: Vec<&str> = old.lines().filter(|line| !all.contains(line)).collect();
+        assert_eq!(changed, ["dask==2023.9.3", "distributed==2023.9.3"]);
+        assert!(!old.contains("numpy"));
+    }
+
+    #[test]
     fn another_python_gets_another_environment() {
         let mk = |version: &str| Interpreter { program: "/usr/bin/python3".into(), version: version.into() };
-        assert_eq!(fingerprint(&mk("3.12.1")), fingerprint(&mk("3.12.1")));
-        assert_ne!(fingerprint(&mk("3.12.1")), fingerprint(&mk("3.12.2")));
+        let print = |version: &str| fingerprint(&mk(version), &Contents::image());
+        assert_eq!(print("3.12.1"), print("3.12.1"));
+        assert_ne!(print("3.12.1"), print("3.12.2"));
     }
 
     #[test]

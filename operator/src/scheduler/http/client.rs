@@ -79,8 +79,7 @@ impl Client {
         if !status.is_success() {
             return Err(SchedulerError::Failed {
                 url: url.to_owned(),
-                status: status.as_u16(),
-                body: beginning(&bytes),
+                answer: format!("{} {}", status.as_u16(), beginning(&bytes)),
             });
         }
         serde_json::from_slice(&bytes).map_err(|error| garbled(format!("{error}: {}", beginning(&bytes))))

@@ -25,6 +25,7 @@ fn mk_address(http_port: u16) -> SchedulerAddress {
         comm_port: 8786,
         http_port: Some(http_port),
         service: "ns/ex".into(),
+        tls: None,
     }
 }
 
@@ -52,34 +53,12 @@ async fn workers_are_listed_with_the_names_they_registered() {
     let names: Vec<_> =
         snapshot.workers.iter().map(|(address, worker)| (address.as_str(), &*worker.name)).collect();
     assert_eq!(names, [(ALICE, "a"), (BOB, "7")]);
-    assert_eq!(snapshot.by_name("7").map(|(address, _)| address), Some(BOB));
     let alice = &snapshot.workers[ALICE];
     assert_eq!(
         (alice.tasks, alice.stored_bytes),
         (Some(0), None),
         "nobody runs a task; who holds the data is not said"
     );
-}
-
-#[tokio::test]
-async fn without_the_api_workers_are_read_from_the_identity() {
-    let identity = ok(&json!({"type": "Scheduler", "workers": {ALICE: {
-        "name": "a", "status": "paused",
-        "metrics": {"managed_bytes": 100, "spilled_bytes": {"memory": 20, "disk": 9}},
-    }}}));
-    let (_server, at) = mk_scheduler(&[("/json/identity.json", identity)]).await;
-    let snapshot = HttpScheduler::new().snapshot(&at).await.unwrap();
-    let expected =
-        Worker { name: "a".into(), stored_bytes: Some(120), tasks: None, status: WorkerStatus::Paused };
-    assert_eq!(snapshot.workers.into_iter().collect::<Vec<_>>(), [(ALICE.to_owned(), expected)]);
-}
-
-#[tokio::test]
-async fn an_identity_that_fails_means_that_the_api_is_off() {
-    let busy = ResponseTemplate::new(500).set_body_string("keys must be str");
-    let (_server, address) = mk_scheduler(&[("/json/identity.json", busy)]).await;
-    let error = HttpScheduler::new().snapshot(&address).await.unwrap_err();
-    assert!(matches!(error, SchedulerError::HttpApiOff { .. }), "{error}");
 }
 
 #[tokio::test]
@@ -91,24 +70,23 @@ async fn only_confirmed_workers_are_retired() {
         .respond_with(ok(&json!({BOB: {"name": "b"}, "tcp://somebody:1": {"name": "else"}})))
         .mount(&server)
         .await;
-    let retired = HttpScheduler::new().retire(&at, &[ALICE.into(), BOB.into()]).await.unwrap();
+    let retired =
+        HttpScheduler::new().retire(&at, &[ALICE.into(), BOB.into()], Retire::Finish).await.unwrap();
     assert_eq!(retired.into_iter().collect::<Vec<_>>(), [BOB]);
+    // Nothing is asked to begin what cannot be begun apart.
+    assert!(HttpScheduler::new().retire(&at, &[ALICE.into()], Retire::Begin).await.unwrap().is_empty());
 }
 
 #[tokio::test]
 async fn retiring_nobody_asks_nothing() {
     let nobody_listens = mk_address(1);
-    assert!(HttpScheduler::new().retire(&nobody_listens, &[]).await.unwrap().is_empty());
+    assert!(HttpScheduler::new().retire(&nobody_listens, &[], Retire::Finish).await.unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn the_wanted_number_is_had_with_and_without_the_api() {
-    let target = ("/api/v1/adaptive_target", ok(&json!({"workers": 5})));
-    let counts = ("/json/counts.json", ok(&json!({"desired_workers": 3})));
-    for (answers, expected) in [(vec![target, counts.clone()], 5), (vec![counts], 3)] {
-        let (_server, at) = mk_scheduler(&answers).await;
-        assert_eq!(HttpScheduler::new().desired_workers(&at).await.unwrap(), expected);
-    }
+async fn the_wanted_number_is_read() {
+    let (_server, at) = mk_scheduler(&[("/api/v1/adaptive_target", ok(&json!({"workers": 5})))]).await;
+    assert_eq!(HttpScheduler::new().desired_workers(&at).await.unwrap(), 5);
 }
 
 #[tokio::test]
@@ -125,16 +103,23 @@ async fn idle_since_is_null_while_busy() {
 #[tokio::test]
 async fn an_api_that_is_off_says_how_to_switch_it_on() {
     let (_server, at) = mk_scheduler(&[]).await;
+    assert!(!HttpScheduler::new().serves_api(&at).await.unwrap());
     let error = HttpScheduler::new().idle_since(&at).await.unwrap_err();
     assert!(matches!(error, SchedulerError::HttpApiOff { .. }), "{error}");
     assert!(error.to_string().contains("distributed.http.scheduler.api"), "{error}");
-    assert!(!error.is_transient());
+}
+
+#[tokio::test]
+async fn an_api_that_is_on_is_recognised_by_its_text() {
+    let (_server, at) =
+        mk_scheduler(&[("/api/v1", ResponseTemplate::new(200).set_body_string("API V1"))]).await;
+    assert!(HttpScheduler::new().serves_api(&at).await.unwrap());
 }
 
 #[tokio::test]
 async fn a_failure_is_told_with_its_own_words() {
     let answer = ResponseTemplate::new(500).set_body_json(json!({"Error": "Internal Server Error"}));
-    check_fault(answer, "answered 500").await;
+    check_fault(answer, "500").await;
 }
 
 #[tokio::test]
@@ -162,12 +147,11 @@ async fn an_endless_answer_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_refused_connection_is_transient() {
+async fn a_refused_connection_is_told() {
     // Bound and dropped: a port where nobody listens.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let error = HttpScheduler::new().snapshot(&mk_address(port)).await.unwrap_err();
     assert!(matches!(error, SchedulerError::Unreachable { .. }), "{error}");
-    assert!(error.is_transient());
 }
 
 #[tokio::test(start_paused = true)]
