@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
 use crate::settings::{Carrier, Settings};
+use crate::store::served::Look;
 
 /// Dask on Kubernetes.
 #[derive(Debug, Parser)]
@@ -21,11 +22,19 @@ pub struct Cli {
 pub enum Command {
     /// Run the operator, in a cluster or with a kubeconfig.
     Run(Box<RunArgs>),
-    /// Print the CustomResourceDefinitions as YAML.
-    Crds,
+    /// Print the CustomResourceDefinitions as YAML, or bring the installed ones to this version.
+    Crds(CrdsArgs),
     /// Run manifests without Kubernetes: the operator, an API server and Dask processes on this machine.
     #[cfg(feature = "local")]
     Local(Box<crate::local::LocalArgs>),
+}
+
+/// Options of `crds`.
+#[derive(Args, Debug)]
+pub struct CrdsArgs {
+    /// Create the definitions or bring them to this version; objects that are stored stay as they are.
+    #[arg(long)]
+    pub apply: bool,
 }
 
 /// Options of `run`.
@@ -58,6 +67,10 @@ pub struct RunArgs {
     /// Post Kubernetes Events.
     #[arg(long, default_value = "true", env = "DASK_KUBERNETES__CONTROLLER__EVENTS__ENABLED", value_parser = boolean, action = clap::ArgAction::Set)]
     pub events: bool,
+    /// Read and follow the CustomResourceDefinitions, which are of cluster scope, to learn which fields are stored; `false`: look
+    /// only at which endpoints there are.
+    #[arg(long, default_value = "true", env = "DASK_OPERATOR_READ_DEFINITIONS", value_parser = boolean, action = clap::ArgAction::Set)]
+    pub read_definitions: bool,
     /// Log more.
     #[arg(short, long)]
     pub verbose: bool,
@@ -129,6 +142,7 @@ impl RunArgs {
             batch_delay: SignedDuration::try_from_secs_f64(self.worker_batch_delay.unwrap_or(0.0).max(0.0))
                 .unwrap_or(SignedDuration::ZERO),
             events: self.events,
+            look: if self.read_definitions { Look::Definitions } else { Look::Discovery },
             ..Settings::default()
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`api`] | the four custom resources and their CRDs |
+//! | [`api`], [`definitions`] | the four custom resources and their CRDs; bringing installed ones to this version |
 //! | [`cluster`], [`worker_group`], [`job`], [`autoscaler`] | one kind each: observe, validate, build, plan |
 //! | [`observe`], [`world`] | what is known: the cache, schedulers' answers, settings |
 //! | [`plan`], [`check`] | what is to be written, as data, and an independent judge of it |
@@ -10,6 +10,7 @@
 //! | [`execute`] | the only place that writes |
 //! | [`local`] | `dask-operator local`: everything in one process, without Kubernetes |
 //! | [`run`], [`args`], [`health`], [`clock`] | the shell: watches, timers, command line, signs of life |
+//! | [`rbac`] | the rights it needs, and why |
 //! | [`scheduler`] | the seam to Dask: one trait, its implementations over the comm protocol and HTTP, and one for tests |
 //! | [`sim`] | the simulation: scenarios, seeded histories |
 //! | [`store`] | the seam to Kubernetes: one trait, its implementations and decorators |
@@ -23,6 +24,7 @@ pub mod check;
 pub mod clock;
 pub mod cluster;
 pub mod conditions;
+pub mod definitions;
 pub mod engine;
 pub mod execute;
 pub mod hash;
@@ -37,6 +39,7 @@ pub mod ownership;
 pub mod plan;
 pub mod podspec;
 pub mod queue;
+pub mod rbac;
 pub mod run;
 pub mod scheduler;
 pub mod seed;

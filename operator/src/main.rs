@@ -20,7 +20,8 @@ fn main() -> ExitCode {
     fake_apiserver::kubelet::maybe_run_helper();
     let result = match Cli::parse().command {
         Command::Run(args) => operate(&args),
-        Command::Crds => print_crds(),
+        Command::Crds(args) if args.apply => apply_crds(),
+        Command::Crds(_) => print_crds(),
         #[cfg(feature = "local")]
         Command::Local(args) => return dask_operator::local::main(&args),
     };
@@ -41,9 +42,7 @@ fn operate(args: &RunArgs) -> anyhow::Result<()> {
     }
     let liveness = args.liveness().map_err(|message| anyhow!(message))?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
-        let client = kube::Client::try_default()
-            .await
-            .context("no Kubernetes cluster is known; set KUBECONFIG, or run inside a cluster")?;
+        let client = client().await?;
         let health = Health::default();
         if let Some(address) = liveness {
             let listener = tokio::net::TcpListener::bind(address)
@@ -72,6 +71,24 @@ fn print_crds() -> anyhow::Result<()> {
         print!("---\n{}", serde_yaml::to_string(&crd)?);
     }
     Ok(())
+}
+
+fn apply_crds() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let done = runtime.block_on(async {
+        let store = KubeStore::new(client().await?);
+        anyhow::Ok(dask_operator::definitions::upgrade(&store).await?)
+    })?;
+    for (name, change) in done {
+        println!("customresourcedefinition {name} {}", change.as_str());
+    }
+    Ok(())
+}
+
+async fn client() -> anyhow::Result<kube::Client> {
+    kube::Client::try_default()
+        .await
+        .context("no Kubernetes cluster is known; set KUBECONFIG, or run inside a cluster")
 }
 
 /// Resolves on SIGTERM or SIGINT.

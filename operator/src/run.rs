@@ -125,7 +125,7 @@ pub fn watched(source: &Source) -> (kube::core::ApiResource, Scope) {
 /// Waits until the four kinds are served, saying what is missing.
 async fn definitions(deps: &Deps) -> Served {
     loop {
-        match served(&*deps.store).await {
+        match served(&*deps.store, deps.settings.look).await {
             Ok(served) if served.missing().is_empty() => {
                 for shortcoming in served.shortcomings() {
                     tracing::warn!("{shortcoming}");
@@ -177,7 +177,7 @@ impl<'a> Shell<'a> {
             events,
             tasks: FuturesUnordered::new(),
             questions: FuturesUnordered::new(),
-            changed: changes(&*deps.store),
+            changed: changes(&*deps.store, deps.settings.look),
             definitions: FuturesUnordered::new(),
         }
     }

@@ -2,6 +2,8 @@
 
 use jiff::SignedDuration;
 
+use crate::store::served::Look;
+
 /// What a worker is carried by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Carrier {
@@ -27,6 +29,8 @@ pub struct Settings {
     pub batch_delay: SignedDuration,
     /// Post Kubernetes Events.
     pub events: bool,
+    /// How it is found out what the installed definitions keep.
+    pub look: Look,
     /// Pace of the autoscaler and of idle checks.
     pub pace: Pace,
 }
@@ -61,6 +65,7 @@ impl Default for Settings {
             batch_size: 0,
             batch_delay: SignedDuration::ZERO,
             events: true,
+            look: Look::Definitions,
             pace: Pace::default(),
         }
     }

@@ -1,6 +1,7 @@
 //! The project's verbs: `cargo xtask <verb>`, one file each. `.ci/run` and the CI workflow call nothing else.
 
 mod bench;
+mod chart;
 mod codegen;
 mod demo;
 mod e2e;
@@ -9,6 +10,7 @@ mod shell;
 mod sim;
 mod test;
 mod tidy;
+mod tools;
 
 use clap::Parser;
 
@@ -21,6 +23,7 @@ enum Verb {
     Lint(lint::Lint),
     Codegen(codegen::Codegen),
     E2e(e2e::E2e),
+    Chart(chart::Chart),
     Sim(sim::Sim),
     Bench(bench::Bench),
 }
@@ -32,6 +35,7 @@ fn main() -> std::process::ExitCode {
         Verb::Lint(verb) => verb.run(),
         Verb::Codegen(verb) => verb.run(),
         Verb::E2e(verb) => verb.run(),
+        Verb::Chart(verb) => verb.run(),
         Verb::Sim(verb) => verb.run(),
         Verb::Bench(verb) => verb.run(),
     };

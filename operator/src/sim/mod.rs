@@ -169,14 +169,16 @@ impl Sim {
                 Watched { stream: self.store.watch(&resource, &scope), source, pending: VecDeque::new() }
             })
             .collect();
-        self.changed = changes(&*self.store);
+        self.changed = changes(&*self.store, self.config.settings.look);
         self.note("operator starts");
         self.learn();
     }
 
     /// The operator finds out what the installed definitions serve, as it does at its start and when an endpoint is missing.
     fn learn(&mut self) {
-        let served = served(&*self.store).now_or_never().expect("the store in memory answers at once");
+        let served = served(&*self.store, self.config.settings.look)
+            .now_or_never()
+            .expect("the store in memory answers at once");
         match served {
             Ok(served) => {
                 self.note(&format!("learnt {served:?}"));

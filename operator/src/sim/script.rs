@@ -23,7 +23,7 @@ use super::transcript::Transcript;
 use super::{Sim, SimConfig, create, dask, definitions, delete, patch, request};
 use crate::names;
 use crate::settings::{Carrier, Settings};
-use crate::store::call::Verb;
+use crate::store::call::{Call, Verb};
 use crate::store::faults::{Fault, Rule};
 use fake_apiserver::request::{Request, Verb as ApiVerb};
 use fake_apiserver::response::Reply;
@@ -33,20 +33,27 @@ pub const NAMESPACE: &str = "default";
 
 /// Runs a script and gives its transcript; a line that cannot be understood is an error that names it.
 pub fn run(script: &str) -> Result<String, String> {
+    Ok(play(script)?.0)
+}
+
+/// Runs a script and gives its transcript and the operator's calls, from the first one at the start.
+pub fn play(script: &str) -> Result<(String, Vec<Call>), String> {
     let lines = split(script);
     let mut settings = Settings::default();
     let rest = lines.iter().skip_while(|line| set(&mut settings, line)).cloned().collect::<Vec<_>>();
     let mut sim = Sim::new(SimConfig { settings, seed: 1 });
     sim.settle();
     let mut transcript = Transcript::new();
-    sim.store.inner().take();
+    let mut calls: Vec<Call> = sim.store.inner().take().into_iter().map(|entry| entry.call).collect();
     for line in &rest {
         transcript.command(line);
         step(&mut sim, line, &mut transcript).map_err(|why| format!("{}: {why}", line.text))?;
         sim.settle();
-        transcript.writes(sim.store.inner().take(), sim.elapsed());
+        let entries = sim.store.inner().take();
+        calls.extend(entries.iter().map(|entry| entry.call.clone()));
+        transcript.writes(entries, sim.elapsed());
     }
-    Ok(transcript.finish())
+    Ok((transcript.finish(), calls))
 }
 
 /// A line with what is indented below it.

@@ -97,22 +97,34 @@ fn shortcoming(name: &str, kind: &ServedKind) -> Option<String> {
     Some(format!("{name}: {lost} by the installed definition; apply ours (`dask-operator crds`) to see them"))
 }
 
+/// Where to find out what is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// In the definitions, which are of cluster scope; where they may not be read, in discovery.
+    Definitions,
+    /// In discovery, which says less but is open to everybody who may log in.
+    Discovery,
+}
+
 /// Finds out what is served.
 ///
-/// Reads the definitions if that is allowed; if not, discovery, which says less but is open to everybody who may log in.
 /// Never fails for want of rights; errors are [`StoreError::Transient`] and the like, to be tried again.
-pub async fn served(store: &dyn Store) -> Result<Served> {
+pub async fn served(store: &dyn Store, look: Look) -> Result<Served> {
     let mut kinds = BTreeMap::new();
-    kinds.insert("DaskCluster", kind::<DaskCluster>(store).await?);
-    kinds.insert("DaskWorkerGroup", kind::<DaskWorkerGroup>(store).await?);
-    kinds.insert("DaskJob", kind::<DaskJob>(store).await?);
-    kinds.insert("DaskAutoscaler", kind::<DaskAutoscaler>(store).await?);
+    kinds.insert("DaskCluster", kind::<DaskCluster>(store, look).await?);
+    kinds.insert("DaskWorkerGroup", kind::<DaskWorkerGroup>(store, look).await?);
+    kinds.insert("DaskJob", kind::<DaskJob>(store, look).await?);
+    kinds.insert("DaskAutoscaler", kind::<DaskAutoscaler>(store, look).await?);
     Ok(Served { kinds })
 }
 
 /// Tells when one of our definitions was installed, changed or removed, so that [`served`] should be asked again; also once
-/// for each after the watches have begun. Ends where following definitions is not allowed.
-pub fn changes(store: &dyn Store) -> BoxStream<'static, ()> {
+/// for each after the watches have begun. Ends where following definitions is not allowed, and is empty where they are not
+/// looked at.
+pub fn changes(store: &dyn Store, look: Look) -> BoxStream<'static, ()> {
+    if look == Look::Discovery {
+        return stream::empty().boxed();
+    }
     let names = [
         name_of::<DaskCluster>(),
         name_of::<DaskWorkerGroup>(),
@@ -140,8 +152,11 @@ fn name_of<K: Known>() -> String {
     format!("{}.{}", of.plural, of.group)
 }
 
-async fn kind<K: Known>(store: &dyn Store) -> Result<ServedKind> {
+async fn kind<K: Known>(store: &dyn Store, look: Look) -> Result<ServedKind> {
     let resource = resource::<K>();
+    if look == Look::Discovery {
+        return discovered(store, &resource).await;
+    }
     match definition(store, &resource).await {
         Ok(Some(definition)) => Ok(from_definition(&definition.data, &resource.version)),
         Ok(None) => Ok(ServedKind::default()),

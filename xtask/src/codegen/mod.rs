@@ -1,5 +1,6 @@
 //! `cargo xtask codegen`: files that are made from the sources and committed, one generator each.
 
+pub(crate) mod chart;
 mod crds;
 mod tables;
 
@@ -39,6 +40,7 @@ struct Generator {
 /// In the order they run.
 const GENERATORS: &[Generator] = &[
     Generator { name: "crds", files: crds::files, asks_kubernetes: false },
+    Generator { name: "chart", files: chart::files, asks_kubernetes: false },
     Generator { name: "tables", files: tables::files, asks_kubernetes: true },
 ];
 

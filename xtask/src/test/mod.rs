@@ -10,7 +10,7 @@ use ::e2e::provider::Provider;
 use anyhow::Result;
 
 use self::report::{Outcome, Report};
-use crate::{codegen, demo, e2e, lint, shell, tidy};
+use crate::{chart, codegen, demo, e2e, lint, shell, tidy, tools};
 
 /// Run every tier this machine can run, and say what each found.
 #[derive(clap::Args)]
@@ -28,11 +28,16 @@ struct Tier {
 }
 
 /// Cheapest first, so that the first failure comes early; a failing tier does not stop the next.
-const TIERS: [Tier; 8] = [
+const TIERS: [Tier; 9] = [
     Tier { name: "format", what: "the sources are formatted", run: || Outcome::of(lint::format()) },
     Tier { name: "tidy", what: "the house rules hold", run: || Outcome::of(tidy::check()) },
     Tier { name: "clippy", what: "clippy finds nothing", run: || Outcome::of(lint::clippy()) },
     Tier { name: "codegen", what: "generated files are up to date", run: || Outcome::of(codegen::check()) },
+    Tier {
+        name: "chart",
+        what: "the chart renders as reviewed, and an API server accepts it",
+        run: chart_tier,
+    },
     Tier { name: "cargo", what: "unit, integration, scenario and property tests", run: cargo_test },
     Tier {
         name: "contract",
@@ -67,6 +72,24 @@ fn cargo_test() -> Outcome {
     let mut command = shell::cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
     match shell::watch(&mut command, |line| count.see(line)) {
         Ok(success) => count.outcome(success),
+        Err(error) => Outcome::failed(format!("{error:#}")),
+    }
+}
+
+/// The chart, where Helm is there already: building it takes minutes.
+fn chart_tier() -> Outcome {
+    let Some(helm) = tools::HELM.found() else {
+        return Outcome::skipped(
+            "helm 3 is not on the path and was not built: `cargo xtask chart` builds it".into(),
+        );
+    };
+    match chart::check(&helm, false) {
+        Ok(checked) => Outcome {
+            passed: checked.passed,
+            failed: checked.problems.len(),
+            skipped: 0,
+            note: (!checked.problems.is_empty()).then(|| checked.problems.join("\n")),
+        },
         Err(error) => Outcome::failed(format!("{error:#}")),
     }
 }

@@ -3,11 +3,11 @@
 use dask_operator::{
     api::{DaskAutoscaler, DaskCluster, DaskJob, DaskWorkerGroup},
     store::{
-        FaultStore, ObjectKey, Part, Store, StoreError,
+        FaultStore, ObjectKey, Part, RecordingStore, Store, StoreError,
         call::Verb,
         ext,
         faults::{Fault, Rule},
-        served::{Served, served},
+        served::{Look, Served, served},
     },
 };
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -26,6 +26,7 @@ super::table![
     what_is_served_is_found_in_the_definitions,
     what_is_served_is_found_by_list_where_get_is_forbidden,
     what_is_served_is_found_by_discovery_where_definitions_are_forbidden,
+    what_is_served_is_found_without_reading_any_object,
     endpoints_are_told_and_a_kind_that_is_not_served_has_none,
 ];
 
@@ -248,13 +249,13 @@ fn assert_ours_in_full(found: &Served) {
 }
 
 async fn what_is_served_is_found_in_the_definitions(store: &dyn Store, _: &str) {
-    assert_ours_in_full(&served(store).await.expect("an answer"));
+    assert_ours_in_full(&served(store, Look::Definitions).await.expect("an answer"));
 }
 
 async fn what_is_served_is_found_by_list_where_get_is_forbidden(store: &dyn Store, _: &str) {
     let store = FaultStore::new(store);
     store.add(Rule::always(Verb::Get, "CustomResourceDefinition", Fault::Forbidden));
-    assert_ours_in_full(&served(&store).await.expect("an answer"));
+    assert_ours_in_full(&served(&store, Look::Definitions).await.expect("an answer"));
     assert_eq!(store.injected(), 4);
 }
 
@@ -262,8 +263,14 @@ async fn what_is_served_is_found_by_discovery_where_definitions_are_forbidden(st
     let store = FaultStore::new(store);
     store.add(Rule::always(Verb::Get, "CustomResourceDefinition", Fault::Forbidden));
     store.add(Rule::always(Verb::List, "CustomResourceDefinition", Fault::Forbidden));
-    assert_ours(&served(&store).await.expect("an answer"));
+    assert_ours(&served(&store, Look::Definitions).await.expect("an answer"));
     assert_eq!(store.injected(), 8);
+}
+
+async fn what_is_served_is_found_without_reading_any_object(store: &dyn Store, _: &str) {
+    let store = RecordingStore::new(store);
+    assert_ours(&served(&store, Look::Discovery).await.expect("an answer"));
+    assert!(store.entries().iter().all(|entry| entry.call.verb == Verb::Discover), "{:?}", store.entries());
 }
 
 async fn endpoints_are_told_and_a_kind_that_is_not_served_has_none(store: &dyn Store, _: &str) {

@@ -1,0 +1,181 @@
+//! The rights of `dask_operator::rbac` are those that the operator uses: none is missing, none is idle.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use dask_operator::api::crds::crds;
+use dask_operator::engine::Task;
+use dask_operator::execute::{Hands, execute};
+use dask_operator::names::GROUP;
+use dask_operator::observe::{ChildId, ChildKind, Key, Kind};
+use dask_operator::plan::{Plan, Step, Target};
+use dask_operator::rbac::{self, Rule};
+use dask_operator::scheduler::scripted::ScriptedScheduler;
+use dask_operator::sim::script;
+use dask_operator::store::served::{Look, changes, definitions, served};
+use dask_operator::store::{
+    FakeStore, Part, RecordingStore, Store,
+    call::{Call, Verb},
+};
+use fake_apiserver::Server;
+use fake_apiserver::server::Config;
+use futures::FutureExt;
+use jiff::Timestamp;
+use serde_json::json;
+
+/// A right as `verb group/resource`.
+type Right = String;
+
+fn granted(rules: &[Rule]) -> BTreeSet<Right> {
+    let mut rights = BTreeSet::new();
+    for rule in rules {
+        for resource in rule.resources {
+            rights.extend(rule.verbs.iter().map(|verb| format!("{verb} {}/{resource}", rule.group)));
+        }
+    }
+    rights
+}
+
+/// What a call asks of the API server. A watch begins with a list.
+fn needed(call: &Call) -> Vec<Right> {
+    let (group, plural) = match call.kind.as_str() {
+        "Pod" => ("", "pods"),
+        "Service" => ("", "services"),
+        "Event" => ("", "events"),
+        "Deployment" => ("apps", "deployments"),
+        "DaskCluster" => (GROUP, "daskclusters"),
+        "DaskWorkerGroup" => (GROUP, "daskworkergroups"),
+        "DaskJob" => (GROUP, "daskjobs"),
+        "DaskAutoscaler" => (GROUP, "daskautoscalers"),
+        "CustomResourceDefinition" => ("apiextensions.k8s.io", "customresourcedefinitions"),
+        other => {
+            panic!("the operator has begun to use {other}: give it the rights in rbac.rs, and its name here")
+        }
+    };
+    let verbs: &[&str] = match call.verb {
+        Verb::Get => &["get"],
+        Verb::List => &["list"],
+        Verb::Watch => &["list", "watch"],
+        Verb::Create => &["create"],
+        // Server-side apply creates what is missing.
+        Verb::Apply => &["create", "patch"],
+        Verb::Patch => &["patch"],
+        Verb::Delete => &["delete"],
+        // Open to everybody who may log in (the role `system:discovery`).
+        Verb::Discover => return Vec::new(),
+    };
+    let part = if call.part == Part::Status { "/status" } else { "" };
+    verbs.iter().map(|verb| format!("{verb} {group}/{plural}{part}")).collect()
+}
+
+/// A scheduler's Deployment that has lost its owner is taken over.
+const ADOPTION: &str = "\
+apply
+  apiVersion: apps/v1
+  kind: Deployment
+  metadata:
+    name: simple-scheduler
+    labels: {dask.org/cluster-name: simple, dask.org/component: scheduler}
+  spec:
+    selector: {matchLabels: {dask.org/component: scheduler}}
+    template:
+      metadata: {labels: {dask.org/component: scheduler}}
+      spec: {containers: [{name: scheduler, image: ghcr.io/dask/dask}]}
+apply
+  apiVersion: kubernetes.dask.org/v1
+  kind: DaskCluster
+  metadata: {name: simple}
+  spec:
+    worker: {replicas: 0, spec: {containers: [{name: worker, image: ghcr.io/dask/dask}]}}
+    scheduler:
+      spec: {containers: [{name: scheduler, image: ghcr.io/dask/dask}]}
+      service: {ports: [{name: tcp-comm, port: 8786}]}
+wait 5s
+";
+
+/// The calls when everything that is created is there already, unseen: its watch is late, or it has none of our labels.
+fn collisions() -> Vec<Call> {
+    let store = RecordingStore::new(FakeStore::new(Server::new(Config::default())));
+    let scheduler = ScriptedScheduler::new();
+    for definition in crds() {
+        let definition = serde_json::from_value(definition).expect("an object");
+        let made = store.create(&definitions(), &definition, "test").now_or_never();
+        made.expect("the fake answers at once").expect("our definitions are accepted");
+    }
+    store.take();
+    let containers = json!([{"name": "c", "image": "ghcr.io/dask/dask"}]);
+    let pod = json!({"containers": containers});
+    let child = |kind| Target::Child(ChildId::new(kind, "default", "taken"));
+    let ours = |kind| Target::Resource(Key::new(kind, "default", "taken"));
+    let labels = json!({"a": "b"});
+    let deployment = json!({"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}});
+    let cluster = json!({"worker": {"spec": pod}, "scheduler": {"spec": pod, "service": {}}});
+    let bodies = [
+        (child(ChildKind::Pod), pod.clone()),
+        (child(ChildKind::Service), json!({"ports": [{"port": 80}]})),
+        (child(ChildKind::Deployment), deployment),
+        (ours(Kind::Cluster), cluster),
+        (ours(Kind::WorkerGroup), json!({"cluster": "taken", "worker": {"spec": pod}})),
+    ];
+    for (target, spec) in bodies {
+        let (api_version, kind, namespace, name) = target.parts();
+        let body = json!({
+            "apiVersion": api_version, "kind": kind,
+            "metadata": {"namespace": namespace, "name": name}, "spec": spec,
+        });
+        let steps = vec![Step::Create { target: target.clone(), body, expect: None }];
+        let plan = Plan { stages: vec![steps], ..Plan::default() };
+        let task = Task { key: Key::new(Kind::Cluster, "default", "taken"), plan };
+        for _ in 0..2 {
+            let hands = Hands { store: &store, scheduler: &scheduler, events: false };
+            let done = execute(hands, &task, Part::Status, Timestamp::UNIX_EPOCH).now_or_never();
+            assert!(done.is_some(), "the fake answers at once");
+        }
+    }
+    store.take().into_iter().map(|entry| entry.call).collect()
+}
+
+/// All calls of all scenarios, and those that need a coincidence.
+fn calls() -> Vec<Call> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../snapshots");
+    let mut calls = Vec::new();
+    for entry in std::fs::read_dir(&folder).expect("the folder snapshots exists") {
+        let path = entry.expect("a folder can be read").path();
+        if path.extension().is_some_and(|extension| extension == "scenario") {
+            let script = std::fs::read_to_string(&path).expect("a scenario is readable");
+            let played = script::play(&script).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            calls.extend(played.1);
+        }
+    }
+    let (_, adoption) = script::play(ADOPTION).expect("the script runs");
+    calls.extend(adoption);
+    calls.extend(collisions());
+    calls
+}
+
+fn started(look: Look) -> BTreeSet<Right> {
+    let store = RecordingStore::new(FakeStore::new(Server::new(Config::default())));
+    served(&store, look).now_or_never().expect("the fake answers at once").expect("an answer");
+    drop(changes(&store, look));
+    store.take().iter().flat_map(|entry| needed(&entry.call)).collect()
+}
+
+#[test]
+fn the_operator_uses_every_right_it_has_and_no_other() {
+    let used: BTreeSet<Right> = calls().iter().flat_map(needed).collect();
+    let granted = &granted(rbac::NAMESPACED) | &granted(rbac::CLUSTER);
+    let missing: Vec<_> = used.difference(&granted).collect();
+    assert!(missing.is_empty(), "used and not granted: {missing:?}");
+    let idle: Vec<_> = granted.difference(&used).collect();
+    assert!(idle.is_empty(), "granted and used in no scenario: {idle:?}");
+}
+
+#[test]
+fn at_cluster_scope_it_reads_its_definitions_and_nothing_else() {
+    assert_eq!(started(Look::Definitions), granted(rbac::CLUSTER));
+}
+
+#[test]
+fn without_rights_at_cluster_scope_it_asks_for_none() {
+    assert_eq!(started(Look::Discovery), BTreeSet::new());
+}

@@ -1,0 +1,68 @@
+//! Programs of other projects: taken from the path, or built once from their Go modules below `target/tools`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::shell;
+
+/// A program, in the version that the project is checked with.
+pub(crate) struct Tool {
+    /// Name of the program.
+    program: &'static str,
+    /// Go package of its `main`.
+    package: &'static str,
+    /// Version that is built.
+    version: &'static str,
+    /// How the program is asked for its version.
+    ask: &'static [&'static str],
+    /// How the answer of one that will do begins.
+    answer: &'static str,
+}
+
+/// Helm 3: renders and checks the chart.
+pub(crate) const HELM: Tool = Tool {
+    program: "helm",
+    package: "helm.sh/helm/v3/cmd/helm",
+    version: "v3.22.0",
+    ask: &["version", "--short"],
+    answer: "v3.",
+};
+
+impl Tool {
+    /// Where the program is, if it is there: on the path in a version that will do, or built before.
+    pub(crate) fn found(&self) -> Option<PathBuf> {
+        let built = self.folder().join(self.program);
+        [PathBuf::from(self.program), built].into_iter().find(|program| self.will_do(program))
+    }
+
+    /// Where the program is; builds it if it is not there, which needs Go and takes minutes.
+    pub(crate) fn ready(&self) -> Result<PathBuf> {
+        if let Some(program) = self.found() {
+            return Ok(program);
+        }
+        let folder = self.folder();
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        println!("building {} {} from {}", self.program, self.version, self.package);
+        let mut build = Command::new("go");
+        build
+            .args(["install", "-trimpath", "-ldflags=-s -w"])
+            .arg(format!("{}@{}", self.package, self.version));
+        shell::run(build.env("GOBIN", &folder).env("CGO_ENABLED", "0").env_remove("GOFLAGS")).with_context(
+            || format!("{} is not on the path and cannot be built: install it, or Go", self.program),
+        )?;
+        Ok(folder.join(self.program))
+    }
+
+    fn folder(&self) -> PathBuf {
+        shell::target().join("tools").join(format!("{}-{}", self.program, self.version))
+    }
+
+    fn will_do(&self, program: &Path) -> bool {
+        let Ok(output) = Command::new(program).args(self.ask).output() else { return false };
+        output.status.success()
+            && String::from_utf8_lossy(&output.stdout).trim_start().starts_with(self.answer)
+    }
+}
