@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
-use crate::conditions;
+use crate::conditions::{self, Condition};
 use crate::observe::Resource;
 use crate::plan::{Plan, Step};
 use crate::world::World;
@@ -19,9 +19,14 @@ pub fn write(
     plan: &mut Plan,
     world: &World,
     resource: &Resource,
-    wanted: Map<String, Value>,
+    mut wanted: Map<String, Value>,
     now: Timestamp,
 ) -> bool {
+    if let (Some(lack), Some(Value::Array(conditions))) =
+        (world.lack(resource.key.kind), wanted.get_mut("conditions"))
+    {
+        conditions.extend(outdated(lack, resource, now));
+    }
     let Some(step) = difference(world, resource, wanted) else { return false };
     let transition = is_transition(resource, &step);
     let last = world.remembered(&resource.key).status_written;
@@ -32,6 +37,15 @@ pub fn write(
     }
     plan.then(Step::Status { key: resource.key.clone(), body: Value::Object(step) });
     transition
+}
+
+/// The condition of resources whose installed definition lacks fields. There is none where it lacks nothing.
+fn outdated(lack: String, resource: &Resource, now: Timestamp) -> Vec<Value> {
+    let said = Condition::no("DefinitionCurrent", "FieldsUnknown", lack);
+    match conditions::list(&resource.status["conditions"], &[said], resource.generation, now) {
+        Value::Array(conditions) => conditions,
+        _ => Vec::new(),
+    }
 }
 
 /// The fields whose value differs from the stored status.

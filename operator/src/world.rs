@@ -10,7 +10,7 @@ use crate::plan::{Ask, Poll};
 use crate::scheduler::{SchedulerAddress, Snapshot};
 use crate::settings::Settings;
 use crate::store::Part;
-use crate::store::served::{Served, ServedKind};
+use crate::store::served::{self, Served, ServedKind};
 
 /// Longest pause between two questions to a scheduler that does not answer.
 const POLL_PAUSE_MAX: SignedDuration = SignedDuration::from_secs(60);
@@ -92,6 +92,11 @@ impl World {
     pub fn stores(&self, kind: Kind, field: &str) -> bool {
         let served = self.served.as_ref().and_then(|served| served.kind(kind.name()));
         served.is_none_or(|served| served.stores(&format!("status.{field}")))
+    }
+
+    /// What the installed definition of a kind lacks, for people.
+    pub fn lack(&self, kind: Kind) -> Option<String> {
+        served::lack(self.served.as_ref()?.kind(kind.name())?)
     }
 
     /// Where the status of a kind is written.

@@ -25,6 +25,22 @@ pub fn todays() -> Vec<Request> {
     crds().iter().map(|definition| replace(&reduced(definition.clone()))).collect()
 }
 
+/// Requests that replace all four definitions by such as an earlier version of ours might have had: without counts of what is
+/// ready.
+pub fn older() -> Vec<Request> {
+    crds().iter().map(|definition| replace(&without(definition.clone(), "readyWorkers"))).collect()
+}
+
+fn without(mut definition: Value, field: &str) -> Value {
+    for version in definition["spec"]["versions"].as_array_mut().into_iter().flatten() {
+        let status = &mut version["schema"]["openAPIV3Schema"]["properties"]["status"];
+        if let Some(properties) = status["properties"].as_object_mut() {
+            properties.remove(field);
+        }
+    }
+    definition
+}
+
 fn reduced(mut definition: Value) -> Value {
     let kept: &[&str] = match definition["spec"]["names"]["kind"].as_str() {
         Some("DaskCluster") => &["phase"],

@@ -10,7 +10,8 @@
 //! delete Pod simple-default-worker-*#1     the first of the names that match
 //! dask simple wanted 7                the scheduler wants seven workers; also: idle, busy, off, stubborn NAME
 //! fault create Pod 2 conflict         the second create of a Pod fails
-//! definitions todays                  the Python operator's definitions replace ours; `definitions ours`: the reverse
+//! definitions todays                  the Python operator's definitions replace ours; `definitions ours`: the reverse;
+//!                                     `definitions older`: ours without some fields
 //! restart                             the operator dies and another one starts; `restart carrier deployment`: so set
 //! wait 10s                            time passes
 //! show                                all objects in short; `show KIND NAME`: one whole, as far as we wrote it
@@ -136,7 +137,8 @@ fn step(sim: &mut Sim, line: &Line, transcript: &mut Transcript) -> Result<(), S
             let requests = match *whose {
                 "ours" => definitions::ours(),
                 "todays" => definitions::todays(),
-                _ => return Err("definitions are ours or todays".into()),
+                "older" => definitions::older(),
+                _ => return Err("definitions are ours, todays or older".into()),
             };
             for request in requests {
                 answer(sim, &request, transcript);

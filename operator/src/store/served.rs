@@ -5,6 +5,7 @@
 //! on all four kinds and store everything. The operator works on both and says what is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use futures::{StreamExt, future, stream, stream::BoxStream};
 
@@ -18,6 +19,7 @@ use super::{
     Event, ObjectKey, Part, Result, Scope, Store, StoreError,
     ext::{Known, resource},
 };
+use crate::api::crds::crds;
 use crate::api::{DaskAutoscaler, DaskCluster, DaskJob, DaskWorkerGroup};
 
 /// Depth to which field paths are remembered: `spec.cluster.spec.worker.metadata.labels`.
@@ -40,6 +42,8 @@ pub struct ServedKind {
     pub scale_selector: bool,
     /// Paths of the fields that are stored, outside pod and Service specs. `None` if we may not read the definition.
     fields: Option<BTreeSet<String>>,
+    /// Paths of fields that our definition keeps and the installed one does not; of a field and what is below it, the upper.
+    lacking: Vec<String>,
 }
 
 impl ServedKind {
@@ -57,6 +61,13 @@ impl ServedKind {
             Some(fields) => fields.contains(path),
             None => self.served && (self.status_endpoint || path == "status.phase"),
         }
+    }
+}
+
+impl ServedKind {
+    /// Fields that the installed definition does not keep and ours does; none where it cannot be read.
+    pub fn lacking(&self) -> &[String] {
+        &self.lacking
     }
 }
 
@@ -86,15 +97,47 @@ fn shortcoming(name: &str, kind: &ServedKind) -> Option<String> {
     if !kind.served {
         return Some(format!("{name} is not served: install the definitions with `dask-operator crds`"));
     }
-    if kind.stores("status.conditions") {
-        return None;
+    if let Some(lack) = lack(kind) {
+        return Some(format!("{name}: {lack}"));
     }
-    let lost = if kind.status_endpoint {
-        "conditions are not stored"
-    } else {
-        "conditions and counts are not stored"
-    };
-    Some(format!("{name}: {lost} by the installed definition; apply ours (`dask-operator crds`) to see them"))
+    // The definition cannot be read.
+    (!kind.stores("status.conditions")).then(|| {
+        format!("{name}: conditions and counts are not stored by the installed definition; {REMEDY}")
+    })
+}
+
+/// Which fields the installed definition does not keep, and what to do about it; for people.
+pub fn lack(kind: &ServedKind) -> Option<String> {
+    let first = kind.lacking.first()?;
+    let what = if kind.lacking.len() > 1 { "they are" } else { "it is" };
+    let all = kind.lacking.iter().skip(1).fold(first.clone(), |all, field| format!("{all}, {field}"));
+    Some(format!("the installed definition does not know {all}: {what} ignored and not stored; {REMEDY}"))
+}
+
+/// What brings a definition up to date.
+const REMEDY: &str = "bring it up to date with `dask-operator crds --apply`";
+
+/// The fields of our own definitions, by kind.
+static OURS: LazyLock<BTreeMap<String, BTreeSet<String>>> = LazyLock::new(|| {
+    let kinds = crds().into_iter().filter_map(|definition| {
+        let kind = definition["spec"]["names"]["kind"].as_str()?.to_owned();
+        Some((kind, from_definition(&definition, "v1").fields?))
+    });
+    kinds.collect()
+});
+
+/// What of ours is not among the fields of an installed definition. Ordered, so that a field comes before what is below it.
+fn lacking(kind: &str, fields: &BTreeSet<String>) -> Vec<String> {
+    let mut lacking: Vec<String> = Vec::new();
+    for field in OURS.get(kind).into_iter().flatten().filter(|field| !fields.contains(*field)) {
+        let below = lacking.last().is_some_and(|upper| {
+            field.strip_prefix(upper.as_str()).is_some_and(|rest| rest.starts_with('.'))
+        });
+        if !below {
+            lacking.push(field.clone());
+        }
+    }
+    lacking
 }
 
 /// Where to find out what is served.
@@ -158,7 +201,12 @@ async fn kind<K: Known>(store: &dyn Store, look: Look) -> Result<ServedKind> {
         return discovered(store, &resource).await;
     }
     match definition(store, &resource).await {
-        Ok(Some(definition)) => Ok(from_definition(&definition.data, &resource.version)),
+        Ok(Some(definition)) => {
+            let mut kind = from_definition(&definition.data, &resource.version);
+            kind.lacking =
+                kind.fields.as_ref().map_or_else(Vec::new, |fields| lacking(&resource.kind, fields));
+            Ok(kind)
+        }
         Ok(None) => Ok(ServedKind::default()),
         Err(StoreError::Forbidden { .. }) => discovered(store, &resource).await,
         Err(error) => Err(error),
@@ -204,6 +252,7 @@ fn from_definition(definition: &Value, version: &str) -> ServedKind {
         status_endpoint: version["subresources"]["status"].is_object(),
         scale_selector: version["subresources"]["scale"]["labelSelectorPath"].is_string(),
         fields: Some(fields),
+        lacking: Vec::new(),
     }
 }
 
@@ -226,7 +275,7 @@ async fn discovered(store: &dyn Store, resource: &ApiResource) -> Result<ServedK
     let Some(endpoints) = store.endpoints(resource).await? else { return Ok(ServedKind::default()) };
     let status_endpoint = endpoints.contains("status");
     let scale_selector = status_endpoint && endpoints.contains("scale");
-    Ok(ServedKind { served: true, status_endpoint, scale_selector, fields: None })
+    Ok(ServedKind { served: true, status_endpoint, scale_selector, ..ServedKind::default() })
 }
 
 #[cfg(test)]
@@ -234,7 +283,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::crds;
 
     /// A definition in upstream's form: no status endpoint, one field of status.
     fn upstreams() -> Value {
@@ -255,8 +303,11 @@ mod tests {
         assert_eq!(kind.status_part(), Part::Object);
         assert!(kind.stores("status.phase") && !kind.stores("status.conditions"));
         assert!(kind.stores("spec.worker.spec") && !kind.stores("spec.worker.spec.containers"));
-        let said = shortcoming("DaskCluster", &kind).expect("something is missing");
-        assert!(said.starts_with("DaskCluster: conditions and counts are not stored"), "{said}");
+        let fields = kind.fields.clone().unwrap_or_default();
+        let kind = ServedKind { lacking: lacking("DaskAutoscaler", &fields), ..kind };
+        let said = shortcoming("DaskAutoscaler", &kind).expect("something is missing");
+        let expected = "DaskAutoscaler: the installed definition does not know spec.cluster, spec.maximum, spec.minimum, status.conditions, ";
+        assert!(said.starts_with(expected), "{said}");
     }
 
     #[test]
