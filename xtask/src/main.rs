@@ -4,6 +4,7 @@ mod bench;
 mod chart;
 mod codegen;
 mod demo;
+mod dist;
 mod e2e;
 mod lint;
 mod shell;
@@ -11,6 +12,7 @@ mod sim;
 mod test;
 mod tidy;
 mod tools;
+mod workflows;
 
 use clap::Parser;
 
@@ -24,6 +26,8 @@ enum Verb {
     Codegen(codegen::Codegen),
     E2e(e2e::E2e),
     Chart(chart::Chart),
+    Workflows(workflows::Workflows),
+    Dist(dist::Dist),
     Sim(sim::Sim),
     Bench(bench::Bench),
 }
@@ -36,6 +40,8 @@ fn main() -> std::process::ExitCode {
         Verb::Codegen(verb) => verb.run(),
         Verb::E2e(verb) => verb.run(),
         Verb::Chart(verb) => verb.run(),
+        Verb::Workflows(verb) => verb.run(),
+        Verb::Dist(verb) => verb.run(),
         Verb::Sim(verb) => verb.run(),
         Verb::Bench(verb) => verb.run(),
     };

@@ -31,6 +31,15 @@ pub(crate) const HELM: Tool = Tool {
     answer: "v3.",
 };
 
+/// actionlint: checks the workflows of GitHub Actions.
+pub(crate) const ACTIONLINT: Tool = Tool {
+    program: "actionlint",
+    package: "github.com/rhysd/actionlint/cmd/actionlint",
+    version: "v1.7.7",
+    ask: &["-version"],
+    answer: "",
+};
+
 impl Tool {
     /// Where the program is, if it is there: on the path in a version that will do, or built before.
     pub(crate) fn found(&self) -> Option<PathBuf> {

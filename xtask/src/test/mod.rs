@@ -10,7 +10,7 @@ use ::e2e::provider::Provider;
 use anyhow::Result;
 
 use self::report::{Outcome, Report};
-use crate::{chart, codegen, demo, e2e, lint, shell, tidy, tools};
+use crate::{chart, codegen, demo, e2e, lint, shell, tidy, tools, workflows};
 
 /// Run every tier this machine can run, and say what each found.
 #[derive(clap::Args)]
@@ -28,11 +28,12 @@ struct Tier {
 }
 
 /// Cheapest first, so that the first failure comes early; a failing tier does not stop the next.
-const TIERS: [Tier; 9] = [
+const TIERS: [Tier; 10] = [
     Tier { name: "format", what: "the sources are formatted", run: || Outcome::of(lint::format()) },
     Tier { name: "tidy", what: "the house rules hold", run: || Outcome::of(tidy::check()) },
     Tier { name: "clippy", what: "clippy finds nothing", run: || Outcome::of(lint::clippy()) },
     Tier { name: "codegen", what: "generated files are up to date", run: || Outcome::of(codegen::check()) },
+    Tier { name: "workflows", what: "the workflows have no mistake", run: workflows_tier },
     Tier {
         name: "chart",
         what: "the chart renders as reviewed, and an API server accepts it",
@@ -74,6 +75,17 @@ fn cargo_test() -> Outcome {
         Ok(success) => count.outcome(success),
         Err(error) => Outcome::failed(format!("{error:#}")),
     }
+}
+
+/// The workflows, where actionlint is there already.
+fn workflows_tier() -> Outcome {
+    tools::ACTIONLINT.found().map_or_else(
+        || {
+            let reason = "actionlint is not on the path and was not built: `cargo xtask workflows` builds it";
+            Outcome::skipped(reason.into())
+        },
+        |actionlint| Outcome::of(workflows::check(&actionlint)),
+    )
 }
 
 /// The chart, where Helm is there already: building it takes minutes.
