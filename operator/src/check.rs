@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::names;
-use crate::observe::{Child, Key, Kind, Resource};
+use crate::observe::{Child, ChildKind, Key, Kind, Resource};
 use crate::plan::{Plan, Step, Target};
 use crate::world::World;
 
@@ -47,7 +47,7 @@ fn check_step(world: &World, owner: &Resource, step: &Step) -> Result<(), String
         Step::Delete { target: Target::Child(id), uid, .. } => check_delete(world, owner, id, uid),
         Step::Delete { target: Target::Resource(key), uid, .. } => {
             let found = world.cache.resource(key).ok_or("what is deleted is not known")?;
-            let own = key == &owner.key && key.kind == Kind::Cluster;
+            let own = key == &owner.key && (key.kind == Kind::Cluster || is_over(owner));
             let of_job =
                 owner.key.kind == Kind::Job && key.kind == Kind::Cluster && found.owned_by(&owner.uid);
             check_uid(&found.uid, uid)?;
@@ -65,7 +65,7 @@ fn check_step(world: &World, owner: &Resource, step: &Step) -> Result<(), String
             })
         }
         Step::Status { key, .. } if key != &owner.key => Err("it writes another resource's status".into()),
-        Step::Patch { target: Target::Resource(key), .. } => check_patch(owner, key),
+        Step::Patch { target: Target::Resource(key), .. } => check_patch(world, owner, key),
         Step::Patch { .. } | Step::Status { .. } | Step::Announce(_) => Ok(()),
     }
 }
@@ -109,10 +109,20 @@ fn check_delete(
     check_uid(&child.uid, uid)?;
     let labelled = child.group.as_deref() == Some(owner.name()) && &*child.id.namespace == owner.namespace();
     let orphaned = child.controller().is_none() && labelled;
-    if owner.key.kind == Kind::WorkerGroup && (child.owned_by(&owner.uid) || orphaned) {
-        return Ok(());
-    }
-    Err("it deletes something that is not its own worker".into())
+    let deletable = match owner.key.kind {
+        Kind::WorkerGroup => child.owned_by(&owner.uid) || orphaned,
+        Kind::Job => id.kind == ChildKind::Pod && child.owned_by(&owner.uid),
+        Kind::Cluster | Kind::Autoscaler => false,
+    };
+    if deletable { Ok(()) } else { Err("it deletes something that is not its own to delete".into()) }
+}
+
+/// A job whose end is stored: it may delete itself.
+fn is_over(owner: &Resource) -> bool {
+    let state = owner.status["jobStatus"].as_str().unwrap_or_default();
+    owner.key.kind == Kind::Job
+        && matches!(state, "Successful" | "Failed")
+        && !owner.status["endTime"].is_null()
 }
 
 fn check_uid(known: &str, given: &str) -> Result<(), String> {
@@ -123,12 +133,21 @@ fn check_uid(known: &str, given: &str) -> Result<(), String> {
     }
 }
 
-fn check_patch(owner: &Resource, key: &Key) -> Result<(), String> {
-    let group = names::default_group(owner.follows().unwrap_or(owner.name()));
+fn check_patch(world: &World, owner: &Resource, key: &Key) -> Result<(), String> {
     let own = key == &owner.key;
-    let default_group =
-        key.kind == Kind::WorkerGroup && key.name == group && key.namespace == owner.namespace();
-    if own || default_group { Ok(()) } else { Err("it changes a resource that is not its own".into()) }
+    let group = key.kind == Kind::WorkerGroup && key.namespace == owner.namespace();
+    let allowed = own
+        || group
+            && match owner.key.kind {
+                Kind::Cluster => key.name == names::default_group(owner.name()),
+                // Any group of the cluster it names.
+                Kind::Autoscaler => {
+                    let followed = world.cache.resource(key).and_then(|group| group.follows());
+                    followed.is_some() && followed == owner.follows()
+                }
+                Kind::Job | Kind::WorkerGroup => false,
+            };
+    if allowed { Ok(()) } else { Err("it changes a resource that is not its own".into()) }
 }
 
 fn is_finalizer_removal(step: &Step) -> bool {

@@ -40,10 +40,9 @@ impl Condition {
 ///
 /// `now` therefore only shows where something did change, and an unchanged state gives an equal list.
 pub fn list(old: &Value, new: &[Condition], generation: i64, now: Timestamp) -> Value {
-    let known = |kind: &str| old.as_array().into_iter().flatten().find(|c| c["type"] == kind);
     new.iter()
         .map(|condition| {
-            let since = known(condition.kind)
+            let since = find(old, condition.kind)
                 .filter(|old| old["status"] == condition.status())
                 .and_then(|old| old["lastTransitionTime"].as_str());
             json!({
@@ -56,6 +55,11 @@ pub fn list(old: &Value, new: &[Condition], generation: i64, now: Timestamp) -> 
             })
         })
         .collect()
+}
+
+/// The condition of a kind in a stored list.
+pub fn find<'a>(list: &'a Value, kind: &str) -> Option<&'a Value> {
+    list.as_array()?.iter().find(|condition| condition["type"] == kind)
 }
 
 /// Whether any condition changed its status, or one came or went: such changes are written at once, others (a reason, a

@@ -16,7 +16,8 @@ use kube::core::DynamicObject;
 use crate::check;
 use crate::execute::Outcome;
 use crate::observe::{Child, ChildId, ChildKind, Key, Kind, Resource};
-use crate::plan::{Ask, Plan, Poll, Step, Target};
+use crate::plan::{Ask, Plan, Step, Target};
+use crate::polls::Polls;
 use crate::queue::Queue;
 use crate::scheduler::{SchedulerAddress, SchedulerError, Snapshot};
 use crate::settings::Settings;
@@ -111,16 +112,8 @@ pub struct Engine {
     /// Violations the checker found; their plans were not carried out.
     pub violations: Vec<String>,
     queue: Queue<Key>,
-    polls: BTreeMap<(String, String), Polled>,
-    /// Whose scheduler each key wants asked, so that ending a wish does not look through all of them.
-    asked_by: BTreeMap<Key, (String, String)>,
+    polls: Polls,
     sources: BTreeMap<Source, Sync>,
-}
-
-#[derive(Debug, Default)]
-struct Polled {
-    wanted: BTreeMap<Key, (Ask, Timestamp)>,
-    asking: bool,
 }
 
 /// How far a source has been listed.
@@ -137,8 +130,7 @@ impl Engine {
             world: World::new(settings),
             violations: Vec::new(),
             queue: Queue::new(seed),
-            polls: BTreeMap::new(),
-            asked_by: BTreeMap::new(),
+            polls: Polls::default(),
             sources: sources.into_iter().map(|source| (source, Sync::default())).collect(),
         }
     }
@@ -201,11 +193,7 @@ impl Engine {
 
     /// When something is due next.
     pub fn wake_at(&self) -> Option<Timestamp> {
-        let polls = self
-            .polls
-            .values()
-            .filter(|polled| !polled.asking)
-            .flat_map(|polled| polled.wanted.values().map(|(_, at)| *at));
+        let polls = self.polls.next_due();
         self.queue.next_due().into_iter().chain(polls).chain(self.world.cache.next_expiry()).min()
     }
 
@@ -242,7 +230,7 @@ impl Engine {
             }
             let cured = memory.trouble.take().is_some();
             self.queue.done(key, if cured { Some(now) } else { task.plan.again });
-            self.poll(key, task.plan.poll.clone());
+            self.polls.want(key, task.plan.poll.clone());
             return;
         };
         let passing = failure.passing && self.queue.failures(key) < PASSING_FAILURES_SHOWN;
@@ -254,15 +242,12 @@ impl Engine {
             memory.trouble = Some(Trouble { reason: failure.reason, message: failure.message });
         }
         self.queue.failed(key, now, failure.retry_after);
-        self.poll(key, task.plan.poll.clone());
+        self.polls.want(key, task.plan.poll.clone());
     }
 
     /// Takes in a scheduler's answer and lets those who asked look at it.
     pub fn answered(&mut self, question: &Question, answer: Answer, now: Timestamp) {
-        let polled = self.polls.entry(question.cluster.clone()).or_default();
-        polled.asking = false;
-        let waiting: Vec<Key> = polled.wanted.keys().cloned().collect();
-        polled.wanted.clear();
+        let waiting = self.polls.answered(&question.cluster);
         let facts = self.world.schedulers.entry(question.cluster.clone()).or_default();
         facts.asked = Some(question.asked);
         let mut failure = None;
@@ -272,12 +257,15 @@ impl Engine {
             None => {}
         }
         match answer.target {
-            Some(Ok(target)) => facts.target = Some((question.asked, target)),
+            Some(Ok(target)) => {
+                facts.target = Some((question.asked, target));
+                facts.wishes.note(question.asked, target, question.ask.window);
+            }
             Some(Err(error)) => failure = Some(unanswered(&error)),
             None => {}
         }
         match answer.idle {
-            Some(Ok(idle)) => facts.idle = Some((question.asked, idle)),
+            Some(Ok(idle)) => facts.idle.note(question.asked, idle),
             Some(Err(error)) => failure = Some(unanswered(&error)),
             None => {}
         }
@@ -313,7 +301,7 @@ impl Engine {
             let known = self.world.cache.resource(&key).is_some();
             let cured = self.world.memory.get_mut(&key).is_some_and(|memory| memory.trouble.take().is_some());
             self.queue.done(&key, if cured { Some(now) } else { plan.again });
-            self.poll(&key, plan.poll);
+            self.polls.want(&key, plan.poll);
             if !known {
                 self.world.memory.remove(&key);
                 self.queue.forget(&key);
@@ -331,6 +319,9 @@ impl Engine {
                 Step::Delete { target: Target::Child(id), uid, .. } => {
                     self.world.cache.expect_deleted(id, uid, now);
                 }
+                Step::Delete { target: Target::Resource(going), uid, .. } => {
+                    self.world.cache.expect_resource_gone(going, uid, now);
+                }
                 _ => {}
             }
         }
@@ -338,35 +329,9 @@ impl Engine {
     }
 
     fn question(&mut self, now: Timestamp) -> Option<Question> {
-        let (cluster, polled) = self
-            .polls
-            .iter_mut()
-            .find(|(_, polled)| !polled.asking && polled.wanted.values().any(|(_, at)| *at <= now))?;
-        polled.asking = true;
-        let ask =
-            polled.wanted.values().filter(|(_, at)| *at <= now).fold(Ask::default(), |all, (ask, _)| Ask {
-                workers: all.workers || ask.workers,
-                target: all.target || ask.target,
-                idle: all.idle || ask.idle,
-            });
+        let (cluster, ask) = self.polls.next(now)?;
         let at = self.world.scheduler_address(&cluster.0, &cluster.1).cloned();
-        Some(Question { cluster: cluster.clone(), at, ask, asked: now })
-    }
-
-    fn poll(&mut self, key: &Key, poll: Option<Poll>) {
-        if let Some(place) = self.asked_by.remove(key)
-            && let Some(polled) = self.polls.get_mut(&place)
-        {
-            polled.wanted.remove(key);
-            if polled.wanted.is_empty() && !polled.asking {
-                self.polls.remove(&place);
-            }
-        }
-        if let Some(poll) = poll {
-            let place = (poll.namespace, poll.cluster);
-            self.polls.entry(place.clone()).or_default().wanted.insert(key.clone(), (poll.ask, poll.at));
-            self.asked_by.insert(key.clone(), place);
-        }
+        Some(Question { cluster, at, ask, asked: now })
     }
 
     fn apply(&mut self, source: &Source, object: DynamicObject, now: Timestamp, listing: bool) {

@@ -162,8 +162,11 @@ async fn run(hands: Hands<'_>, step: &Step, part: Part, now: Timestamp) -> Resul
         Step::Status { key, body } => {
             patch(hands.store, &Target::Resource(key.clone()), &json!({"status": body}), part).await
         }
-        Step::Delete { target, uid, resource_version, .. } => {
-            delete(hands.store, target, uid, resource_version.clone()).await
+        Step::Delete { target, uid, resource_version, propagation, .. } => {
+            let resource_version = resource_version.clone();
+            let propagation = *propagation;
+            let options = DeleteOptions { resource_version, propagation, ..DeleteOptions::of_uid(uid) };
+            delete(hands.store, target, uid, &options).await
         }
         Step::Drain { at, victims } => drain(hands, at, victims).await,
         Step::Announce(said) if hands.events => announce(hands.store, said, now).await,
@@ -239,10 +242,9 @@ async fn delete(
     store: &dyn Store,
     target: &Target,
     uid: &str,
-    resource_version: Option<String>,
+    options: &DeleteOptions,
 ) -> Result<Done, Failure> {
-    let options = DeleteOptions { resource_version, ..DeleteOptions::of_uid(uid) };
-    store.delete(&resource_of(target), &key_of(target), &options).await.map_err(|error| failure(&error))?;
+    store.delete(&resource_of(target), &key_of(target), options).await.map_err(|error| failure(&error))?;
     let deleted = match target {
         Target::Child(id) => vec![(id.clone(), uid.to_owned())],
         Target::Resource(_) => Vec::new(),
@@ -267,7 +269,9 @@ async fn drain(hands: Hands<'_>, at: &SchedulerAddress, victims: &[Victim]) -> R
     let mut done = Done::default();
     for victim in victims.iter().filter(|victim| victim.addresses.iter().all(|a| confirmed.contains(a))) {
         let target = Target::Child(victim.carrier.clone());
-        done.deleted.extend(delete(hands.store, &target, &victim.uid, None).await?.deleted);
+        done.deleted.extend(
+            delete(hands.store, &target, &victim.uid, &DeleteOptions::of_uid(&victim.uid)).await?.deleted,
+        );
     }
     Ok(done)
 }

@@ -6,7 +6,7 @@
 //! | [`cluster`], [`worker_group`], [`job`], [`autoscaler`] | one kind each: observe, validate, build, plan |
 //! | [`observe`], [`world`] | what is known: the cache, schedulers' answers, settings |
 //! | [`plan`], [`check`] | what is to be written, as data, and an independent judge of it |
-//! | [`engine`], [`queue`], [`seed`] | events in, work out; synchronous and replayable |
+//! | [`engine`], [`queue`], [`polls`], [`seed`] | events in, work out; synchronous and replayable |
 //! | [`execute`] | the only place that writes |
 //! | [`local`] | `dask-operator local`: everything in one process, without Kubernetes |
 //! | [`run`], [`args`], [`health`], [`clock`] | the shell: watches, timers, command line, signs of life |
@@ -38,6 +38,7 @@ pub mod observe;
 pub mod ownership;
 pub mod plan;
 pub mod podspec;
+pub mod polls;
 pub mod queue;
 pub mod rbac;
 pub mod run;

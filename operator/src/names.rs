@@ -26,10 +26,14 @@ pub const OWN_PREFIX: &str = "operator.dask.org/";
 pub const HASH: &str = "operator.dask.org/hash";
 /// Annotation on a default group: the cluster's worker number that flowed last.
 pub const FLOWED_REPLICAS: &str = "operator.dask.org/cluster-replicas";
+/// Annotation on a job's cluster: the run it was made for, where that is not the first.
+pub const RUN: &str = "operator.dask.org/run";
 /// Annotation on a worker: how many times in a row its predecessors failed.
 pub const FAILURES: &str = "operator.dask.org/failures";
 /// Annotation of today's operator on a DaskAutoscaler: decimal Unix seconds.
 pub const COOLDOWN_UNTIL: &str = "kubernetes.dask.org/cooldown-until";
+/// Annotation of our own on a DaskAutoscaler whose cool-downs differ: decimal Unix seconds of the last change.
+pub const SCALED_AT: &str = "operator.dask.org/scaled-at";
 /// Annotation kopf leaves on every object it has handled.
 pub const KOPF_LAST_HANDLED: &str = "kopf.zalando.org/last-handled-configuration";
 /// Finalizer kopf leaves on objects with timers; with that operator gone it blocks deletion.
@@ -50,9 +54,22 @@ pub fn default_group(cluster: &str) -> String {
     format!("{cluster}-default")
 }
 
-/// The pod that runs a job.
-pub fn runner(job: &str) -> String {
-    format!("{job}-runner")
+/// The pod of a job's run; the first has the number 0, and the name that today's operator gives.
+pub fn runner(job: &str, run: u32) -> String {
+    match run {
+        0 => format!("{job}-runner"),
+        run => format!("{job}-runner-{run}"),
+    }
+}
+
+/// Which run of a job a pod is for, by its name.
+pub fn run_of(job: &str, pod: &str) -> Option<u32> {
+    let rest = pod.strip_prefix(job)?.strip_prefix("-runner")?;
+    if rest.is_empty() {
+        return Some(0);
+    }
+    let number = rest.strip_prefix('-')?;
+    number.parse().ok().filter(|run: &u32| *run > 0 && run.to_string() == number)
 }
 
 /// The worker in `slot` of the group with `group_uid`: `{group}-worker-{10 hex}`.
@@ -111,6 +128,16 @@ mod tests {
         assert_ne!(name, worker("simple-default", "u-1", 1));
         assert_ne!(name, worker("simple-default", "u-2", 0));
         assert_eq!(name.len(), "simple-default-worker-".len() + 10);
+    }
+
+    #[test]
+    fn a_run_is_told_by_its_pods_name() {
+        for run in [0, 1, 12] {
+            assert_eq!(run_of("sum", &runner("sum", run)), Some(run));
+        }
+        for other in ["sum", "sum-runner-0", "sum-runner-01", "sum-runner-x", "sums-runner", "sum-runner-"] {
+            assert_eq!(run_of("sum", other), None, "{other}");
+        }
     }
 
     #[test]

@@ -2,11 +2,12 @@
 //!
 //! No step's input is another step's answer; what must be learnt is learnt by the next observation.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::observe::{Child, ChildId, Key, Resource};
 use crate::scheduler::SchedulerAddress;
+use crate::store::Propagation;
 
 /// What to do about one resource, and when to look again.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +31,21 @@ pub struct Ask {
     pub target: bool,
     /// Since when it has been idle.
     pub idle: bool,
+    /// For how long its wishes for workers are to be remembered.
+    pub window: SignedDuration,
+}
+
+impl Ask {
+    /// What two ask for together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            workers: self.workers || other.workers,
+            target: self.target || other.target,
+            idle: self.idle || other.idle,
+            window: self.window.max(other.window),
+        }
+    }
 }
 
 /// A wish to have the scheduler asked.
@@ -72,6 +88,8 @@ pub enum Step {
         uid: String,
         /// Only in this version: where the reason for deleting is the state it was seen in.
         resource_version: Option<String>,
+        /// Whether what it owns goes after it or before it.
+        propagation: Propagation,
         /// Why, for the log.
         why: &'static str,
     },
@@ -191,6 +209,7 @@ impl Step {
             target: Target::Child(child.id.clone()),
             uid: child.uid.to_string(),
             resource_version: None,
+            propagation: Propagation::Background,
             why,
         }
     }
@@ -201,6 +220,7 @@ impl Step {
             target: Target::Child(child.id.clone()),
             uid: child.uid.to_string(),
             resource_version: Some(child.resource_version.to_string()),
+            propagation: Propagation::Background,
             why,
         }
     }

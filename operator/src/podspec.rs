@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::api::RawPodSpec;
+use crate::spec::Invalid;
 
 /// Appends variables to every entry of `containers` (not `initContainers`), each only where no variable of that name exists.
 ///
@@ -33,10 +34,10 @@ pub fn with_environment(spec: &RawPodSpec, variables: &[(&str, &str)]) -> Value 
 }
 
 /// What is wrong with a pod spec beyond what the API server says when the pod is made: it has no containers at all.
-pub fn check(spec: &RawPodSpec, path: &str) -> Result<(), String> {
+pub fn check(spec: &RawPodSpec, path: &str) -> Result<(), Invalid> {
     match spec.0.get("containers").and_then(Value::as_array) {
         Some(list) if !list.is_empty() => Ok(()),
-        _ => Err(format!("{path}.containers must name at least one container")),
+        _ => Err(Invalid::spec(format!("{path}.containers must name at least one container"))),
     }
 }
 

@@ -7,6 +7,7 @@ use kube::CustomResourceExt;
 use serde_json::{Map, Value, json};
 
 use super::{DaskAutoscaler, DaskCluster, DaskJob, DaskWorkerGroup, schema};
+use crate::autoscaler::WINDOW_MAX;
 
 /// Most bytes that a CRD may have as compact JSON: client-side `kubectl apply` keeps a copy in an annotation of this size.
 pub const MAX_BYTES: usize = 262_144;
@@ -48,6 +49,11 @@ fn job() -> Value {
     let mut crd = definition::<DaskJob>();
     let root = root(&mut crd);
     let spec = &mut root["properties"]["spec"]["properties"];
+    for (field, minimum) in
+        [("backoffLimit", 0), ("activeDeadlineSeconds", 1), ("ttlSecondsAfterFinished", 0)]
+    {
+        spec[field]["minimum"] = json!(minimum);
+    }
     let runner = &mut spec["job"]["properties"]["spec"];
     *runner = schema::pod_spec();
     runner["properties"]["restartPolicy"]["default"] = json!("OnFailure");
@@ -63,13 +69,37 @@ fn job() -> Value {
 fn autoscaler() -> Value {
     let mut crd = definition::<DaskAutoscaler>();
     let spec = &mut root(&mut crd)["properties"]["spec"];
+    let fields = &mut spec["properties"];
     for bound in ["minimum", "maximum"] {
-        spec["properties"][bound]["minimum"] = json!(0);
+        fields[bound]["minimum"] = json!(0);
+        fields["groups"]["items"]["properties"][bound]["minimum"] = json!(0);
     }
-    spec["x-kubernetes-validations"] = json!([{
-        "rule": "self.minimum <= self.maximum",
+    fields["groups"]["minItems"] = json!(1);
+    // Together with the length of names this bounds what the rule below may cost.
+    fields["groups"]["maxItems"] = json!(64);
+    fields["groups"]["x-kubernetes-list-type"] = json!("map");
+    fields["groups"]["x-kubernetes-list-map-keys"] = json!(["name"]);
+    fields["groups"]["items"]["x-kubernetes-validations"] = json!([{
+        "rule": "!has(self.minimum) || !has(self.maximum) || self.minimum <= self.maximum",
         "message": "minimum must not be greater than maximum",
     }]);
+    fields["pollingIntervalSeconds"]["minimum"] = json!(1);
+    for direction in ["scaleUp", "scaleDown"] {
+        let fields = &mut fields["behavior"]["properties"][direction]["properties"];
+        fields["stabilizationWindowSeconds"]["minimum"] = json!(0);
+        fields["stabilizationWindowSeconds"]["maximum"] = json!(WINDOW_MAX.as_secs());
+        fields["cooldownSeconds"]["minimum"] = json!(0);
+    }
+    let percent = &mut fields["behavior"]["properties"]["scaleDown"]["properties"]["percent"];
+    percent["minimum"] = json!(1);
+    percent["maximum"] = json!(100);
+    spec["x-kubernetes-validations"] = json!([
+        {"rule": "self.minimum <= self.maximum", "message": "minimum must not be greater than maximum"},
+        {
+            "rule": "!has(self.workerGroup) || !has(self.groups)",
+            "message": "workerGroup and groups exclude each other; give one of them",
+        },
+    ]);
     crd
 }
 

@@ -26,10 +26,13 @@ pub mod schema;
 pub mod shared;
 pub mod worker_group;
 
-pub use autoscaler::{DaskAutoscaler, DaskAutoscalerSpec, DaskAutoscalerStatus};
+pub use autoscaler::{
+    DaskAutoscaler, DaskAutoscalerSpec, DaskAutoscalerStatus, ScaleDown, ScaleUp, ScaledGroup,
+    ScalingBehavior,
+};
 pub use cluster::{ClusterPhase, DaskCluster, DaskClusterSpec, DaskClusterStatus, SchedulerSpec, WorkerSpec};
 pub use crds::crds;
-pub use job::{DaskJob, DaskJobSpec, DaskJobStatus, JobClusterSpec, JobState, RunnerSpec};
+pub use job::{DaskJob, DaskJobSpec, DaskJobStatus, JobClusterSpec, JobState, RetryCluster, RunnerSpec};
 pub use shared::{ChildMetadata, Condition, ConditionStatus, RawPodSpec, RawServiceSpec};
 pub use worker_group::{DaskWorkerGroup, DaskWorkerGroupSpec, DaskWorkerGroupStatus};
 

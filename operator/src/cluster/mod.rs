@@ -1,6 +1,7 @@
 //! DaskCluster: a scheduler Deployment, its Service, and a default worker group.
 
 mod build;
+mod idle;
 mod plan;
 mod status;
 mod validate;
@@ -10,8 +11,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 pub use build::{Desired, build, scheduler_selector};
+pub use idle::Idleness;
 pub use plan::plan;
-pub use validate::{Invalid, Valid, validate};
+pub use validate::{Valid, validate};
 
 use crate::names;
 use crate::observe::{Child, ChildId, ChildKind, Component, Facts, Key, Kind, Resource};
@@ -94,12 +96,17 @@ impl View {
 
 /// Pods labelled as the scheduler of a cluster that are not going.
 pub fn scheduler_pods(world: &World, namespace: &str, cluster: &str) -> Vec<Arc<Child>> {
+    let mut pods = all_scheduler_pods(world, namespace, cluster);
+    pods.retain(|pod| !pod.deleting);
+    pods
+}
+
+/// Pods labelled as the scheduler of a cluster, going or not.
+pub fn all_scheduler_pods(world: &World, namespace: &str, cluster: &str) -> Vec<Arc<Child>> {
     world
         .cache
         .of_cluster(namespace, cluster)
-        .filter(|child| {
-            child.component == Some(Component::Scheduler) && child.pod().is_some() && !child.deleting
-        })
+        .filter(|child| child.component == Some(Component::Scheduler) && child.pod().is_some())
         .cloned()
         .collect()
 }
@@ -147,11 +154,6 @@ fn trouble(world: &World, group: &Resource) -> Option<String> {
 
 /// The job that controls a cluster, while its runner exists and has not ended.
 pub fn active_job(world: &World, cluster: &Resource) -> Option<Key> {
-    let owner = cluster.controller().filter(|owner| &*owner.kind == Kind::Job.name())?;
-    let key = Key::new(Kind::Job, cluster.namespace(), &owner.name);
-    let job = world.cache.resource(&key).filter(|job| *job.uid == *owner.uid)?;
-    let runner =
-        world.cache.child(&ChildId::new(ChildKind::Pod, job.namespace(), &names::runner(job.name())));
-    let ended = runner.and_then(|child| child.pod()).is_some_and(crate::observe::PodFacts::ended);
-    (!ended).then_some(key)
+    let job = crate::job::of_cluster(world, cluster)?;
+    (!crate::job::Runs::observe(world, job).over()).then(|| job.key.clone())
 }

@@ -1,16 +1,17 @@
 //! What to write for a DaskCluster.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::build::Desired;
-use super::validate::{Invalid, Valid};
-use super::{View, scheduler_ready, status};
+use super::validate::Valid;
+use super::{View, idle, status};
 use crate::api::ClusterPhase;
 use crate::names;
 use crate::observe::{Child, ChildId, ChildKind, Key, Kind, Resource};
 use crate::ownership::{self, Claim};
-use crate::plan::{Ask, Plan, Step, Target};
+use crate::plan::{Plan, Step, Target};
+use crate::spec::Invalid;
 use crate::world::World;
 
 /// Missing children are made, the worker number flows to the default group when it changes, an idle cluster goes.
@@ -45,7 +46,7 @@ pub fn plan(world: &World, view: &View, valid: &Valid, desired: Desired, now: Ti
     }
     plan.stage(children);
     plan.stage(group.into_iter().collect());
-    idle(world, view, valid, &mut plan, now);
+    idle::idle(world, view, valid, &mut plan, now);
     plan.waiting = waiting;
     plan
 }
@@ -132,39 +133,6 @@ fn handled_by_kopf(resource: &Resource) -> Option<i64> {
     let text = resource.annotations.get(names::KOPF_LAST_HANDLED)?;
     let handled: Value = serde_json::from_str(text.trim()).ok()?;
     handled["spec"]["worker"]["replicas"].as_i64()
-}
-
-/// Deletes the cluster when its scheduler has been idle for longer than `idleTimeout`. Costs nothing when unset.
-///
-/// A cluster made for a job stays while the job's runner is active, whatever the scheduler says.
-fn idle(world: &World, view: &View, valid: &Valid, plan: &mut Plan, now: Timestamp) {
-    let resource = &*view.resource;
-    if valid.spec.idle_timeout <= 0 || view.active_job.is_some() || !scheduler_ready(&view.scheduler_pods) {
-        return;
-    }
-    let timeout = SignedDuration::from_secs(valid.spec.idle_timeout);
-    let answer = world.scheduler(resource.namespace(), resource.name()).and_then(|facts| facts.idle);
-    let since = answer.and_then(|(_, since)| since);
-    // An answer from before the scheduler's present pod would be about its predecessor.
-    let current = answer.is_some_and(|(asked, _)| view.scheduler_pods.iter().all(|pod| pod.created <= asked));
-    if let Some(since) = since.filter(|since| current && now > *since + timeout) {
-        let idle_for = now.duration_since(since).as_secs();
-        plan.then(Step::announce(
-            resource,
-            false,
-            "IdleTimeout",
-            format!("deleting the cluster: it has been idle for {idle_for} s, longer than its idleTimeout of {} s", timeout.as_secs()),
-        ));
-        plan.then(Step::Delete {
-            target: Target::Resource(resource.key.clone()),
-            uid: resource.uid.clone(),
-            resource_version: None,
-            why: "idle for longer than idleTimeout",
-        });
-        return;
-    }
-    plan.poll =
-        Some(world.poll(resource.namespace(), resource.name(), Ask { idle: true, ..Ask::default() }, now));
 }
 
 fn announcements(view: &View, moved: bool) -> Vec<Step> {

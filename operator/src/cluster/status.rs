@@ -7,6 +7,7 @@ use super::{View, scheduler_ready};
 use crate::api::ClusterPhase;
 use crate::conditions::{self, Condition};
 use crate::names;
+use crate::spec::Invalid;
 use crate::world::{Trouble, World};
 
 /// The phase is a function of state (compatibility contract §2.1), and follows the Service, never the pods:
@@ -55,7 +56,7 @@ pub(super) fn status(
 }
 
 /// The status of a cluster that is refused.
-pub(super) fn refused(view: &View, invalid: &super::Invalid, now: Timestamp) -> Map<String, Value> {
+pub(super) fn refused(view: &View, invalid: &Invalid, now: Timestamp) -> Map<String, Value> {
     let said = [Condition::no("Ready", invalid.reason, invalid.message.clone())];
     let resource = &view.resource;
     let mut status = Map::new();

@@ -2,7 +2,8 @@
 
 use crate::api::DaskClusterSpec;
 use crate::observe::Resource;
-use crate::{names, podspec, spec};
+use crate::spec::{self, Invalid};
+use crate::{names, podspec};
 
 /// A DaskCluster that can be built.
 #[derive(Clone, Debug)]
@@ -11,28 +12,12 @@ pub struct Valid {
     pub spec: DaskClusterSpec,
 }
 
-/// Why a DaskCluster cannot be built.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invalid {
-    /// CamelCase.
-    pub reason: &'static str,
-    /// For people.
-    pub message: String,
-}
-
 /// Checks name and spec.
 pub fn validate(resource: &Resource) -> Result<Valid, Invalid> {
-    names::check_cluster_name(resource.name())
-        .map_err(|message| Invalid { reason: "InvalidName", message })?;
-    let invalid = |message| Invalid { reason: "InvalidSpec", message };
-    let spec: DaskClusterSpec = spec::read(resource).map_err(invalid)?;
-    podspec::check(&spec.scheduler.spec, "spec.scheduler.spec").map_err(invalid)?;
-    podspec::check(&spec.worker.spec, "spec.worker.spec").map_err(invalid)?;
-    if spec.worker.replicas < 0 {
-        return Err(invalid(format!(
-            "spec.worker.replicas is {}; it must be at least 0",
-            spec.worker.replicas
-        )));
-    }
+    names::check_cluster_name(resource.name()).map_err(Invalid::name)?;
+    let spec: DaskClusterSpec = spec::read(resource)?;
+    podspec::check(&spec.scheduler.spec, "spec.scheduler.spec")?;
+    podspec::check(&spec.worker.spec, "spec.worker.spec")?;
+    spec::natural("spec.worker.replicas", spec.worker.replicas)?;
     Ok(Valid { spec })
 }

@@ -17,12 +17,12 @@ pub struct Desired {
     pub runner: Value,
 }
 
-/// Builds the children; cannot fail.
-pub fn build(resource: &Resource, valid: &Valid, settings: &Settings) -> Desired {
-    Desired { cluster: cluster(resource, valid), runner: runner(resource, valid, settings) }
+/// Builds the children for a run; cannot fail.
+pub fn build(resource: &Resource, valid: &Valid, run: u32, settings: &Settings) -> Desired {
+    Desired { cluster: cluster(resource, valid, run), runner: runner(resource, valid, run, settings) }
 }
 
-fn cluster(resource: &Resource, valid: &Valid) -> Value {
+fn cluster(resource: &Resource, valid: &Valid, run: u32) -> Value {
     let own = &valid.spec.cluster.metadata;
     let fixed = metadata::map([(names::CLUSTER_NAME, resource.name())]);
     let labels = metadata::layers([&metadata::inherited_labels(&resource.labels), &own.labels, &fixed]);
@@ -32,15 +32,19 @@ fn cluster(resource: &Resource, valid: &Valid) -> Value {
     if valid.spec.cluster.spec.idle_timeout > 0 {
         spec["idleTimeout"] = json!(valid.spec.cluster.spec.idle_timeout);
     }
-    json!({
+    let mut object = json!({
         "apiVersion": names::API_VERSION,
         "kind": "DaskCluster",
         "metadata": child_metadata(resource, resource.name(), &labels, &own.annotations),
         "spec": api::shared::without_nulls(spec),
-    })
+    });
+    if run > 0 {
+        object["metadata"]["annotations"][names::RUN] = json!(run.to_string());
+    }
+    object
 }
 
-fn runner(resource: &Resource, valid: &Valid, settings: &Settings) -> Value {
+fn runner(resource: &Resource, valid: &Valid, run: u32, settings: &Settings) -> Value {
     let own = &valid.spec.job.metadata;
     let mut fixed = metadata::map([(names::CLUSTER_NAME, resource.name()), (names::COMPONENT, "job-runner")]);
     if settings.istio_label {
@@ -51,7 +55,7 @@ fn runner(resource: &Resource, valid: &Valid, settings: &Settings) -> Value {
     let mut object = json!({
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": child_metadata(resource, &names::runner(resource.name()), &labels, &own.annotations),
+        "metadata": child_metadata(resource, &names::runner(resource.name(), run), &labels, &own.annotations),
         "spec": podspec::with_environment(&valid.runner, &[("DASK_SCHEDULER_ADDRESS", &address)]),
     });
     hash::seal(&mut object);

@@ -1,7 +1,9 @@
 //! DaskJob: a runner pod with a cluster of its own, removed when the runner has ended.
 
 mod build;
+mod course;
 mod plan;
+mod runs;
 mod status;
 mod validate;
 
@@ -11,7 +13,8 @@ use jiff::Timestamp;
 
 pub use build::{Desired, build};
 pub use plan::plan;
-pub use validate::{Invalid, Valid, validate};
+pub use runs::Runs;
+pub use validate::{Valid, validate};
 
 use crate::names;
 use crate::observe::{Child, ChildId, ChildKind, Key, Kind, Resource};
@@ -27,7 +30,11 @@ pub struct View {
     pub cluster: Option<Arc<Resource>>,
     /// The cluster's creation was sent and has not been seen yet.
     pub cluster_expected: bool,
-    /// Whatever pod has the runner's name.
+    /// Pods labelled as the scheduler of a cluster of that name, going or not.
+    pub scheduler_pods: Vec<Arc<Child>>,
+    /// The pods of its runs.
+    pub runs: Runs,
+    /// Whatever pod has the name of the run that is due.
     pub runner: Option<Arc<Child>>,
 }
 
@@ -36,11 +43,18 @@ pub fn reconcile(world: &World, key: &Key, now: Timestamp) -> Plan {
     let Some(view) = View::observe(world, key) else { return Plan::nothing() };
     match validate(&view.resource) {
         Ok(valid) => {
-            let desired = build(&view.resource, &valid, &world.settings);
-            plan(world, &view, desired, now)
+            let desired = build(&view.resource, &valid, view.runs.failed, &world.settings);
+            plan(world, &view, &valid, desired, now)
         }
         Err(invalid) => plan::refuse(world, &view, &invalid, now),
     }
+}
+
+/// The job that controls a cluster, if it has not ended.
+pub fn of_cluster<'a>(world: &'a World, cluster: &Resource) -> Option<&'a Arc<Resource>> {
+    let owner = cluster.controller().filter(|owner| &*owner.kind == Kind::Job.name())?;
+    let key = Key::new(Kind::Job, cluster.namespace(), &owner.name);
+    world.cache.resource(&key).filter(|job| *job.uid == *owner.uid && !status::is_over(job))
 }
 
 impl View {
@@ -49,11 +63,14 @@ impl View {
         let resource = world.cache.resource(key)?.clone();
         let namespace = resource.namespace();
         let cluster = Key::new(Kind::Cluster, namespace, resource.name());
-        let runner = ChildId::new(ChildKind::Pod, namespace, &names::runner(resource.name()));
+        let runs = Runs::observe(world, &resource);
+        let name = names::runner(resource.name(), runs.failed);
         Some(Self {
             cluster: world.cache.resource(&cluster).cloned(),
             cluster_expected: world.cache.resource_expected(&cluster),
-            runner: world.cache.child(&runner).cloned(),
+            scheduler_pods: crate::cluster::all_scheduler_pods(world, namespace, resource.name()),
+            runner: world.cache.child(&ChildId::new(ChildKind::Pod, namespace, &name)).cloned(),
+            runs,
             resource,
         })
     }

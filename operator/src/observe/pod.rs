@@ -35,6 +35,8 @@ pub struct PodFacts {
     pub started: bool,
     /// `status.podIP`.
     pub ip: Option<Box<str>>,
+    /// How often containers of it have failed, over all restarts in place.
+    pub failures: u32,
     /// The first thing that keeps the pod from being ready.
     pub blocked: Option<Box<Blocked>>,
     /// When its first container started.
@@ -75,6 +77,7 @@ impl PodFacts {
             started: phase == Phase::Running
                 || main().any(|c| !c["state"]["running"].is_null() || !c["state"]["terminated"].is_null()),
             ip: status["podIP"].as_str().map(Into::into),
+            failures: containers().map(failures).sum(),
             blocked: blocked(status, containers()).map(Box::new),
             started_at: main()
                 .flat_map(|c| [&c["state"]["running"]["startedAt"], &c["state"]["terminated"]["startedAt"]])
@@ -89,6 +92,14 @@ impl PodFacts {
     pub fn ended(&self) -> bool {
         matches!(self.phase, Phase::Succeeded | Phase::Failed)
     }
+}
+
+/// A container that was restarted had ended before; one that is down after an error has failed once more.
+fn failures(container: &Value) -> u32 {
+    let failed = |state: &Value| state["terminated"]["exitCode"].as_i64().is_some_and(|code| code != 0);
+    let waits = !container["state"]["waiting"].is_null();
+    let down = failed(&container["state"]) || waits && failed(&container["lastState"]);
+    container["restartCount"].as_u64().unwrap_or(0) as u32 + u32::from(down)
 }
 
 fn time(value: &Value) -> Option<Timestamp> {
@@ -194,6 +205,20 @@ mod tests {
             "Evicted",
             "low on memory",
         );
+    }
+
+    #[test]
+    fn failures_are_counted_over_restarts_in_place() {
+        let failures = |container: Value| {
+            PodFacts::project(&json!({"status": {"containerStatuses": [container]}})).failures
+        };
+        let ended = |code: i64| json!({"terminated": {"exitCode": code}});
+        assert_eq!(failures(json!({"restartCount": 0, "state": {"running": {}}})), 0);
+        assert_eq!(failures(json!({"restartCount": 0, "state": ended(1)})), 1);
+        assert_eq!(failures(json!({"restartCount": 1, "state": {"running": {}}, "lastState": ended(1)})), 1);
+        let resting = json!({"restartCount": 1, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": ended(1)});
+        assert_eq!(failures(resting), 2);
+        assert_eq!(failures(json!({"restartCount": 1, "state": ended(0)})), 1);
     }
 
     #[test]

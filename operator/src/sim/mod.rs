@@ -78,6 +78,7 @@ pub struct Sim {
     history: VecDeque<String>,
     hash: u64,
     crashes: u32,
+    questions: u64,
 }
 
 struct Watched {
@@ -125,6 +126,7 @@ impl Sim {
             history: VecDeque::new(),
             hash: 0xcbf2_9ce4_8422_2325,
             crashes: 0,
+            questions: 0,
         };
         for crd in crate::api::crds::crds() {
             sim.user(&create(definitions::API_VERSION, definitions::PLURAL, None, &crd))
@@ -197,6 +199,11 @@ impl Sim {
     /// How often the operator has died of an injected crash.
     pub fn crashes(&self) -> u32 {
         self.crashes
+    }
+
+    /// How many questions schedulers were asked.
+    pub fn questions(&self) -> u64 {
+        self.questions
     }
 
     /// Lets everything happen that can happen without time passing, in one fixed order.
@@ -341,6 +348,7 @@ impl Sim {
                 }
             }
             Some(Work::Poll(question)) => {
+                self.questions += 1;
                 let answer = execute::ask(&self.scheduler, &question)
                     .now_or_never()
                     .expect("the scripted scheduler answers at once");

@@ -13,11 +13,11 @@ use jiff::Timestamp;
 
 pub use build::{Desired, build};
 pub use plan::plan;
-pub use validate::{Invalid, Valid, validate};
+pub use validate::{Valid, validate};
 pub use worker::Worker;
 
 use crate::names;
-use crate::observe::{ChildId, ChildKind, Facts, Key, Kind, Resource};
+use crate::observe::{Key, Kind, Resource};
 use crate::plan::Plan;
 use crate::world::{SchedulerFacts, World};
 
@@ -80,8 +80,8 @@ fn comes_first(world: &World, cluster: &Resource) -> Option<String> {
     if crate::cluster::scheduler_pods(world, namespace, name).is_empty() {
         return Some(format!("waiting for the pod of Deployment {} to exist", names::scheduler(name)));
     }
-    crate::cluster::active_job(world, cluster)?;
-    let runner = ChildId::new(ChildKind::Pod, namespace, &names::runner(name));
-    let seen = world.cache.child(&runner).is_some_and(|child| !matches!(child.facts, Facts::Expected));
-    (!seen).then(|| format!("waiting for the job's pod {} to exist", runner.name))
+    let job = crate::job::of_cluster(world, cluster)?;
+    let runs = crate::job::Runs::observe(world, job);
+    (!runs.seen())
+        .then(|| format!("waiting for the job's pod {} to exist", names::runner(job.name(), runs.failed)))
 }

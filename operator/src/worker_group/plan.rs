@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::build::Desired;
-use super::validate::{Invalid, Valid};
+use super::validate::Valid;
 use super::victims::{self, Choice};
 use super::worker::Worker;
 use super::{View, status};
@@ -12,6 +12,7 @@ use crate::observe::{Child, ChildId, ChildKind, Resource};
 use crate::ownership;
 use crate::plan::{Ask, Plan, Step, Target, Victim};
 use crate::scheduler::Snapshot;
+use crate::spec::Invalid;
 use crate::world::World;
 
 /// At most this many workers are made by one plan, so that a large group does not hold up others; the rest follows at once.

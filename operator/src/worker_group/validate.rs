@@ -2,7 +2,8 @@
 
 use crate::api::DaskWorkerGroupSpec;
 use crate::observe::Resource;
-use crate::{podspec, spec};
+use crate::podspec;
+use crate::spec::{self, Invalid};
 
 /// Longest group name: it is the value of a label.
 const NAME_MAX: usize = 63;
@@ -16,31 +17,18 @@ pub struct Valid {
     pub replicas: usize,
 }
 
-/// Why a DaskWorkerGroup cannot be built.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invalid {
-    /// CamelCase.
-    pub reason: &'static str,
-    /// For people.
-    pub message: String,
-}
-
 /// Checks name and spec.
 pub fn validate(resource: &Resource) -> Result<Valid, Invalid> {
     let name = resource.name();
     if name.len() > NAME_MAX {
-        let message =
-            format!("the name has {} characters; as a label value it may have {NAME_MAX}", name.len());
-        return Err(Invalid { reason: "InvalidName", message });
+        let said = format!("the name has {} characters; as a label value it may have {NAME_MAX}", name.len());
+        return Err(Invalid::name(said));
     }
-    let invalid = |message| Invalid { reason: "InvalidSpec", message };
-    let spec: DaskWorkerGroupSpec = spec::read(resource).map_err(invalid)?;
+    let spec: DaskWorkerGroupSpec = spec::read(resource)?;
     if spec.cluster.is_empty() {
-        return Err(invalid("spec.cluster is empty; it names the DaskCluster the workers belong to".into()));
+        return Err(Invalid::spec("spec.cluster is empty; it names the DaskCluster the workers belong to"));
     }
-    podspec::check(&spec.worker.spec, "spec.worker.spec").map_err(invalid)?;
-    let replicas = usize::try_from(spec.worker.replicas).map_err(|_| {
-        invalid(format!("spec.worker.replicas is {}; it must be at least 0", spec.worker.replicas))
-    })?;
+    podspec::check(&spec.worker.spec, "spec.worker.spec")?;
+    let replicas = spec::natural("spec.worker.replicas", spec.worker.replicas)? as usize;
     Ok(Valid { spec, replicas })
 }

@@ -1,5 +1,7 @@
 //! Properties of the operator on the deterministic core: each one test, each printing what reproduces a failure.
 
+mod autoscaling;
+
 use dask_operator::names;
 use dask_operator::sim::{Sim, SimConfig, create, delete, patch, story, transcript::Transcript};
 use dask_operator::store::faults::CrashPoint;
