@@ -51,7 +51,12 @@ pub const NAMESPACED: &[Rule] = &[
         &["list", "watch", "patch"],
         "its cool-down, owner and kopf's finalizer",
     ),
-    Rule::new(GROUP, &["daskjobs"], &["list", "watch"], "to be followed"),
+    Rule::new(
+        GROUP,
+        &["daskjobs"],
+        &["list", "watch", "delete"],
+        "to be followed, and removed some time after their end where they ask for it",
+    ),
     Rule::new(
         GROUP,
         &["daskclusters/status", "daskworkergroups/status", "daskjobs/status", "daskautoscalers/status"],

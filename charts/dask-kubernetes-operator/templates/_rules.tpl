@@ -13,10 +13,10 @@
 - apiGroups: [kubernetes.dask.org]
   resources: [daskautoscalers]
   verbs: [list, watch, patch]
-# to be followed
+# to be followed, and removed some time after their end where they ask for it
 - apiGroups: [kubernetes.dask.org]
   resources: [daskjobs]
-  verbs: [list, watch]
+  verbs: [list, watch, delete]
 # what is reported
 - apiGroups: [kubernetes.dask.org]
   resources: [daskclusters/status, daskworkergroups/status, daskjobs/status, daskautoscalers/status]
