@@ -5,6 +5,7 @@
 //! | [`script`] | the language of `snapshots/*.scenario` |
 //! | [`transcript`] | what a run tells, without what differs between equal runs |
 //! | [`story`] | random histories, and what must hold at their end |
+//! | [`rights`] | what the operator may do in it: exactly what its chart gives it |
 //! | [`dask`] | a model of Dask: workers register when their pods are ready |
 //! | [`definitions`] | our definitions, and what the Python operator's store of the same |
 //!
@@ -13,6 +14,7 @@
 
 pub mod dask;
 pub mod definitions;
+pub mod rights;
 pub mod script;
 pub mod story;
 pub mod transcript;
@@ -36,6 +38,7 @@ use crate::observe::Key;
 use crate::run;
 use crate::scheduler::scripted::ScriptedScheduler;
 use crate::settings::Settings;
+use crate::sim::rights::Rights;
 use crate::store::fake::FakeStore;
 use crate::store::faults::FaultStore;
 use crate::store::recording::RecordingStore;
@@ -59,6 +62,8 @@ pub struct SimConfig {
     pub settings: Settings,
     /// Seed of the operator's retries.
     pub seed: u64,
+    /// What the operator may do.
+    pub rights: Rights,
 }
 
 /// One simulated world.
@@ -109,10 +114,15 @@ impl Sim {
     /// If the server refuses our own definitions.
     pub fn new(config: SimConfig) -> Self {
         let start: Timestamp = EPOCH.parse().unwrap_or(Timestamp::UNIX_EPOCH);
-        let server =
-            Server::new(Config { clock: Clock::Manual(start), auto_step: false, ..Config::default() });
-        let store = Arc::new(FaultStore::new(RecordingStore::new(FakeStore::new(server.clone()))));
-        let sources = run::sources(&[]);
+        let server = Server::new(Config {
+            clock: Clock::Manual(start),
+            auto_step: false,
+            rbac: config.rights != Rights::Unasked,
+            ..Config::default()
+        });
+        let store = rights::operators(FakeStore::new(server.clone()));
+        let store = Arc::new(FaultStore::new(RecordingStore::new(store)));
+        let sources = run::sources(&config.rights.namespaces());
         let engine = Engine::new(config.settings.clone(), sources, config.seed);
         let mut sim = Self {
             server,
@@ -128,6 +138,9 @@ impl Sim {
             crashes: 0,
             questions: 0,
         };
+        for request in sim.config.rights.grant() {
+            sim.user(&request).expect("an administrator may give rights");
+        }
         for crd in crate::api::crds::crds() {
             sim.user(&create(definitions::API_VERSION, definitions::PLURAL, None, &crd))
                 .expect("our own definitions are accepted");
@@ -162,7 +175,7 @@ impl Sim {
     /// The operator dies and a new one starts: it knows nothing but what it observes.
     pub fn restart(&mut self) {
         self.store.revive();
-        let sources = run::sources(&[]);
+        let sources = run::sources(&self.config.rights.namespaces());
         self.engine = Engine::new(self.config.settings.clone(), sources.clone(), self.config.seed);
         self.watches = sources
             .into_iter()

@@ -20,6 +20,7 @@
 use jiff::SignedDuration;
 use serde_json::Value;
 
+use super::rights::Rights;
 use super::transcript::Transcript;
 use super::{Sim, SimConfig, create, dask, definitions, delete, patch, request};
 use crate::names;
@@ -34,15 +35,15 @@ pub const NAMESPACE: &str = "default";
 
 /// Runs a script and gives its transcript; a line that cannot be understood is an error that names it.
 pub fn run(script: &str) -> Result<String, String> {
-    Ok(play(script)?.0)
+    Ok(play(script, Rights::Unasked)?.0)
 }
 
 /// Runs a script and gives its transcript and the operator's calls, from the first one at the start.
-pub fn play(script: &str) -> Result<(String, Vec<Call>), String> {
+pub fn play(script: &str, rights: Rights) -> Result<(String, Vec<Call>), String> {
     let lines = split(script);
-    let mut settings = Settings::default();
+    let mut settings = Settings { look: rights.look(), ..Settings::default() };
     let rest = lines.iter().skip_while(|line| set(&mut settings, line)).cloned().collect::<Vec<_>>();
-    let mut sim = Sim::new(SimConfig { settings, seed: 1 });
+    let mut sim = Sim::new(SimConfig { settings, seed: 1, rights });
     sim.settle();
     let mut transcript = Transcript::new();
     let mut calls: Vec<Call> = sim.store.inner().take().into_iter().map(|entry| entry.call).collect();

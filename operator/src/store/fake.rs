@@ -34,6 +34,13 @@ impl FakeStore {
         Self { server, user: User { agent: "dask-operator".into(), ..User::default() } }
     }
 
+    /// The same store for somebody else, on a server that asks roles for what they may do.
+    #[must_use]
+    pub fn of(self, user: &str, groups: &[&str]) -> Self {
+        let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+        Self { user: User { name: user.into(), groups, ..self.user }, ..self }
+    }
+
     /// The server beneath.
     pub fn server(&self) -> &Server {
         &self.server

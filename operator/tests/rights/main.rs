@@ -1,6 +1,6 @@
 //! The rights of `dask_operator::rbac` are those that the operator uses: none is missing, none is idle.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use dask_operator::api::crds::crds;
@@ -11,6 +11,7 @@ use dask_operator::observe::{ChildId, ChildKind, Key, Kind};
 use dask_operator::plan::{Plan, Step, Target};
 use dask_operator::rbac::{self, Rule};
 use dask_operator::scheduler::scripted::ScriptedScheduler;
+use dask_operator::sim::rights::Rights;
 use dask_operator::sim::script;
 use dask_operator::store::served::{Look, changes, definitions, served};
 use dask_operator::store::{
@@ -135,22 +136,22 @@ fn collisions() -> Vec<Call> {
     store.take().into_iter().map(|entry| entry.call).collect()
 }
 
-/// All calls of all scenarios, and those that need a coincidence.
-fn calls() -> Vec<Call> {
+/// The scripts of all scenarios, by their names.
+fn scenarios() -> BTreeMap<String, String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../snapshots");
-    let mut calls = Vec::new();
+    let mut scripts = BTreeMap::new();
     for entry in std::fs::read_dir(&folder).expect("the folder snapshots exists") {
         let path = entry.expect("a folder can be read").path();
         if path.extension().is_some_and(|extension| extension == "scenario") {
-            let script = std::fs::read_to_string(&path).expect("a scenario is readable");
-            let played = script::play(&script).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-            calls.extend(played.1);
+            let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+            scripts.insert(name, std::fs::read_to_string(&path).expect("a scenario is readable"));
         }
     }
-    let (_, adoption) = script::play(ADOPTION).expect("the script runs");
-    calls.extend(adoption);
-    calls.extend(collisions());
-    calls
+    scripts
+}
+
+fn play(name: &str, script: &str, rights: Rights) -> (String, Vec<Call>) {
+    script::play(script, rights).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 fn started(look: Look) -> BTreeSet<Right> {
@@ -160,9 +161,25 @@ fn started(look: Look) -> BTreeSet<Right> {
     store.take().iter().flat_map(|entry| needed(&entry.call)).collect()
 }
 
+/// On a server that asks for rights, each scenario is played once with the ClusterRole and once with the Role.
 #[test]
 fn the_operator_uses_every_right_it_has_and_no_other() {
-    let used: BTreeSet<Right> = calls().iter().flat_map(needed).collect();
+    let mut calls = collisions();
+    calls.extend(play("adoption", ADOPTION, Rights::Everywhere).1);
+    for (name, script) in scenarios() {
+        let (there, in_namespace) =
+            (play(&name, &script, Rights::Everywhere), play(&name, &script, Rights::InNamespace));
+        // Where definitions are exchanged, those that may not read them notice later or not at all.
+        assert!(
+            name.starts_with("definitions_") || there.0 == in_namespace.0,
+            "{name} goes another way with a Role than with a ClusterRole"
+        );
+        let outside =
+            in_namespace.1.iter().find(|call| call.verb != Verb::Discover && call.namespace.is_empty());
+        assert_eq!(outside, None, "{name}: outside the namespace");
+        calls.extend(there.1);
+    }
+    let used: BTreeSet<Right> = calls.iter().flat_map(needed).collect();
     let granted = &granted(rbac::NAMESPACED) | &granted(rbac::CLUSTER);
     let missing: Vec<_> = used.difference(&granted).collect();
     assert!(missing.is_empty(), "used and not granted: {missing:?}");
