@@ -23,7 +23,8 @@
 //! - Admission webhooks and policies are stored, never called.
 //! - Admission adds no service account token volume to pods; LimitRanges and scopes of ResourceQuotas are only stored.
 //! - Conversion webhooks: versions of a custom resource differ in `apiVersion` alone.
-//! - Subresources `resize`, `ephemeralcontainers`, `approval` (writes) and `proxy` of the core kinds answer 501.
+//! - Subresources `resize`, `ephemeralcontainers`, `approval` (writes) and `nodes/proxy` of the core kinds answer 501.
+//! - Proxies speak plain HTTP to pods; a name with the scheme `https` answers 501.
 //! - Services are IPv4; a headless service without a selector says both families, as a real server does.
 
 pub mod controllers;

@@ -1,6 +1,6 @@
 //! `fake-apiserver`: a Kubernetes API server in memory, as a program.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -110,14 +110,15 @@ fn start(options: &Serve) -> Result<(), Failure> {
         let server = Server::new(config(options, identity.as_ref())?);
         #[cfg(feature = "processes")]
         if let Some(node) = node {
+            let pods = Some(node.api_address());
             let node = tokio::spawn(node.run(server.clone()));
-            let served = run(options, listener, server, identity.as_ref()).await;
+            let served = run(options, listener, server, identity.as_ref(), pods).await;
             node.abort();
             // Its end removes what it keeps.
             let _ = node.await;
             return served;
         }
-        run(options, listener, server, identity.as_ref()).await
+        run(options, listener, server, identity.as_ref(), None).await
     })
 }
 
@@ -148,16 +149,40 @@ async fn run(
     listener: TcpListener,
     server: Server,
     identity: Option<&Identity>,
+    pods: Option<SocketAddrV4>,
 ) -> Result<(), Failure> {
     let address = listener.local_addr()?;
     let (service, tls, kubeconfig) = faces(options, &server, reachable(address), identity)?;
     write(&kubeconfig, &options.kubeconfig)?;
     println!("serving {} until SIGTERM or Ctrl-C", kubeconfig.server);
     println!("export KUBECONFIG={}", options.kubeconfig.display());
+    // Pods speak TLS with the service `kubernetes`, so without it they cannot reach the server.
+    let inside = match (pods, &tls) {
+        (Some(address), Some(tls)) => Some(serve_pods(address, &server, service.clone(), tls.clone()).await?),
+        _ => None,
+    };
     let timers = tokio::spawn(async move { server.run().await });
     let served = serve(listener, service, tls, interrupted()).await;
     timers.abort();
+    inside.inspect(tokio::task::JoinHandle::abort);
     Ok(served?)
+}
+
+/// Serves in the node's network too, behind the cluster IP of the service `kubernetes`.
+async fn serve_pods(
+    address: SocketAddrV4,
+    server: &Server,
+    service: HttpService,
+    tls: TlsAcceptor,
+) -> Result<tokio::task::JoinHandle<()>, Failure> {
+    // The node's own address does not exist yet.
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await?;
+    server.publish(address).map_err(std::io::Error::other)?;
+    Ok(tokio::spawn(async move {
+        if let Err(error) = serve(listener, service, Some(tls), std::future::pending()).await {
+            tracing::error!(%error, "the listener for pods failed");
+        }
+    }))
 }
 
 fn faces(

@@ -1,5 +1,6 @@
 //! The program as a node: `serve --processes`.
 
+use std::net::SocketAddrV4;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -76,6 +77,11 @@ impl Options {
 }
 
 impl Prepared {
+    /// Where its pods look for the API server.
+    pub(crate) fn api_address(&self) -> SocketAddrV4 {
+        self.config.network.api_address()
+    }
+
     /// Runs the node on a server, in place of the simulated ones, until the future is dropped.
     pub(crate) async fn run(self, server: Server) {
         let client = Client::new(server.service(), "default");

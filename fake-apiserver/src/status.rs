@@ -54,6 +54,7 @@ fn is_zero(value: &u32) -> bool {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cause {
     /// For instance `FieldValueInvalid`, `FieldValueRequired`, `FieldManagerConflict`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// For people.
     pub message: String,

@@ -9,6 +9,7 @@ mod cluster_role;
 mod control_loop;
 mod daemon_set;
 mod deployment;
+mod disruption;
 mod endpoint_slice;
 mod endpoints;
 mod events;
@@ -44,6 +45,11 @@ use kubelet::Kubelet;
 use names::Suffixes;
 use observed::{Observed, Read};
 use queue::Queue;
+
+/// Whether the condition `Ready` of a pod is true.
+pub(crate) fn is_ready(pod: &serde_json::Value) -> bool {
+    object::is_true(pod, "Ready")
+}
 
 /// One thing that could be done now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +90,7 @@ impl Controllers {
             Box::new(daemon_set::DaemonSets),
             Box::new(job::Jobs),
             Box::new(deployment::Deployments),
+            Box::new(disruption::Disruptions),
             Box::new(garbage_collector::GarbageCollector),
             Box::new(namespace::Namespaces::default()),
             Box::new(endpoint_slice::EndpointSlices::default()),

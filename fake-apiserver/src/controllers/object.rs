@@ -17,6 +17,7 @@ pub(crate) const STATEFUL_SETS: GroupResource = GroupResource::new("apps", "stat
 pub(crate) const DAEMON_SETS: GroupResource = GroupResource::new("apps", "daemonsets");
 pub(crate) const REVISIONS: GroupResource = GroupResource::new("apps", "controllerrevisions");
 pub(crate) const JOBS: GroupResource = GroupResource::new("batch", "jobs");
+pub(crate) const BUDGETS: GroupResource = GroupResource::new("policy", "poddisruptionbudgets");
 pub(crate) const SLICES: GroupResource = GroupResource::new("discovery.k8s.io", "endpointslices");
 
 /// A time as objects carry it: UTC, whole seconds.

@@ -47,6 +47,8 @@ struct Shared {
     rbac: bool,
     openapi: OpenApi,
     requests: AtomicU64,
+    #[cfg(feature = "http")]
+    connections: super::stream::Connections,
 }
 
 /// One request after its body has been read.
@@ -76,8 +78,15 @@ impl HttpService {
     /// A service that asks for credentials if `authentication` is given.
     pub fn new(server: Server, authentication: Option<Authentication>) -> Self {
         let rbac = server.with(|api| api.config().rbac);
-        let (openapi, requests) = (OpenApi::default(), AtomicU64::new(0));
-        let shared = Shared { server, authentication, rbac, openapi, requests };
+        let shared = Shared {
+            server,
+            authentication,
+            rbac,
+            openapi: OpenApi::default(),
+            requests: AtomicU64::new(0),
+            #[cfg(feature = "http")]
+            connections: super::stream::Connections::default(),
+        };
         Self { shared: Arc::new(shared), peer: None }
     }
 
@@ -91,6 +100,12 @@ impl HttpService {
     /// The server behind it.
     pub fn server(&self) -> &Server {
         &self.shared.server
+    }
+
+    /// Connections that have become streams: exec, port-forward and their like.
+    #[cfg(feature = "http")]
+    pub(super) fn connections(&self) -> &super::stream::Connections {
+        &self.shared.connections
     }
 
     pub(super) fn openapi(&self) -> &OpenApi {
@@ -113,8 +128,8 @@ impl HttpService {
 
     async fn answer<B>(self, request: http::Request<B>) -> Response<ResponseBody>
     where
-        B: http_body::Body,
-        B::Data: Buf,
+        B: http_body::Body + Send + 'static,
+        B::Data: Buf + Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (parts, body) = request.into_parts();
@@ -140,12 +155,21 @@ impl HttpService {
 
     async fn route<B>(&self, parts: Parts, body: B) -> Result<Response<ResponseBody>, Status>
     where
-        B: http_body::Body,
-        B::Data: Buf,
+        B: http_body::Body + Send + 'static,
+        B::Data: Buf + Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let route = route(parts.uri.path());
         let user = access::user(self, &parts, &route)?;
+        #[cfg(feature = "http")]
+        if let Route::Resource(path) = &route
+            && let Some(kind) = super::stream::Kind::of(path)
+        {
+            let body =
+                body.map_frame(|frame| frame.map_data(|mut data| data.copy_to_bytes(data.remaining())));
+            let body = body.map_err(Into::into).boxed_unsync();
+            return super::stream::answer(self, kind, path.clone(), parts, body, user).await;
+        }
         let body = read(body).await?;
         let query = Query::parse(parts.uri.query());
         let incoming = Incoming { method: parts.method, query, headers: parts.headers, body, user };

@@ -2,11 +2,12 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | [`Server`] | the handle: lock, clock, timers, watchers |
+//! | [`Server`], `publish` | the handle: lock, clock, timers, watchers; where it is reached |
 //! | `http`, `resource`, `watch`, `logs`, `documents` | requests by what they are for |
 //! | `path`, `negotiate`, `protobuf` | how a request is read |
 //! | `render`, `table`, `body` | how an answer is written |
 //! | `discovery`, `openapi` | what is served, for clients that ask |
+//! | `node`, `simulated`, `stream` | what a pod's node answers: logs, exec, attach, port-forward, proxies |
 //! | `access`, `auth`, `serve`, `tls`, `kubeconfig` | who asks, and the listener |
 
 pub mod node;
@@ -25,10 +26,14 @@ mod negotiate;
 mod openapi;
 mod path;
 mod protobuf;
+mod publish;
 mod render;
 mod resource;
 #[cfg(feature = "http")]
 pub mod serve;
+mod simulated;
+#[cfg(feature = "http")]
+mod stream;
 mod table;
 #[cfg(feature = "http")]
 pub mod tls;
@@ -37,5 +42,8 @@ mod watch;
 pub use auth::{Authentication, random_token_key};
 pub use body::ResponseBody;
 pub use http::{HttpService, MAX_BODY_BYTES};
-pub use node::{LogOptions, LogStream, NodeProxy, PodContainer};
+pub use node::{
+    Connection, Door, Duplex, LogOptions, LogStream, NodeProxy, PodContainer, PodIdentity, Session, Streams,
+    TerminalSize,
+};
 pub use server::{Server, WatchStream};

@@ -94,6 +94,24 @@ fn resource(group: &str, version: &str, rest: &[&str]) -> Route {
     Route::Resource(path)
 }
 
+/// What follows the subresource in the path of an object of a namespace, as it was sent: empty, or from a slash on.
+#[cfg(feature = "http")]
+pub(super) fn after_subresource(path: &str) -> &str {
+    // /api/v1/namespaces/{namespace}/{resource}/{name}/{subresource}
+    let mut left = 7;
+    let mut begins = path.char_indices().peekable();
+    while let Some((at, character)) = begins.next() {
+        let next = begins.peek().map(|(_, next)| *next);
+        if character == '/' && left == 0 {
+            return &path[at..];
+        }
+        if character == '/' && next.is_some_and(|next| next != '/') {
+            left -= 1;
+        }
+    }
+    ""
+}
+
 /// Query parameters in order, decoded.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Query(Vec<(String, String)>);
@@ -114,6 +132,12 @@ impl Query {
     /// The first value of a parameter; an empty value counts as absent, as it does for the real server.
     pub(super) fn text(&self, name: &str) -> Option<String> {
         self.0.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.clone())
+    }
+
+    /// All values of a parameter, in order.
+    #[cfg(feature = "http")]
+    pub(super) fn all(&self, name: &str) -> Vec<String> {
+        self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone()).collect()
     }
 
     /// Whether the parameter occurs at all, with or without a value.
@@ -255,6 +279,18 @@ mod tests {
             parts("/api/v1/namespaces/ns/finalize"),
             (String::new(), None, "namespaces".into(), Some("ns".into()), Some("finalize".into()))
         );
+    }
+
+    #[cfg(feature = "http")]
+    #[test]
+    fn what_a_proxy_passes_on_stays_as_it_was_sent() {
+        let rest = |tail: &str| {
+            after_subresource(&format!("/api/v1/namespaces/ns/services/x:80/proxy{tail}")).to_owned()
+        };
+        for tail in ["", "/", "/a/b", "/a//b%20c/", "//a"] {
+            assert_eq!(rest(tail), tail);
+        }
+        assert_eq!(after_subresource("/api/v1/pods"), "");
     }
 
     #[test]

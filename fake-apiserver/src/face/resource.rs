@@ -21,19 +21,11 @@ pub(super) async fn answer(
 ) -> Result<Response<ResponseBody>, Status> {
     let server = service.server();
     let mut request = request(path, &incoming)?;
-    if request.resource == "pods" && request.group.is_empty() && request.verb == Verb::Get {
-        if matches!(request.subresource.as_deref(), Some("log" | "exec" | "attach" | "portforward" | "proxy"))
-        {
-            // Whether the user may do this was asked before; what else it takes is asked by the server itself.
-            request.user = User { agent: request.user.agent, ..User::default() };
-        }
-        match request.subresource.as_deref() {
-            Some("log") => return logs::answer(server, &request).await,
-            Some(proxied @ ("exec" | "attach" | "portforward" | "proxy")) => {
-                return Err(Status::not_modelled(format!("pods/{proxied} is not modelled")));
-            }
-            _ => {}
-        }
+    let log = request.resource == "pods" && request.subresource.as_deref() == Some("log");
+    if log && request.group.is_empty() && request.verb == Verb::Get {
+        // Whether the user may do this was asked before; what else it takes is asked by the server itself.
+        request.user = User { agent: request.user.agent, ..User::default() };
+        return logs::answer(server, &request).await;
     }
     let form = form(service, &request, &incoming)?;
     let mut response = server.request(&request)?;

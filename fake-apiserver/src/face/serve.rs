@@ -51,6 +51,7 @@ pub async fn serve(
     }
     drop(listener);
     drop(stop);
+    service.connections().end();
     let all = async { while connections.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(GRACE, all).await;
     Ok(())

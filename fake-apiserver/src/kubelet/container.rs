@@ -1,8 +1,9 @@
 //! One run of a container: its supervising helper, its log, and how it is stopped.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -12,10 +13,12 @@ use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::attach::Input;
 use super::helper::channel::AsyncChannel;
-use super::helper::{CONTAINER, ContainerOrder, EXEC, ExecOrder, KILL, Reply};
-use super::logs::Run;
+use super::helper::{CONTAINER, ContainerOrder, EXEC, ExecOrder, Files, KILL, Reply};
+use super::logs::{Run, Source};
 use super::process::Spawner;
+use super::streams::Terminal;
 
 /// How long a container runtime may take to start a container (`--runtime-request-timeout`).
 const START_TIMEOUT: Duration = Duration::from_mins(2);
@@ -34,6 +37,8 @@ pub(super) struct Container {
     pub(super) env: Vec<(String, String)>,
     /// Where those commands start.
     pub(super) working_dir: std::path::PathBuf,
+    /// What it reads from.
+    pub(super) input: Input,
 }
 
 /// TERM now, KILL after the grace period.
@@ -55,12 +60,18 @@ impl Container {
         let mut command = Command::new(helper);
         command.arg(CONTAINER).stdin(Stdio::from(theirs)).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.current_dir("/").kill_on_drop(true);
+        let (input, file) = open_input(order.files).map_err(|error| error.to_string())?;
         let mut child = spawner.spawn(command).await.map_err(|error| error.to_string())?;
+        let terminal = match &input {
+            Input::Terminal(terminal, _) => Some(terminal.reader().map_err(|error| error.to_string())?),
+            _ => None,
+        };
         let outputs = [
-            child.stdout.take().map(|stdout| tokio::spawn(log.clone().pump(stdout, "stdout"))),
-            child.stderr.take().map(|stderr| tokio::spawn(log.clone().pump(stderr, "stderr"))),
+            terminal.map(|terminal| tokio::spawn(log.clone().pump(terminal, Source::Stdout))),
+            child.stdout.take().map(|stdout| tokio::spawn(log.clone().pump(stdout, Source::Stdout))),
+            child.stderr.take().map(|stderr| tokio::spawn(log.clone().pump(stderr, Source::Stderr))),
         ];
-        let process = match begin(&mut channel, &order).await {
+        let process = match begin(&mut channel, &order, file).await {
             Ok(process) => process,
             Err(message) => {
                 let _ = child.kill().await;
@@ -77,7 +88,7 @@ impl Container {
             log.close();
             ended(code);
         });
-        Ok(Self { commands, process, env: order.env, working_dir: order.working_dir })
+        Ok(Self { commands, process, env: order.env, working_dir: order.working_dir, input })
     }
 
     /// Asks the container to end, and kills it after the grace period.
@@ -93,6 +104,7 @@ impl Container {
             argv,
             env: self.env.clone(),
             working_dir: self.working_dir.clone(),
+            files: None,
         }
     }
 
@@ -105,8 +117,28 @@ impl Container {
     }
 }
 
-async fn begin(channel: &mut AsyncChannel, order: &ContainerOrder) -> Result<i32, String> {
+/// The kubelet's end of what a container reads from, and the container's.
+fn open_input(files: Files) -> std::io::Result<(Input, Option<OwnedFd>)> {
+    if files.terminal {
+        let (terminal, file) = Terminal::open()?;
+        return Ok((Input::Terminal(Arc::new(terminal), files.stdin), Some(file)));
+    }
+    if !files.stdin {
+        return Ok((Input::None, None));
+    }
+    let (reader, writer) = std::io::pipe()?;
+    Ok((Input::Pipe(Arc::new(Mutex::new(Some(writer.into())))), Some(reader.into())))
+}
+
+async fn begin(
+    channel: &mut AsyncChannel,
+    order: &ContainerOrder,
+    file: Option<OwnedFd>,
+) -> Result<i32, String> {
     channel.send(order).await.map_err(|error| error.to_string())?;
+    if let Some(file) = file {
+        channel.send_file(file).await.map_err(|error| error.to_string())?;
+    }
     match timeout(START_TIMEOUT, channel.receive::<Reply>()).await {
         Ok(Ok(Some(Reply::Started { process }))) => Ok(process),
         Ok(Ok(Some(Reply::Failed { message }))) => Err(message),
@@ -148,7 +180,7 @@ async fn supervise(mut child: Child, mut orders: mpsc::UnboundedReceiver<Stop>) 
     }
 }
 
-fn code(status: std::process::ExitStatus) -> i32 {
+pub(super) fn code(status: std::process::ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt as _;
     status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(255)
 }

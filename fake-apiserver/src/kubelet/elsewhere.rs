@@ -18,6 +18,13 @@ pub struct Unsupported(pub String);
 #[derive(Clone, Debug)]
 pub struct NodeNetwork(Infallible);
 
+impl NodeNetwork {
+    /// As on Linux.
+    pub fn api_address(&self) -> std::net::SocketAddrV4 {
+        match self.0 {}
+    }
+}
+
 /// What a kubelet must be told, as on Linux; cannot be made here, since there is no [`NodeNetwork`].
 #[derive(Clone, Debug)]
 pub struct KubeletConfig {

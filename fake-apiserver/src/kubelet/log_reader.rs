@@ -1,58 +1,39 @@
 //! Reading container logs, as `kubectl logs` asks for it.
 
+use bytes::Bytes;
+use futures::StreamExt as _;
+use jiff::{SignedDuration, Timestamp};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
-use std::sync::Arc;
-
-use bytes::Bytes;
-use futures::StreamExt as _;
-use futures::future::BoxFuture;
-use jiff::{SignedDuration, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use super::logs::{LogBook, Progress, Run};
-use crate::face::{LogOptions, LogStream, NodeProxy, PodContainer};
+use crate::face::{LogOptions, LogStream, PodContainer};
 use crate::status::Status;
 
-/// The kubelet as the API server sees it.
-#[derive(Debug)]
-pub(super) struct Proxy(pub(super) Arc<LogBook>);
-
-impl NodeProxy for Proxy {
-    fn log(
-        &self,
-        target: PodContainer,
-        options: LogOptions,
-    ) -> BoxFuture<'static, Result<LogStream, Status>> {
-        let opened = self.open(&target, &options);
-        Box::pin(std::future::ready(opened))
-    }
-}
-
-impl Proxy {
-    fn open(&self, target: &PodContainer, options: &LogOptions) -> Result<LogStream, Status> {
-        let PodContainer { pod, container, .. } = target;
-        let run = self.0.find(&target.uid, container, options.previous).ok_or_else(|| {
-            Status::bad_request(if options.previous {
-                format!("previous terminated container {container:?} in pod {pod:?} not found")
-            } else {
-                format!("container {container:?} in pod {pod:?} is waiting to start: ContainerCreating")
-            })
-        })?;
-        let filter = Filter::new(options, Timestamp::now())?;
-        let follow = options.follow;
-        let (sender, receiver) = mpsc::channel(16);
-        let runtime = Handle::current();
-        tokio::task::spawn_blocking(move || {
-            let _ = read(&run, follow, &mut Sink { filter, sender, kept: VecDeque::new(), runtime });
-        });
-        let lines = futures::stream::unfold(receiver, |mut receiver| async move {
-            receiver.recv().await.map(|line| (Ok(line), receiver))
-        });
-        Ok(lines.boxed())
-    }
+/// Opens the log of a container's present or previous run.
+pub(super) fn open(logs: &LogBook, target: &PodContainer, options: &LogOptions) -> Result<LogStream, Status> {
+    let PodContainer { pod, container, .. } = target;
+    let run = logs.find(&target.uid, container, options.previous).ok_or_else(|| {
+        Status::bad_request(if options.previous {
+            format!("previous terminated container {container:?} in pod {pod:?} not found")
+        } else {
+            format!("container {container:?} in pod {pod:?} is waiting to start: ContainerCreating")
+        })
+    })?;
+    let filter = Filter::new(options, Timestamp::now())?;
+    let follow = options.follow;
+    let (sender, receiver) = mpsc::channel(16);
+    let runtime = Handle::current();
+    tokio::task::spawn_blocking(move || {
+        let _ = read(&run, follow, &mut Sink { filter, sender, kept: VecDeque::new(), runtime });
+    });
+    let lines = futures::stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|line| (Ok(line), receiver))
+    });
+    Ok(lines.boxed())
 }
 
 #[derive(Debug)]
@@ -200,18 +181,19 @@ fn drain(file: &mut BufReader<File>, part: &mut String, sink: &mut Sink) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use super::super::logs::Source;
     use super::*;
 
     const TEXT: &[u8] = b"one\ntwo\nthree\n";
 
     async fn lines(options: LogOptions) -> String {
         let directory = tempfile::tempdir().unwrap();
-        let book = Arc::new(LogBook::new(directory.path().to_owned(), 0));
+        let book = LogBook::new(directory.path().to_owned(), 0);
         let run = book.begin(("ns", "p", "u"), "c", 0).unwrap();
-        run.clone().pump(TEXT, "stdout").await;
+        run.clone().pump(TEXT, Source::Stdout).await;
         run.close();
         let target = PodContainer { uid: "u".into(), container: "c".into(), ..PodContainer::default() };
-        let stream = Proxy(book).log(target, options).await.unwrap();
+        let stream = open(&book, &target, &options).unwrap();
         let chunks: Vec<_> = stream.collect().await;
         chunks.into_iter().map(|chunk| String::from_utf8(chunk.unwrap().to_vec()).unwrap()).collect()
     }
@@ -238,14 +220,14 @@ mod tests {
     #[tokio::test]
     async fn a_follower_receives_what_is_written_later_and_ends_with_the_container() {
         let directory = tempfile::tempdir().unwrap();
-        let book = Arc::new(LogBook::new(directory.path().to_owned(), 0));
+        let book = LogBook::new(directory.path().to_owned(), 0);
         let run = book.begin(("ns", "p", "u"), "c", 0).unwrap();
         let target = PodContainer { uid: "u".into(), container: "c".into(), ..PodContainer::default() };
         let options = LogOptions { follow: true, ..LogOptions::default() };
-        let mut stream = Proxy(book).log(target, options).await.unwrap();
-        run.clone().pump(&b"first\n"[..], "stdout").await;
+        let mut stream = open(&book, &target, &options).unwrap();
+        run.clone().pump(&b"first\n"[..], Source::Stdout).await;
         assert_eq!(stream.next().await.unwrap().unwrap(), "first\n");
-        run.clone().pump(&b"second\n"[..], "stdout").await;
+        run.clone().pump(&b"second\n"[..], Source::Stdout).await;
         assert_eq!(stream.next().await.unwrap().unwrap(), "second\n");
         run.close();
         assert!(stream.next().await.is_none());

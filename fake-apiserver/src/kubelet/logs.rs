@@ -6,9 +6,10 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 /// Files larger than this are put aside.
 const FILE_MAX: u64 = 10 << 20;
@@ -16,6 +17,8 @@ const FILE_MAX: u64 = 10 << 20;
 const FILES_KEPT: u32 = 5;
 /// A longer line is stored in parts.
 const LINE_MAX: usize = 16 << 10;
+/// Pieces of output that listeners may be behind.
+const TAP_MAX: usize = 64;
 
 /// How far the writer of a run has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,10 +28,32 @@ pub(super) struct Progress {
     pub(super) closed: bool,
 }
 
+/// A stream of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Stdout,
+    Stderr,
+}
+
+impl Source {
+    /// Its name in the log.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+}
+
+/// What a container has written at once.
+pub(super) type Written = (Source, Bytes);
+
 /// The log of one run of a container.
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) path: PathBuf,
+    /// What is written goes here too, as it comes, while somebody listens.
+    tap: broadcast::Sender<Written>,
     progress: watch::Sender<Progress>,
     file: Mutex<Option<(File, u64)>>,
 }
@@ -36,12 +61,18 @@ pub(super) struct Run {
 impl Run {
     fn create(path: PathBuf) -> io::Result<Arc<Self>> {
         let file = open(&path)?;
-        Ok(Arc::new(Self { path, progress: watch::Sender::default(), file: Mutex::new(Some((file, 0))) }))
+        let (tap, progress) = (broadcast::Sender::new(TAP_MAX), watch::Sender::default());
+        Ok(Arc::new(Self { path, tap, progress, file: Mutex::new(Some((file, 0))) }))
     }
 
     /// The writer's progress.
     pub(super) fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.subscribe()
+    }
+
+    /// Everything that is written from now on. Who falls behind loses something, and is told.
+    pub(super) fn tap(&self) -> broadcast::Receiver<Written> {
+        self.tap.subscribe()
     }
 
     /// The file that was put aside so many rotations ago; 0 for the present one.
@@ -56,11 +87,16 @@ impl Run {
     }
 
     /// Stores what a container writes to one of its streams, until it ends.
-    pub(super) async fn pump(self: Arc<Self>, mut reader: impl AsyncRead + Unpin, stream: &'static str) {
+    pub(super) async fn pump(self: Arc<Self>, mut reader: impl AsyncRead + Unpin, source: Source) {
+        let stream = source.name();
         let (mut chunk, mut pending) = (vec![0; LINE_MAX], Vec::new());
         while let Ok(count) = reader.read(&mut chunk).await {
             if count == 0 {
                 break;
+            }
+            if self.tap.receiver_count() > 0 {
+                // The last listener may just have gone.
+                let _ = self.tap.send((source, Bytes::copy_from_slice(&chunk[..count])));
             }
             pending.extend_from_slice(&chunk[..count]);
             let lines = take_lines(&mut pending, stream, Timestamp::now());

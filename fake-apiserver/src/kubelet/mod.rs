@@ -18,6 +18,7 @@
 //! | `pod_worker`, `pod_start`, `pod_status`, `pod_files` | one task for each pod |
 //! | `container`, `prober`, `logs`, `log_reader`, `volumes`, `events` | what that task uses |
 //! | `helper`, `mounts`, `process` | processes that enter namespaces for us |
+//! | `reach`, `exec`, `attach`, `streams` | what the API server asks: connections to pods, commands in containers |
 //! | `sandbox`, `network`, `service_proxy` | namespaces, links and cluster IPs |
 //! | `node` | the Node object and its lease |
 //!
@@ -25,11 +26,13 @@
 //! persistent volumes, updates of mounted ConfigMaps, gRPC and HTTPS probes, `/dev/termination-log`, access from pods to
 //! networks outside the node.
 
+mod attach;
 mod backoff;
 mod catalogue;
 mod container;
 mod environment;
 mod events;
+mod exec;
 mod helper;
 mod hosts;
 mod lifecycle;
@@ -45,11 +48,13 @@ mod pod_worker;
 mod probe;
 mod prober;
 mod process;
+mod reach;
 mod sandbox;
 mod service_proxy;
 mod service_watch;
 mod services;
 mod status;
+mod streams;
 mod volumes;
 
 use std::collections::BTreeMap;
@@ -77,6 +82,7 @@ use logs::LogBook;
 use network::{Addresses, Links};
 use pod_worker::{PodWorker, View};
 use process::Spawner;
+use reach::Reach;
 use services::ServiceTable;
 
 /// What a kubelet must be told.
@@ -149,7 +155,7 @@ pub enum KubeletError {
 pub struct Kubelet {
     client: Client,
     config: KubeletConfig,
-    logs: Arc<LogBook>,
+    reach: Arc<Reach>,
 }
 
 /// What all pod workers share.
@@ -160,6 +166,7 @@ struct Node {
     links: Links,
     addresses: Addresses,
     logs: Arc<LogBook>,
+    reach: Arc<Reach>,
     events: Events,
     services: watch::Receiver<Arc<ServiceTable>>,
 }
@@ -174,18 +181,18 @@ impl Kubelet {
     /// A kubelet that does nothing yet.
     pub fn new(client: Client, config: KubeletConfig) -> Self {
         let logs = Arc::new(LogBook::new(config.logs_dir(), config.retained_logs));
-        Self { client, config, logs }
+        Self { client, config, reach: Arc::new(Reach::new(logs)) }
     }
 
-    /// What the API server asks for logs.
+    /// What the API server asks for logs, connections and commands.
     pub fn node_proxy(&self) -> Arc<dyn NodeProxy> {
-        Arc::new(log_reader::Proxy(self.logs.clone()))
+        self.reach.clone()
     }
 
     /// Runs pods until `shutdown` resolves. Then, or when the future is dropped, or when this process ends by any cause,
     /// everything that pods have started dies.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), KubeletError> {
-        let Self { client, config, logs } = self;
+        let Self { client, config, reach } = self;
         let state = |source| KubeletError::State { path: config.state_dir.clone(), source };
         clean(&config.state_dir).map_err(state)?;
         let spawner = Spawner::start().map_err(state)?;
@@ -206,7 +213,8 @@ impl Kubelet {
             config,
             spawner,
             links,
-            logs,
+            logs: reach.logs.clone(),
+            reach,
             services,
         });
         tokio::select! {

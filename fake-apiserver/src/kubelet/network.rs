@@ -1,7 +1,7 @@
 //! The node's network: a bridge for the pods, and a range of addresses on which services listen.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{Mutex, PoisonError};
 
 use rtnetlink::packet_route::route::{RouteScope, RouteType};
@@ -11,6 +11,9 @@ use super::helper::sandbox::index_of;
 
 /// The kernel's table of addresses that are the machine's own.
 const LOCAL_TABLE: u32 = 255;
+
+/// The usual port of an API server.
+const API_PORT: u16 = 6443;
 
 /// Addresses of the node that this process has become.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +47,12 @@ impl NodeNetwork {
     /// The node's address.
     pub fn node_address(&self) -> Ipv4Addr {
         self.node_address
+    }
+
+    /// Where pods find the API server behind its cluster IP, if the program that embeds the kubelet serves it there: on
+    /// this port of every address of the node (see [`Server::publish`](crate::Server::publish)).
+    pub fn api_address(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(self.node_address, API_PORT)
     }
 }
 

@@ -8,17 +8,20 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ConfigMap, Probe, Secret};
 use kube::Api;
 
+use super::attach::Own;
 use super::catalogue::Image;
 use super::container::Container;
 use super::environment::{self, ConfigError, Sources};
 use super::events::Level;
-use super::helper::ContainerOrder;
+use super::exec::Place;
+use super::helper::{ContainerOrder, Files};
 use super::lifecycle::{Exit, State};
 use super::mounts::Mount;
 use super::pod_files::ContainerFiles;
 use super::pod_worker::{Note, PodWorker};
 use super::probe::{ProbeKind, Rhythm, Tracker};
 use super::prober::{self, Question, Respondent};
+use super::reach::Running;
 use super::sandbox::Sandbox;
 use super::volumes;
 
@@ -157,6 +160,8 @@ impl PodWorker {
                 self.sandbox.as_ref().map_or(self.node.config.network.node_address(), |s| s.address);
             self.facts.pod_ip = address.to_string();
             self.around.pod_ip = Some(address.to_string());
+            let door = self.sandbox.as_ref().map(Sandbox::door);
+            self.node.reach.open(self.identity().2, address, door);
             let resolver = super::hosts::resolver_file(self.identity().0, &self.node.config.cluster_domain);
             let written = self.files.write_etc(&self.hostname(), &resolver);
             written.map_err(|error| creating("FailedCreatePodSandBox")(error.to_string()))?;
@@ -240,15 +245,17 @@ impl PodWorker {
         let scripts = (!image.scripts.is_empty()).then_some(scripts);
         let env = environment::with_image(variables, image, scripts.as_deref(), &self.hostname());
         let working_dir = spec.working_dir.clone().map(PathBuf::from).or_else(|| image.working_dir.clone());
+        let (terminal, stdin) = (spec.tty == Some(true), spec.stdin == Some(true));
         let order = ContainerOrder {
             sandbox: self.sandbox.as_ref().and_then(Sandbox::process),
             hostname: self.hostname(),
             mounts,
             staging: files.staging(),
             argv,
-            env: env.into_iter().collect(),
+            env: env.into_iter().chain(terminal.then(|| ("TERM".into(), "xterm".into()))).collect(),
             working_dir: working_dir.unwrap_or_else(|| "/".into()),
             init: image.init,
+            files: Files { terminal, stdin, ..Files::default() },
         };
         self.event(Some(index), Level::Normal, "Pulled", pulled(spec.image.as_deref()));
         self.event(Some(index), Level::Normal, "Created", format!("Created container: {}", spec.name));
@@ -267,13 +274,18 @@ impl PodWorker {
             // Nobody listens when the kubelet ends.
             let _ = note.send(Note::Exited { index, run, code });
         };
-        let (spawner, helper) = (&self.node.spawner, &self.node.config.helper);
+        let (spawner, helper) = (self.node.spawner.clone(), self.node.config.helper.clone());
         let container =
-            Container::start(spawner, helper, order, log.clone(), ended).await.map_err(Refusal::Failed)?;
+            Container::start(&spawner, &helper, order, log.clone(), ended).await.map_err(Refusal::Failed)?;
         self.new_run(index);
         let record = &mut self.records[index];
         record.state = State::Running { since: Timestamp::now() };
         record.image_id = format!("processes://{}", image.image);
+        let order = container.exec_order(Vec::new());
+        let place = Place { spawner, helper, order };
+        let once = self.specs[index].stdin_once == Some(true);
+        let own = Own { run: log.clone(), input: container.input.clone(), once };
+        self.node.reach.started(self.identity().2, &name, Running { place, own });
         self.live[index].container = Some(container);
         self.live[index].log = Some(log);
         self.event(Some(index), Level::Normal, "Started", format!("Started container {name}"));

@@ -349,6 +349,7 @@ impl PodWorker {
 
     fn exited(&mut self, index: usize, code: i32) {
         let message = self.termination_message(index, code);
+        self.node.reach.ended(self.identity().2, &self.specs[index].name);
         let live = &mut self.live[index];
         live.container = None;
         live.stop_by = None;
@@ -389,6 +390,7 @@ impl PodWorker {
 
     /// Network and volumes go; logs stay until the object is gone.
     async fn tear_down(&mut self) {
+        self.node.reach.close(self.identity().2);
         if let Some(sandbox) = self.sandbox.take() {
             let address = sandbox.address;
             sandbox.remove(&self.node.links).await;

@@ -4,14 +4,19 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command as StdCommand, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
+use tokio::net::TcpSocket;
 use tokio::process::{Child, Command};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use super::helper::channel::{AsyncChannel, Channel};
-use super::helper::{CHECK, NetworkOrder, Reply, SANDBOX};
+use super::helper::{CHECK, NetworkOrder, Reply, SANDBOX, SandboxOrder};
 use super::network::{Links, NodeNetwork};
 use super::process::Spawner;
 
@@ -19,6 +24,9 @@ use super::process::Spawner;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unsupported(pub String);
+
+/// How long a sandbox may take to make a socket.
+const SOCKET_TIMEOUT: Duration = Duration::from_secs(10);
 
 const APPARMOR: &str = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
 
@@ -94,7 +102,7 @@ pub(super) fn unshare_node() -> Result<(), String> {
 pub(super) struct Sandbox {
     /// The process that holds the namespace; killed when dropped.
     holder: Child,
-    _channel: AsyncChannel,
+    door: SandboxDoor,
     link: String,
     /// The pod's address.
     pub(super) address: Ipv4Addr,
@@ -120,9 +128,16 @@ impl Sandbox {
         links.connect_pod(link, &peer, process).await.map_err(|error| error.to_string())?;
         let order =
             NetworkOrder { link: peer, address, prefix: network.pod_prefix, gateway: network.node_address };
+        let order = SandboxOrder::Configure(order);
         channel.send(&order).await.map_err(|error| error.to_string())?;
         expect_ready(&mut channel).await?;
-        Ok(Self { holder, _channel: channel, link: link.to_owned(), address })
+        let door = SandboxDoor(Arc::new(Mutex::new(channel)));
+        Ok(Self { holder, door, link: link.to_owned(), address })
+    }
+
+    /// A way into the namespace, which may outlive it.
+    pub(super) fn door(&self) -> SandboxDoor {
+        self.door.clone()
     }
 
     /// The process in whose network namespace the containers run.
@@ -135,6 +150,27 @@ impl Sandbox {
         links.remove(&self.link).await;
         // Killing fails only when it has ended already.
         let _ = self.holder.kill().await;
+    }
+}
+
+/// Makes sockets within a pod's network namespace.
+#[derive(Clone, Debug)]
+pub(super) struct SandboxDoor(Arc<Mutex<AsyncChannel>>);
+
+impl SandboxDoor {
+    /// A new TCP socket; it belongs to the pod's network wherever it is used.
+    pub(super) async fn socket(&self) -> Result<TcpSocket, String> {
+        let door = self.clone();
+        // A task of its own: an order whose answer nobody waited for would be answered to the next.
+        let made = tokio::spawn(async move {
+            let mut channel = door.0.lock().await;
+            channel.send(&SandboxOrder::Socket).await.map_err(|error| error.to_string())?;
+            expect_ready(&mut channel).await?;
+            channel.receive_file().await.map_err(|error| error.to_string())
+        });
+        let made = timeout(SOCKET_TIMEOUT, made).await.map_err(|_| "the pod's sandbox does not answer")?;
+        let socket = made.map_err(|error| error.to_string())??;
+        Ok(TcpSocket::from_std_stream(socket.into()))
     }
 }
 

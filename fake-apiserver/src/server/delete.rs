@@ -79,6 +79,16 @@ impl Options {
         Ok(options)
     }
 
+    /// Whether nothing is to be changed.
+    pub(super) fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+
+    /// After a write of the server's own between the check and the deletion.
+    pub(super) fn without_version(self) -> Self {
+        Self { resource_version: None, ..self }
+    }
+
     fn orphans(&self, finalizers: &[String]) -> bool {
         match (self.orphan, self.policy.as_deref()) {
             (Some(orphan), _) => orphan,
@@ -213,7 +223,8 @@ impl ApiServer {
     }
 }
 
-fn check_preconditions(call: &Call<'_>, old: &Stored, options: &Options) -> Result<(), Status> {
+/// 409 when the object is not the one that was meant.
+pub(super) fn check_preconditions(call: &Call<'_>, old: &Stored, options: &Options) -> Result<(), Status> {
     if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != old.meta.uid) {
         let why = format!(
             "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been \

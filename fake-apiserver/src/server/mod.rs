@@ -9,6 +9,7 @@ mod convert;
 mod create;
 mod definitions;
 mod delete;
+mod eviction;
 mod get;
 mod internal;
 mod list;
@@ -168,10 +169,16 @@ impl ApiServer {
             ("eviction", Verb::Create) => self.evict(call),
             ("token", Verb::Create) => self.token(call),
             ("log", Verb::Get) => self.log(call),
-            ("status" | "approval", Verb::Get) => self.get(call),
+            ("status" | "approval", Verb::Get)
+            // The face connects to the object; here it is only found.
+            | ("exec" | "attach" | "portforward", Verb::Get | Verb::Create) => self.get(call),
+            ("proxy", _) if call.resource.namespaced => self.get(call),
             ("status", Verb::Update) => self.update(call),
             ("status", Verb::Patch(patch_type)) => self.patch(call, patch_type),
-            ("status" | "finalize" | "binding" | "eviction" | "token" | "log", _) => Err(no_such_method()),
+            (
+                "status" | "finalize" | "binding" | "eviction" | "token" | "log" | "exec" | "attach" | "portforward",
+                _,
+            ) => Err(no_such_method()),
             (other, _) => Err(Status::not_modelled(format!(
                 "subresource {other} of {} is not modelled by this server",
                 call.resource.storage

@@ -1,4 +1,4 @@
-//! Subresources of pods: binding, eviction, log.
+//! Subresources of pods: binding and log.
 
 use std::fmt::Write;
 
@@ -8,11 +8,9 @@ use serde_json::{Value, json};
 
 use super::call::Call;
 use super::create::Fields;
-use super::delete::Options;
 use super::{ApiServer, meta};
 use crate::controllers::LogLine;
 use crate::face::LogOptions;
-use crate::request::Request;
 use crate::response::{Reply, Response};
 use crate::status::{Cause, Status};
 
@@ -63,52 +61,6 @@ impl ApiServer {
             self.put(&call, value);
         }
         Ok(success(201))
-    }
-
-    /// `pods/eviction`: a deletion that a PodDisruptionBudget may refuse.
-    pub(super) fn evict(&mut self, call: &Call<'_>) -> Result<Response, Status> {
-        let key = call.key()?;
-        let pod = self.storage.get(&super::PODS, &key).cloned().ok_or_else(|| call.not_found(&key.name))?;
-        if let Some(budget) = self.refusing_budget(&pod) {
-            let mut status = Status::new(
-                429,
-                "TooManyRequests",
-                "Cannot evict pod as it would violate the pod's disruption budget.",
-            );
-            status.details.causes.push(Cause::new("DisruptionBudget", "", budget));
-            return Err(status);
-        }
-        let request = Request {
-            body: call.request.body.as_ref().map(|body| body["deleteOptions"].clone()),
-            params: call.request.params.clone(),
-            ..Request::default()
-        };
-        let inner = Call { now: call.now, request: &request, resource: call.resource.clone() };
-        let options = Options::read(&inner)?;
-        self.delete_object(&inner, &key, &options)?;
-        Ok(success(201))
-    }
-
-    /// What is wrong with evicting a pod now, if a budget has something against it.
-    fn refusing_budget(&self, pod: &crate::storage::Stored) -> Option<String> {
-        let phase = pod.fields.get("status.phase").map(String::as_str);
-        if pod.meta.deleting || matches!(phase, Some("Succeeded" | "Failed" | "Pending")) {
-            return None;
-        }
-        let budgets = self.storage.collection(&super::BUDGETS)?;
-        budgets.in_namespace(&pod.key.namespace).find_map(|budget| {
-            let value = budget.value();
-            let selector = crate::storage::LabelSelector::from_object(&value["spec"]["selector"])?;
-            let allowed = value["status"]["disruptionsAllowed"].as_i64().unwrap_or_default();
-            (selector.matches(&pod.meta.labels) && allowed < 1).then(|| {
-                format!(
-                    "The disruption budget {} needs {} healthy pods and has {} currently",
-                    budget.key.name,
-                    value["status"]["desiredHealthy"].as_i64().unwrap_or_default(),
-                    value["status"]["currentHealthy"].as_i64().unwrap_or_default()
-                )
-            })
-        })
     }
 
     /// `pods/log` of a pod without a real node: the text of its annotation, or what the simulation knows.

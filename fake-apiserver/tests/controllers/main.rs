@@ -3,6 +3,7 @@
 mod cluster;
 mod daemon_sets;
 mod deployments;
+mod disruptions;
 mod events;
 mod garbage_collection;
 mod jobs;

@@ -4,6 +4,7 @@ mod access;
 mod client;
 mod node;
 mod raw;
+mod streams;
 mod tls;
 
 use fake_apiserver::face::Server;

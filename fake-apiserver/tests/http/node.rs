@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use fake_apiserver::face::{LogOptions, LogStream, NodeProxy, PodContainer};
+use fake_apiserver::face::{
+    Connection, Door, LogOptions, LogStream, NodeProxy, PodContainer, PodIdentity, Session, Streams,
+};
 use fake_apiserver::status::Status;
 use futures::future::{BoxFuture, FutureExt as _};
 use futures::stream::{self, StreamExt as _};
@@ -10,6 +12,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{Api, LogParams, PostParams};
 use kube::{Client, ResourceExt as _};
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
 
 use crate::server;
 
@@ -33,6 +36,33 @@ impl NodeProxy for Echo {
             Ok(stream::iter(lines.map(|line| Ok(line.into()))).boxed())
         }
         .boxed()
+    }
+
+    fn dial(
+        &self,
+        pod: PodIdentity,
+        door: Door,
+        port: u16,
+    ) -> BoxFuture<'static, Result<Connection, String>> {
+        let (near, mut far) = tokio::io::duplex(1024);
+        tokio::spawn(async move {
+            let text = format!("{door:?} {}/{} {port}\n", pod.namespace, pod.name);
+            far.write_all(text.as_bytes()).await
+        });
+        async move { Ok(Box::new(near) as Connection) }.boxed()
+    }
+
+    fn exec(
+        &self,
+        _: PodContainer,
+        _: Vec<String>,
+        _: Streams,
+    ) -> BoxFuture<'static, Result<Session, String>> {
+        async { Err("no commands here".to_owned()) }.boxed()
+    }
+
+    fn attach(&self, _: PodContainer, _: Streams) -> BoxFuture<'static, Result<Session, String>> {
+        async { Err("no streams here".to_owned()) }.boxed()
     }
 }
 

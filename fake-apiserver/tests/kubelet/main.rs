@@ -5,11 +5,15 @@
 //! (`setpriv`), in a user namespace. Where namespaces are refused, tests are skipped, with the reason and counted.
 
 #[cfg(target_os = "linux")]
+mod kubectl;
+#[cfg(target_os = "linux")]
 mod pods;
 #[cfg(target_os = "linux")]
 mod programs;
 #[cfg(target_os = "linux")]
 mod services;
+#[cfg(target_os = "linux")]
+mod streams;
 #[cfg(target_os = "linux")]
 mod suite;
 #[cfg(target_os = "linux")]

@@ -21,7 +21,9 @@ pub(crate) fn maybe_run() {
 
 /// Answers every HTTP request with a text; with status 503 while the file `/tmp/broken` exists.
 fn answer(port: &str, text: &str) -> std::io::Result<()> {
-    let listener = TcpListener::bind(format!("0.0.0.0:{port}"))?;
+    // A port on all addresses, or one address and port.
+    let address = if port.contains(':') { port.to_owned() } else { format!("0.0.0.0:{port}") };
+    let listener = TcpListener::bind(address)?;
     println!("listening");
     for stream in listener.incoming() {
         let mut stream = stream?;

@@ -16,7 +16,7 @@ pub(crate) const TESTS: &[(&str, Body)] = &[
     ("everything_dies_with_the_kubelet", |world| kubelet_killed(world).boxed()),
 ];
 
-async fn service(world: &World, name: &str) {
+pub(crate) async fn service(world: &World, name: &str) {
     let object = json!({"metadata": {"name": name},
         "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]}});
     let service: Service = serde_json::from_value(object).expect("a service");

@@ -7,7 +7,7 @@ use fake_apiserver::kubelet::enter_node_namespaces;
 use futures::future::BoxFuture;
 
 use crate::world::World;
-use crate::{pods, services};
+use crate::{kubectl, pods, services, streams};
 
 /// A test's body.
 pub(crate) type Body = fn(World) -> BoxFuture<'static, ()>;
@@ -18,7 +18,7 @@ const SKIPPED: i32 = 77;
 const NOBODY: &str = "65534";
 
 fn tests() -> Vec<(&'static str, Body)> {
-    [pods::TESTS, services::TESTS].concat()
+    [pods::TESTS, services::TESTS, streams::TESTS, kubectl::TESTS].concat()
 }
 
 /// Lists, runs one, or runs all.

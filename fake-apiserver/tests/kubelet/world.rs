@@ -1,11 +1,13 @@
 //! An API server and a kubelet in this process, and waiting for what they do.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fake_apiserver::Server;
+use fake_apiserver::face::serve::serve;
 use fake_apiserver::kubelet::{Catalogue, Image, Kubelet, KubeletConfig, NodeNetwork};
 use fake_apiserver::server::Config;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -13,6 +15,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, ContainerStatus, Event, Pod};
 use kube::api::{DeleteParams, ListParams, LogParams, PostParams, WatchEvent, WatchParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 pub(crate) const NODE: &str = "processes-1";
@@ -25,6 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// One node with its API server.
 #[derive(Clone)]
 pub(crate) struct World {
+    pub(crate) server: Server,
     pub(crate) client: Client,
     pub(crate) state: Arc<tempfile::TempDir>,
     end: Arc<std::sync::Mutex<Option<oneshot::Sender<()>>>>,
@@ -71,6 +75,7 @@ impl World {
             kubelet.run(shutdown).await.expect("the kubelet runs");
         });
         let world = Self {
+            server,
             client,
             state: Arc::new(state),
             end: Arc::new(std::sync::Mutex::new(Some(end))),
@@ -99,6 +104,37 @@ impl World {
 
     pub(crate) fn pods(&self) -> Api<Pod> {
         Api::namespaced(self.client.clone(), NAMESPACE)
+    }
+
+    /// The URL of the same server over HTTP, whose connections can become streams.
+    pub(crate) async fn serve(&self) -> String {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a listener");
+        let address = listener.local_addr().expect("an address");
+        let service = self.server.service();
+        tokio::spawn(serve(listener, service, None, std::future::pending()));
+        format!("http://{address}")
+    }
+
+    /// The pods over HTTP.
+    pub(crate) async fn served_pods(&self) -> Api<Pod> {
+        let config = kube::Config::new(self.serve().await.parse().expect("a URL"));
+        Api::namespaced(Client::try_from(config).expect("a client"), NAMESPACE)
+    }
+
+    /// Waits for a line in a running container's log.
+    pub(crate) async fn until_log(&self, name: &str, line: &str) {
+        let params = LogParams { follow: true, ..LogParams::default() };
+        let log = self.pods().log_stream(name, &params).await.expect("the log can be read");
+        let mut lines = futures::AsyncBufReadExt::lines(log);
+        let found = async {
+            while let Some(found) = lines.try_next().await.expect("the log can be read") {
+                if found == line {
+                    return;
+                }
+            }
+            panic!("the log of {name} ends without {line:?}");
+        };
+        tokio::time::timeout(PATIENCE, found).await.expect("the line is written");
     }
 
     /// Creates a pod on the node. `spec` may leave out what has only one sensible value.

@@ -1,6 +1,6 @@
 //! The three programs in one process: API server, node and operator; started together, stopped together.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,9 +99,10 @@ impl Session {
                 async move { server.run().await }
             }),
         };
-        let reach = session.serve(listener, &server, &identity, stopped.clone())?;
+        let (service, reach) = session.serve(listener, &server, &identity, stopped.clone())?;
         session.install().await?;
         if let Pods::Processes { network, catalogue, python } = pods {
+            session.serve_pods(network.api_address(), service, &identity, stopped.clone()).await?;
             let mut config = KubeletConfig::new(NODE, folder.join("node"), catalogue, network);
             // The environment may have been made below /tmp, of which containers have their own.
             config.visible.extend(Some(python.folder).filter(|folder| folder.starts_with("/tmp")));
@@ -131,7 +132,7 @@ impl Session {
         server: &Server,
         identity: &Identity,
         stopped: watch::Receiver<bool>,
-    ) -> Result<Kubeconfig, LocalError> {
+    ) -> Result<(HttpService, Kubeconfig), LocalError> {
         let address = listener.local_addr().map_err(LocalError::setup("serve HTTPS"))?;
         listener.set_nonblocking(true).map_err(LocalError::setup("serve HTTPS"))?;
         let listener =
@@ -144,13 +145,36 @@ impl Session {
             name: "dask-operator-local".into(),
             ..Kubeconfig::secure(format!("https://{address}"), identity)
         };
+        let outside = service.clone();
         self.parts.spawn(async move {
-            if let Err(error) = serve(listener, service, Some(tls), raised(stopped)).await {
+            if let Err(error) = serve(listener, outside, Some(tls), raised(stopped)).await {
                 tracing::error!(%error, "the API server's listener failed");
             }
             "the API server"
         });
-        Ok(config)
+        Ok((service, config))
+    }
+
+    /// Serves HTTPS in the node's network too, behind the cluster IP of the service `kubernetes`.
+    async fn serve_pods(
+        &mut self,
+        address: SocketAddrV4,
+        service: HttpService,
+        identity: &Identity,
+        stopped: watch::Receiver<bool>,
+    ) -> Result<(), LocalError> {
+        // The node's own address does not exist yet.
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await;
+        let listener = listener.map_err(LocalError::setup("serve HTTPS to pods"))?;
+        service.server().publish(address).map_err(LocalError::setup("serve HTTPS to pods"))?;
+        let tls = identity.acceptor().map_err(LocalError::setup("serve HTTPS to pods"))?;
+        self.parts.spawn(async move {
+            if let Err(error) = serve(listener, service, Some(tls), raised(stopped)).await {
+                tracing::error!(%error, "the API server's listener for pods failed");
+            }
+            "the API server for pods"
+        });
+        Ok(())
     }
 
     /// Installs the CustomResourceDefinitions.

@@ -9,6 +9,7 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::{Pid, dup2_stdin, sethostname, setsid};
 
 use super::channel::Channel;
+use super::program::Opened;
 use super::{ContainerOrder, INIT, LOST, Reply, exit_code};
 
 /// The signal by which the kubelet asks for the container to be killed: the supervisor itself must live on
@@ -22,7 +23,8 @@ pub(super) fn run(mut channel: Channel) -> u8 {
         return LOST;
     }
     let Ok(Some(order)) = channel.receive::<ContainerOrder>() else { return LOST };
-    let init = match start(&order, &mut channel) {
+    let Ok(opened) = Opened::receive(&mut channel, order.files) else { return LOST };
+    let init = match start(&order, opened, &mut channel) {
         Ok(init) => init,
         Err(message) => {
             return channel.send(&Reply::Failed { message }).map_or(LOST, |()| 128);
@@ -35,7 +37,7 @@ pub(super) fn run(mut channel: Channel) -> u8 {
     supervise(init, signals)
 }
 
-fn start(order: &ContainerOrder, channel: &mut Channel) -> Result<Child, String> {
+fn start(order: &ContainerOrder, opened: Opened, channel: &mut Channel) -> Result<Child, String> {
     let said = |what: &'static str| move |error: nix::Error| format!("cannot {what}: {error}");
     if let Some(sandbox) = order.sandbox {
         let path = format!("/proc/{sandbox}/ns/net");
@@ -48,7 +50,7 @@ fn start(order: &ContainerOrder, channel: &mut Channel) -> Result<Child, String>
     let (mut to_init, theirs) = Channel::pair().map_err(|error| error.to_string())?;
     let init = Command::new("/proc/self/exe").arg(INIT).stdin(Stdio::from(theirs)).spawn();
     let init = init.map_err(|error| format!("cannot start the container's init: {error}"))?;
-    match relay(order, &mut to_init, channel, init.id()) {
+    match relay(order, opened, &mut to_init, channel, init.id()) {
         Ok(()) => Ok(init),
         Err(message) => {
             let _ = supervise_to_the_end(init);
@@ -60,6 +62,7 @@ fn start(order: &ContainerOrder, channel: &mut Channel) -> Result<Child, String>
 /// Gives the order to the init process and tells the kubelet what comes of it.
 fn relay(
     order: &ContainerOrder,
+    opened: Opened,
     to_init: &mut Channel,
     channel: &mut Channel,
     process: u32,
@@ -69,7 +72,9 @@ fn relay(
     if to_init.receive::<Reply>().map_err(lost)? != Some(Reply::Ready) {
         return Err("the container's init did not start".into());
     }
-    to_init.send(order).map_err(lost)?;
+    to_init.send(order).and_then(|()| opened.send(to_init)).map_err(lost)?;
+    // Held here, they would stay open when the program has closed them.
+    drop(opened);
     // A program that replaced the init closes the channel by its exec, without a word.
     match to_init.receive::<Reply>().map_err(lost)? {
         Some(Reply::Failed { message }) => Err(message),

@@ -11,7 +11,8 @@ use nix::unistd::{Pid, setsid};
 
 use super::channel::Channel;
 use super::init::find_program;
-use super::{ExecOrder, LOST, Reply, exit_code};
+use super::program::{self, Opened};
+use super::{ExecOrder, LOST, ProgramOrder, Reply, exit_code};
 
 /// Joins the container, runs the command and ends with its exit code. Any signal kills the command.
 pub(super) fn run(mut channel: Channel) -> u8 {
@@ -20,7 +21,9 @@ pub(super) fn run(mut channel: Channel) -> u8 {
         return LOST;
     }
     let Ok(Some(order)) = channel.receive::<ExecOrder>() else { return LOST };
-    match start(&order) {
+    let opened = order.files.map(|files| Opened::receive(&mut channel, files)).transpose();
+    let Ok(opened) = opened else { return LOST };
+    match start(&order, opened) {
         Ok(child) => {
             let _ = channel.send(&Reply::Started { process: child.id() as i32 });
             attend(child, signals)
@@ -29,7 +32,7 @@ pub(super) fn run(mut channel: Channel) -> u8 {
     }
 }
 
-fn start(order: &ExecOrder) -> Result<Child, String> {
+fn start(order: &ExecOrder, opened: Option<Opened>) -> Result<Child, String> {
     let gone = |error: std::io::Error| format!("the container is gone: {error}");
     let kinds = [
         ("net", CloneFlags::CLONE_NEWNET),
@@ -48,6 +51,10 @@ fn start(order: &ExecOrder) -> Result<Child, String> {
     let path = order.env.iter().rev().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value);
     let name = order.argv.first().ok_or("no command specified")?;
     let program = find_program(name, path, &order.working_dir)?;
+    if let (Some(files), Some(opened)) = (order.files, opened) {
+        let ExecOrder { argv, env, working_dir, .. } = order.clone();
+        return program::start(&ProgramOrder { program, argv, env, working_dir, files }, &opened);
+    }
     let mut command = Command::new(program);
     command.arg0(name).args(order.argv.iter().skip(1)).env_clear().envs(order.env.iter().cloned());
     command.current_dir(&order.working_dir).stdin(Stdio::null()).process_group(0);

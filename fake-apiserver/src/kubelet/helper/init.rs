@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use nix::mount::{MsFlags, mount};
 use nix::sys::prctl::set_pdeathsig;
@@ -13,7 +13,8 @@ use nix::unistd::{Pid, dup2_stdin};
 
 use super::super::mounts;
 use super::channel::Channel;
-use super::{ContainerOrder, LOST, Reply};
+use super::program::{self, Opened};
+use super::{ContainerOrder, LOST, ProgramOrder, Reply};
 
 /// Prepares the container's view of the files and starts its program.
 pub(super) fn run(mut channel: Channel) -> u8 {
@@ -21,8 +22,9 @@ pub(super) fn run(mut channel: Channel) -> u8 {
         return LOST;
     }
     let Ok(Some(order)) = channel.receive::<ContainerOrder>() else { return LOST };
+    let Ok(opened) = Opened::receive(&mut channel, order.files) else { return LOST };
     let message = match prepare(&order) {
-        Ok(program) => begin(&order, &program, channel),
+        Ok(program) => begin(&order, program, opened, channel),
         Err(message) => Err((message, channel)),
     };
     match message {
@@ -52,13 +54,16 @@ pub(super) fn mount_proc() -> Result<(), String> {
 
 type Lost = (String, Channel);
 
-fn begin(order: &ContainerOrder, program: &Path, mut channel: Channel) -> Result<u8, Lost> {
+fn begin(order: &ContainerOrder, program: PathBuf, opened: Opened, channel: Channel) -> Result<u8, Lost> {
+    if order.files.terminal {
+        return begin_on_terminal(order, program, opened, channel);
+    }
     let mut command = Command::new(program);
     if let Some(name) = order.argv.first() {
         command.arg0(name);
     }
     command.args(order.argv.iter().skip(1)).env_clear().envs(order.env.iter().cloned());
-    command.current_dir(&order.working_dir).stdin(Stdio::null());
+    command.current_dir(&order.working_dir).stdin(opened.into_stdin());
     if !order.init {
         // Returns only when it failed; success closes the channel.
         let error = unblock().err().unwrap_or_else(|| command.exec());
@@ -74,14 +79,45 @@ fn begin(order: &ContainerOrder, program: &Path, mut channel: Channel) -> Result
     match std::thread::scope(|scope| scope.spawn(start).join().unwrap_or_else(|_| lost())) {
         Err(error) => Err((said(order, &error.to_string()), channel)),
         Ok(child) => {
-            let _ = channel.send(&Reply::Started { process: 1 });
-            drop(channel);
-            if let Ok(null) = File::open("/dev/null") {
-                let _ = dup2_stdin(null);
-            }
-            Ok(attend(&child, signals))
+            // Held here, its input would stay open when it has closed it.
+            drop(command);
+            Ok(started(&child, signals, channel))
         }
     }
+}
+
+/// A program that is alone with its terminal needs a session of its own, which it begins itself.
+fn begin_on_terminal(
+    order: &ContainerOrder,
+    program: PathBuf,
+    opened: Opened,
+    channel: Channel,
+) -> Result<u8, Lost> {
+    let ContainerOrder { argv, env, working_dir, files, init, .. } = order.clone();
+    let order = ProgramOrder { program, argv, env, working_dir, files };
+    if !init {
+        return Err((program::turn_into(&order, opened), channel));
+    }
+    let signals = SigSet::all();
+    if let Err(error) = signals.thread_block() {
+        return Err((error.to_string(), channel));
+    }
+    match program::start(&order, &opened) {
+        Err(message) => Err((message, channel)),
+        Ok(child) => {
+            drop(opened);
+            Ok(started(&child, signals, channel))
+        }
+    }
+}
+
+fn started(child: &Child, signals: SigSet, mut channel: Channel) -> u8 {
+    let _ = channel.send(&Reply::Started { process: 1 });
+    drop(channel);
+    if let Ok(null) = File::open("/dev/null") {
+        let _ = dup2_stdin(null);
+    }
+    attend(child, signals)
 }
 
 /// Takes all signals in this thread.

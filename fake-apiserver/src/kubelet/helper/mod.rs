@@ -8,7 +8,8 @@
 //! | [`sandbox`] | keeps a pod's network namespace alive and configures it from inside |
 //! | [`container`] | one for each container: joins the sandbox, starts the init process, passes signals and the exit code on |
 //! | [`init`] | process 1 of the container's process namespace: mounts, then starts or becomes the program |
-//! | [`exec`] | runs one more command inside a running container: probes and hooks |
+//! | [`exec`] | runs one more command inside a running container: probes, hooks, and what users ask for |
+//! | [`program`] | begins a session, with a terminal if wanted, and becomes a program |
 //! | [`check`] | tries everything once, to learn whether this machine can be a node |
 //!
 //! Every helper is given its orders as frames on its standard input, a socket; when the kubelet dies the socket ends
@@ -19,6 +20,7 @@ mod check;
 pub(super) mod container;
 mod exec;
 mod init;
+mod program;
 pub(super) mod sandbox;
 
 use std::ffi::OsString;
@@ -34,6 +36,7 @@ pub(super) const SANDBOX: &str = "kubelet-pod-sandbox";
 pub(super) const CONTAINER: &str = "kubelet-pod-container";
 const INIT: &str = "kubelet-pod-init";
 pub(super) const EXEC: &str = "kubelet-pod-exec";
+const PROGRAM: &str = "kubelet-pod-program";
 pub(super) const CHECK: &str = "kubelet-node-check";
 
 /// What one container needs, from the kubelet to the helper.
@@ -55,6 +58,8 @@ pub(super) struct ContainerOrder {
     pub(super) working_dir: PathBuf,
     /// Whether a small init is process 1 and passes signals on to the program's process group (as `tini -g`).
     pub(super) init: bool,
+    /// What it reads from, sent after the order; its output is the helper's own unless it has a terminal.
+    pub(super) files: Files,
 }
 
 /// A command to run inside a running container.
@@ -68,6 +73,36 @@ pub(super) struct ExecOrder {
     pub(super) env: Vec<(String, String)>,
     /// Where the program starts.
     pub(super) working_dir: PathBuf,
+    /// The streams that are sent after the order; `None` for a command whose output is the helper's own.
+    pub(super) files: Option<Files>,
+}
+
+/// Which open files follow an order, in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Files {
+    /// A terminal, which is all three streams; then there are no others.
+    pub(super) terminal: bool,
+    /// Standard input.
+    pub(super) stdin: bool,
+    /// Standard output.
+    pub(super) stdout: bool,
+    /// Standard error.
+    pub(super) stderr: bool,
+}
+
+/// A program that a session of its own becomes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct ProgramOrder {
+    /// The program's file.
+    pub(super) program: PathBuf,
+    /// Its name and arguments.
+    pub(super) argv: Vec<String>,
+    /// The whole environment.
+    pub(super) env: Vec<(String, String)>,
+    /// Where it starts.
+    pub(super) working_dir: PathBuf,
+    /// Its streams.
+    pub(super) files: Files,
 }
 
 /// How a pod's network is set up, from the kubelet to the sandbox.
@@ -81,6 +116,15 @@ pub(super) struct NetworkOrder {
     pub(super) prefix: u8,
     /// The node's address in that network.
     pub(super) gateway: std::net::Ipv4Addr,
+}
+
+/// What is asked of a sandbox, one after the other.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum SandboxOrder {
+    /// Set the network up; answered with `Ready`.
+    Configure(NetworkOrder),
+    /// Make a TCP socket, which belongs to the network in which it was made; answered with `Ready` and the socket.
+    Socket,
 }
 
 /// What helpers say to who started them.
@@ -123,6 +167,7 @@ fn role_of(role: &OsString) -> Option<fn(Channel) -> u8> {
         CONTAINER => container::run,
         INIT => init::run,
         EXEC => exec::run,
+        PROGRAM => program::run,
         CHECK => check::run,
         _ => return None,
     })

@@ -1,16 +1,19 @@
 //! The process that holds a pod's network namespace.
 
+use std::os::fd::OwnedFd;
+
 use futures::TryStreamExt as _;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::setsid;
 use rtnetlink::{LinkUnspec, RouteMessageBuilder};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 use super::channel::Channel;
-use super::{LOST, NetworkOrder, Reply};
+use super::{LOST, NetworkOrder, Reply, SandboxOrder};
 
-/// Makes the namespace, configures it as ordered, and lives until the kubelet closes the channel.
+/// Makes the namespace, does what is ordered in it, and lives until the kubelet closes the channel.
 pub(super) fn run(mut channel: Channel) -> u8 {
     let entered = set_pdeathsig(Signal::SIGKILL)
         .and_then(|()| setsid().map(drop))
@@ -22,16 +25,26 @@ pub(super) fn run(mut channel: Channel) -> u8 {
     if channel.send(&Reply::Ready).is_err() {
         return LOST;
     }
-    while let Ok(Some(order)) = channel.receive::<NetworkOrder>() {
-        let reply = match configure_blocking(&order) {
-            Ok(()) => Reply::Ready,
-            Err(message) => Reply::Failed { message },
+    while let Ok(Some(order)) = channel.receive::<SandboxOrder>() {
+        let done = match order {
+            SandboxOrder::Configure(order) => configure_blocking(&order).map(|()| None),
+            SandboxOrder::Socket => socket().map(Some),
         };
-        if channel.send(&reply).is_err() {
+        let sent = match done {
+            Ok(None) => channel.send(&Reply::Ready),
+            Ok(Some(socket)) => channel.send(&Reply::Ready).and_then(|()| channel.send_file(socket)),
+            Err(message) => channel.send(&Reply::Failed { message }),
+        };
+        if sent.is_err() {
             return LOST;
         }
     }
     0
+}
+
+fn socket() -> Result<OwnedFd, String> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).map_err(|error| error.to_string())
 }
 
 fn configure_blocking(order: &NetworkOrder) -> Result<(), String> {
