@@ -7,7 +7,7 @@
 //! | [`objects`] | the objects of a rendered chart, judged by the API server in memory |
 
 mod case;
-mod cluster;
+pub(crate) mod cluster;
 mod objects;
 #[cfg(test)]
 mod schema;

@@ -64,6 +64,20 @@ impl Image {
     }
 }
 
+impl Image {
+    /// `manifest.json` of `docker save`: where configuration and layers are in the archive.
+    fn dockers_manifest(&self, reference: &str) -> Result<Value> {
+        let sum = |descriptor: &Value| {
+            descriptor["digest"].as_str().unwrap_or_default().trim_start_matches("sha256:").to_owned()
+        };
+        let manifest = self.blobs.get(&sum(&self.descriptor)).context("the image has no manifest")?;
+        let manifest: Value = serde_json::from_slice(manifest)?;
+        let path = |descriptor: &Value| format!("blobs/sha256/{}", sum(descriptor));
+        let layers: Vec<String> = manifest["layers"].as_array().into_iter().flatten().map(path).collect();
+        Ok(json!([{"Config": path(&manifest["config"]), "RepoTags": [reference], "Layers": layers}]))
+    }
+}
+
 /// The archive of an image: of one architecture, or an index of several.
 pub(super) fn write(reference: &str, images: &[Image]) -> Result<Vec<u8>> {
     let descriptors: Vec<&Value> = images.iter().map(|image| &image.descriptor).collect();
@@ -90,6 +104,10 @@ pub(super) fn write(reference: &str, images: &[Image]) -> Result<Vec<u8>> {
         ("oci-layout".to_owned(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec()),
         ("index.json".to_owned(), serde_json::to_vec(&index)?),
     ];
+    // Docker before 25 knows only its own list of one image's parts.
+    if let [one] = images {
+        files.push(("manifest.json".to_owned(), serde_json::to_vec(&one.dockers_manifest(reference)?)?));
+    }
     files.extend(blobs.into_iter().map(|(sum, bytes)| (format!("blobs/sha256/{sum}"), bytes)));
     tar(&files, 0o644, 0)
 }

@@ -5,10 +5,12 @@
 //! | [`program`] | the operator as one static program |
 //! | [`containerfile`] | what `Containerfile` says |
 //! | [`archive`] | the image as an OCI archive, without a container engine |
+//! | [`check`] | the image at work |
 //! | [`sbom`] | what the program is made of |
 //! | [`sums`] | the sums of all files |
 
 mod archive;
+pub(crate) mod check;
 mod containerfile;
 mod program;
 mod sbom;

@@ -49,13 +49,7 @@ impl Source {
 impl Program {
     /// Builds it for this machine's architecture.
     pub(super) fn build() -> Result<Self> {
-        let (architecture, target) = match (std::env::consts::OS, std::env::consts::ARCH) {
-            ("linux", "x86_64") => ("amd64", "x86_64-unknown-linux-gnu"),
-            ("linux", "aarch64") => ("arm64", "aarch64-unknown-linux-gnu"),
-            (os, other) => {
-                bail!("the image is built on Linux, on x86_64 or aarch64; this is {os} on {other}")
-            }
-        };
+        let (architecture, target) = machine()?;
         let mut build =
             shell::cargo(&["build", "--package", "dask-operator", "--bin", "dask-operator", "--locked"]);
         build.args(FEATURES).args(["--profile", "dist", "--target", target]);
@@ -78,6 +72,15 @@ impl Program {
         let output = tree.output().context("cannot start cargo tree")?;
         ensure!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).context("cargo tree does not write UTF-8")
+    }
+}
+
+/// This machine's architecture as images name it, and its target as Rust names it.
+pub(super) fn machine() -> Result<(&'static str, &'static str)> {
+    match (std::env::consts::OS, std::env::consts::ARCH) {
+        ("linux", "x86_64") => Ok(("amd64", "x86_64-unknown-linux-gnu")),
+        ("linux", "aarch64") => Ok(("arm64", "aarch64-unknown-linux-gnu")),
+        (os, other) => bail!("the image is built on Linux, on x86_64 or aarch64; this is {os} on {other}"),
     }
 }
 

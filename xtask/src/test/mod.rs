@@ -10,6 +10,7 @@ use ::e2e::provider::Provider;
 use anyhow::Result;
 
 use self::report::{Outcome, Report};
+use crate::dist::check::Runnable;
 use crate::{chart, codegen, demo, e2e, lint, shell, tidy, tools, workflows};
 
 /// Run every tier this machine can run, and say what each found.
@@ -28,7 +29,7 @@ struct Tier {
 }
 
 /// Cheapest first, so that the first failure comes early; a failing tier does not stop the next.
-const TIERS: [Tier; 10] = [
+const TIERS: [Tier; 11] = [
     Tier { name: "format", what: "the sources are formatted", run: || Outcome::of(lint::format()) },
     Tier { name: "tidy", what: "the house rules hold", run: || Outcome::of(tidy::check()) },
     Tier { name: "clippy", what: "clippy finds nothing", run: || Outcome::of(lint::clippy()) },
@@ -45,6 +46,7 @@ const TIERS: [Tier; 10] = [
         what: "the scheduler client against each supported version of Dask",
         run: contract::contract,
     },
+    Tier { name: "image", what: "the image runs as the chart runs it", run: image_tier },
     Tier { name: "demo", what: "a DaskJob on real Dask, without Kubernetes", run: demo_tier },
     Tier { name: "e2e", what: "the user stories, without Kubernetes", run: stories },
 ];
@@ -103,6 +105,14 @@ fn chart_tier() -> Outcome {
             note: (!checked.problems.is_empty()).then(|| checked.problems.join("\n")),
         },
         Err(error) => Outcome::failed(format!("{error:#}")),
+    }
+}
+
+/// The image, where it was made and a container engine answers.
+fn image_tier() -> Outcome {
+    match Runnable::find() {
+        Ok(image) => Outcome::of(image.check()),
+        Err(reason) => Outcome::skipped(reason),
     }
 }
 
