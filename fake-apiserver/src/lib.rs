@@ -20,8 +20,11 @@
 //!
 //! - Authorization is RBAC or none ([`Config::rbac`]); there is no node authorizer and no webhook, and tokens are signed
 //!   with Ed25519 where a real server uses RSA.
-//! - Admission webhooks and policies are stored, never called.
-//! - Admission adds no service account token volume to pods; LimitRanges and scopes of ResourceQuotas are only stored.
+//! - Admission webhooks are asked about creates, updates and deletes of objects, but not about `pods/binding`, `pods/eviction`,
+//!   `serviceaccounts/token` and streams, nor about what the server's own controllers write; they need a `caBundle`.
+//!   Admission policies (ValidatingAdmissionPolicy, MutatingAdmissionPolicy) are stored, never evaluated.
+//! - Admission plugins are those listed in [`server`]'s `admission`; where no controller makes service accounts, pods of a
+//!   namespace without the account `default` are admitted without a token. Quotas have no scope `VolumeAttributesClass`.
 //! - Conversion webhooks: versions of a custom resource differ in `apiVersion` alone.
 //! - Subresources `resize`, `ephemeralcontainers`, `approval` (writes) and `nodes/proxy` of the core kinds answer 501.
 //! - Proxies speak plain HTTP to pods; a name with the scheme `https` answers 501.

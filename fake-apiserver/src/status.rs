@@ -23,7 +23,7 @@ pub struct Status {
 
 /// The object a [`Status`] speaks of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub struct Details {
     /// Object name.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -53,13 +53,13 @@ fn is_zero(value: &u32) -> bool {
 /// One refused field.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cause {
-    /// For instance `FieldValueInvalid`, `FieldValueRequired`, `FieldManagerConflict`.
+    /// For instance `FieldValueInvalid`, `FieldValueRequired`, `FieldManagerConflict`; may be empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// For people.
     pub message: String,
     /// Field path in the form of field.Path: `spec.containers[0].name`.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub field: String,
 }
 
@@ -145,8 +145,11 @@ impl Status {
     pub fn to_value(&self) -> Value {
         let mut value = serde_json::json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason, "code": self.code,
+            "message": self.message, "code": self.code,
         });
+        if !self.reason.is_empty() {
+            value["reason"] = Value::from(self.reason);
+        }
         if let Some(token) = &self.continue_token {
             value["metadata"]["continue"] = Value::from(token.as_str());
         }

@@ -31,6 +31,7 @@ mod scheduler;
 mod service_account;
 mod stateful_set;
 mod template;
+mod token;
 
 use jiff::Timestamp;
 
@@ -82,6 +83,7 @@ impl Controllers {
         // Pods settle first, then what owns them, then what only reports: one write for many changes.
         let loops: Vec<Box<dyn ControlLoop>> = vec![
             Box::new(service_account::ServiceAccounts),
+            Box::new(token::Tokens),
             Box::new(cluster_role::ClusterRoles),
             Box::new(node::Nodes),
             Box::new(scheduler::Scheduler::default()),

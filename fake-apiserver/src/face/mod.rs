@@ -8,6 +8,7 @@
 //! | `render`, `table`, `body` | how an answer is written |
 //! | `discovery`, `openapi` | what is served, for clients that ask |
 //! | `node`, `simulated`, `stream` | what a pod's node answers: logs, exec, attach, port-forward, proxies |
+//! | `webhook` | calls of admission webhooks |
 //! | `access`, `auth`, `serve`, `tls`, `kubeconfig` | who asks, and the listener |
 
 pub mod node;
@@ -38,6 +39,7 @@ mod table;
 #[cfg(feature = "http")]
 pub mod tls;
 mod watch;
+mod webhook;
 
 pub use auth::{Authentication, random_token_key};
 pub use body::ResponseBody;

@@ -28,7 +28,7 @@ pub(super) async fn answer(
         return logs::answer(server, &request).await;
     }
     let form = form(service, &request, &incoming)?;
-    let mut response = server.request(&request)?;
+    let mut response = server.ask(&request).await?;
     if request.group == "authentication.k8s.io" {
         review(service, &request, &mut response.reply);
     }

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use super::NodeProxy;
 use crate::request::{Request, Verb};
 use crate::response::Response;
-use crate::server::{ApiServer, Clock, Config};
+use crate::server::{ApiServer, Clock, Config, Conversation, Progress};
 use crate::status::Status;
 use crate::storage::{GroupResource, Watch, WatchEvent};
 
@@ -69,7 +69,31 @@ impl Server {
     }
 
     /// Answers one request, then lets the controllers work (with `Config::auto_step`) and wakes watchers.
+    ///
+    /// Admission webhooks that would have to be called count as failed: use [`Server::ask`] where there are some.
     pub fn request(&self, request: &Request) -> Result<Response, Status> {
+        self.enter(request, |api, now| api.handle(now, request))
+    }
+
+    /// Answers one request as [`Server::request`] does, and calls the admission webhooks it has to pass.
+    pub async fn ask(&self, request: &Request) -> Result<Response, Status> {
+        let mut conversation = Conversation::default();
+        loop {
+            match self.enter(request, |api, now| api.converse(now, request, &mut conversation))? {
+                Progress::Done(response) => return Ok(*response),
+                Progress::Call(call) => {
+                    let answer = super::webhook::call(self, &call).await;
+                    conversation.answer(&call, answer);
+                }
+            }
+        }
+    }
+
+    fn enter<T>(
+        &self,
+        request: &Request,
+        handle: impl FnOnce(&mut ApiServer, Timestamp) -> Result<T, Status>,
+    ) -> Result<T, Status> {
         let mut state = self.lock();
         let now = clock_now(state.clock);
         if request.verb == Verb::Watch && state.watches >= state.api.config().max_watches {
@@ -78,7 +102,7 @@ impl Server {
             busy.details.retry_after_seconds = 1;
             return Err(busy);
         }
-        let answer = state.api.handle(now, request);
+        let answer = handle(&mut state.api, now);
         let reads = matches!(request.verb, Verb::Get | Verb::List | Verb::Watch);
         if state.api.config().auto_step && (!reads || state.due.is_some_and(|due| due <= now)) {
             self.step_locked(&mut state, now);

@@ -73,9 +73,19 @@ pub(super) fn build(mounts: &[Mount], working_dir: &Path, staging: &Path) -> Res
         let source = options.read(true).custom_flags(nix::fcntl::OFlag::O_PATH.bits()).open(&mount.source);
         opened.push((mount, source.map_err(refused("open", &mount.source))?));
     }
+    let mut places = Vec::new();
     for (mount, source) in &opened {
         let is_dir = source.metadata().map_err(refused("look at", &mount.source))?.is_dir();
-        view.bind(mount, source, is_dir)?;
+        places.push((mount.target.as_path(), is_dir));
+    }
+    // Shadows come before mounts, which may hide the staging directory. What lies in a volume is made there later.
+    for (place, is_dir) in places.iter().chain([&(working_dir, true)]) {
+        if !places.iter().any(|(outer, _)| outer != place && place.starts_with(outer)) {
+            view.ensure(place, *is_dir)?;
+        }
+    }
+    for ((mount, source), (_, is_dir)) in opened.iter().zip(&places) {
+        view.bind(mount, source, *is_dir)?;
     }
     view.ensure(working_dir, true)
 }

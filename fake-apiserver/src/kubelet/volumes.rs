@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
-use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{
     ConfigMap, Container, DownwardAPIVolumeFile, HostPathVolumeSource, KeyToPath, Pod, Secret,
     ServiceAccount, Volume, VolumeProjection,
 };
 use kube::{Api, Client};
+use tokio::task::JoinHandle;
 
 use super::environment::{Facts, expand, field, resource};
 use super::mounts::Mount;
@@ -22,12 +25,34 @@ pub(super) struct Prepared {
     path: PathBuf,
     /// Its kind is never written to by containers.
     read_only: bool,
+    /// Keeps its tokens fresh while somebody holds the volume.
+    renewal: Option<Arc<Renewal>>,
+}
+
+impl Prepared {
+    fn new(path: PathBuf, read_only: bool) -> Self {
+        Self { path, read_only, renewal: None }
+    }
+}
+
+/// A task that ends with the volume.
+#[derive(Debug)]
+struct Renewal(JoinHandle<()>);
+
+impl Drop for Renewal {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Files of a volume by relative path: content and mode.
 type Files = BTreeMap<String, (Vec<u8>, u32)>;
 
 const FILE_MODE: i32 = 0o644;
+/// Life of a token for which nothing is said.
+const TOKEN_SECONDS: i64 = 3600;
+/// Between tries to renew a token.
+const RENEWAL_RETRY: Duration = Duration::from_secs(10);
 
 /// Makes all volumes of a pod below `root`. An error is the message of a `FailedMount` event; it may be tried again.
 pub(super) async fn prepare(
@@ -39,12 +64,42 @@ pub(super) async fn prepare(
     let mut all = BTreeMap::new();
     for volume in pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()) {
         let maker = Maker { client, pod, facts };
-        let made = maker.volume(volume, &root.join(&volume.name)).await;
-        let made =
+        let path = root.join(&volume.name);
+        let made = maker.volume(volume, &path).await;
+        let mut made =
             made.map_err(|why| format!("MountVolume.SetUp failed for volume {:?} : {why}", volume.name))?;
+        made.renewal = token_seconds(volume).map(|seconds| {
+            let kept = (client.clone(), pod.clone(), facts.clone(), volume.clone());
+            Arc::new(Renewal(tokio::spawn(renew(kept, path, seconds))))
+        });
         all.insert(volume.name.clone(), made);
     }
     Ok(all)
+}
+
+/// How long the shortest-lived token of a volume lives.
+fn token_seconds(volume: &Volume) -> Option<u64> {
+    let sources = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+    let tokens = sources.filter_map(|source| source.service_account_token.as_ref());
+    let seconds = tokens.map(|token| token.expiration_seconds.unwrap_or(TOKEN_SECONDS));
+    seconds.min().map(|seconds| u64::try_from(seconds).unwrap_or_default())
+}
+
+/// Writes a volume's files anew whenever four fifths of the life of its token are over, as the kubelet does.
+async fn renew(kept: (Client, Pod, Facts, Volume), path: PathBuf, seconds: u64) {
+    let (client, pod, facts, volume) = &kept;
+    let mut wait = Duration::from_secs(seconds) * 4 / 5;
+    loop {
+        tokio::time::sleep(wait.max(RENEWAL_RETRY)).await;
+        let maker = Maker { client, pod, facts };
+        match maker.volume(volume, &path).await {
+            Ok(_) => wait = Duration::from_secs(seconds) * 4 / 5,
+            Err(why) => {
+                tracing::warn!(volume = volume.name, %why, "a token could not be renewed; trying again");
+                wait = RENEWAL_RETRY;
+            }
+        }
+    }
 }
 
 struct Maker<'a> {
@@ -62,7 +117,7 @@ impl Maker<'_> {
         if volume.empty_dir.is_some() || volume.ephemeral.is_some() {
             fs::create_dir_all(path).map_err(io)?;
             fs::set_permissions(path, fs::Permissions::from_mode(0o777)).map_err(io)?;
-            return Ok(Prepared { path: path.to_owned(), read_only: false });
+            return Ok(Prepared::new(path.to_owned(), false));
         }
         let files = if let Some(source) = &volume.config_map {
             let mode = source.default_mode.unwrap_or(FILE_MODE);
@@ -83,7 +138,7 @@ impl Maker<'_> {
             return Err("this kind of volume is not supported by the process kubelet".into());
         };
         write(path, &files).map_err(io)?;
-        Ok(Prepared { path: path.to_owned(), read_only: true })
+        Ok(Prepared::new(path.to_owned(), true))
     }
 
     fn namespaced<K>(&self) -> Api<K>
@@ -155,7 +210,12 @@ impl Maker<'_> {
             spec: TokenRequestSpec {
                 audiences: audience.map(str::to_owned).into_iter().collect(),
                 expiration_seconds: seconds,
-                ..TokenRequestSpec::default()
+                bound_object_ref: Some(BoundObjectReference {
+                    api_version: Some("v1".into()),
+                    kind: Some("Pod".into()),
+                    name: self.pod.metadata.name.clone(),
+                    uid: self.pod.metadata.uid.clone(),
+                }),
             },
             ..TokenRequest::default()
         };
@@ -202,7 +262,7 @@ fn host_path(source: &HostPathVolumeSource) -> Result<Prepared, String> {
         Some("File" | "FileOrCreate") if !meta.is_file() => {
             Err(format!("hostPath type check failed: {} is not a file", source.path))
         }
-        _ => Ok(Prepared { path, read_only: false }),
+        _ => Ok(Prepared::new(path, false)),
     }
 }
 
@@ -233,28 +293,40 @@ fn checked(path: &str) -> Result<String, String> {
     if plain && !path.is_empty() { Ok(path.to_owned()) } else { Err(format!("invalid path {path:?}")) }
 }
 
-/// The layout of the kubelet's `AtomicWriter`: programs watch for `..data` being replaced.
+/// The layout of the kubelet's `AtomicWriter`: programs watch for `..data` being replaced, and never see half a change.
 fn write(directory: &Path, files: &Files) -> std::io::Result<()> {
-    if directory.exists() {
-        fs::remove_dir_all(directory)?;
+    let data = directory.join("..data");
+    let before = fs::read_link(&data).ok();
+    let next = if before.as_deref() == Some(Path::new("..0")) { "..1" } else { "..0" };
+    let fresh = directory.join(next);
+    if fresh.exists() {
+        fs::remove_dir_all(&fresh)?;
     }
-    let data = directory.join("..0");
-    fs::create_dir_all(&data)?;
-    symlink("..0", directory.join("..data"))?;
+    fs::create_dir_all(&fresh)?;
     for (path, (content, mode)) in files {
-        let file = data.join(path);
+        let file = fresh.join(path);
         if let Some(parent) = file.parent() {
             fs::create_dir_all(parent)?;
         }
         fs::write(&file, content)?;
         fs::set_permissions(&file, fs::Permissions::from_mode(*mode))?;
-        let first = Path::new(path).components().next();
-        if let Some(Component::Normal(first)) = first {
+    }
+    let link = directory.join("..data_tmp");
+    if link.symlink_metadata().is_ok() {
+        fs::remove_file(&link)?;
+    }
+    symlink(next, &link)?;
+    fs::rename(&link, &data)?;
+    for path in files.keys() {
+        if let Some(Component::Normal(first)) = Path::new(path).components().next() {
             let link = directory.join(first);
             if link.symlink_metadata().is_err() {
                 symlink(Path::new("..data").join(first), link)?;
             }
         }
+    }
+    if let Some(before) = before {
+        fs::remove_dir_all(directory.join(before))?;
     }
     Ok(())
 }
@@ -309,6 +381,22 @@ mod tests {
         assert_eq!(fs::read_to_string(root.join("d/b")).unwrap(), "2");
         assert_eq!(fs::read_link(root.join("a")).unwrap(), Path::new("..data/a"));
         assert_eq!(fs::metadata(root.join("a")).unwrap().permissions().mode() & 0o777, 0o600);
+        for text in ["3", "4"] {
+            let files = Files::from([("a".to_owned(), (text.as_bytes().to_vec(), 0o600))]);
+            write(&root, &files).unwrap();
+            assert_eq!(fs::read_to_string(root.join("a")).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_volume_lives_as_long_as_its_shortest_token() {
+        let volume = |sources: serde_json::Value| -> Volume {
+            serde_json::from_value(serde_json::json!({"name": "v", "projected": {"sources": sources}}))
+                .unwrap()
+        };
+        let token = |seconds: i64| serde_json::json!({"serviceAccountToken": {"path": "t", "expirationSeconds": seconds}});
+        assert_eq!(token_seconds(&volume(serde_json::json!([token(3607), token(700)]))), Some(700));
+        assert_eq!(token_seconds(&volume(serde_json::json!([{"configMap": {"name": "x"}}]))), None);
     }
 
     #[test]

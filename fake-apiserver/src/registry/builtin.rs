@@ -144,7 +144,6 @@ fn counts_generation(storage: &GroupResource) -> bool {
         | "discovery.k8s.io"
         | "flowcontrol.apiserver.k8s.io"
         | "admissionregistration.k8s.io"
-        | "node.k8s.io"
         | "scheduling.k8s.io"
         | "resource.k8s.io"
         | "apiextensions.k8s.io" => true,

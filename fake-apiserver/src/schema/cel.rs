@@ -82,6 +82,11 @@ thread_local! {
     static FUNCTIONS: Context<'static> = Context::default().with_all();
 }
 
+/// Gives an expression the functions it may use.
+pub(super) fn with_functions<T>(use_them: impl FnOnce(&Context<'static>) -> T) -> T {
+    FUNCTIONS.with(use_them)
+}
+
 /// Runs all rules that apply.
 pub(super) fn validate(value: &Value, old: Option<&Value>, root: View<'_>) -> Vec<Cause> {
     FUNCTIONS.with(|functions| {
@@ -226,7 +231,7 @@ impl Rule {
 }
 
 /// The commonest runtime errors, as cel-go words them.
-fn in_go_words(error: &kube_cel::cel::ExecutionError) -> String {
+pub(super) fn in_go_words(error: &kube_cel::cel::ExecutionError) -> String {
     match error {
         kube_cel::cel::ExecutionError::NoSuchKey(key) => format!("no such key: {key}"),
         kube_cel::cel::ExecutionError::NoSuchOverload => "no such overload".into(),

@@ -9,6 +9,7 @@ mod cel;
 mod cel_value;
 mod check_defaults;
 mod components;
+mod condition;
 mod default;
 mod forbidden;
 mod format;
@@ -27,6 +28,7 @@ use std::sync::{Arc, OnceLock};
 use serde_json::Value;
 
 pub use components::Components;
+pub use condition::Condition;
 
 use crate::status::Cause;
 use node::{Graph, View};

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::admission::Operation;
 use super::call::Call;
 use super::{ApiServer, body, meta, strategy};
 use crate::patch;
@@ -31,7 +32,7 @@ impl ApiServer {
         &mut self,
         call: &Call<'_>,
         mut value: Value,
-        warnings: Vec<String>,
+        mut warnings: Vec<String>,
         fields: Fields,
     ) -> Result<Response, Status> {
         let resource = &call.resource;
@@ -45,6 +46,8 @@ impl ApiServer {
         if fields == Fields::Tracked {
             patch::track_update(resource.schema().map(AsRef::as_ref), None, &mut value, &call.applier());
         }
+        self.admit(call, &mut value)?;
+        self.mutate(call, Operation::Create, &mut value, None)?;
         strategy::begin(resource, &mut value);
         let metadata = meta::of(&mut value)?;
         metadata.insert("uid".into(), json!(meta::uid(self.uids + 1)));
@@ -52,16 +55,18 @@ impl ApiServer {
         if resource.counts_generation {
             metadata.insert("generation".into(), json!(1));
         }
-        self.admit_create(call, &mut value)?;
+        strategy::identify(resource, &mut value);
+        warnings.extend(strategy::warnings(resource, &value));
         self.check_escalation(call, &value, None)?;
         let causes = faults(call, &value, None)?;
         if !causes.is_empty() {
             return Err(call.invalid(&key.name, causes));
         }
+        self.validate_by_webhooks(call, Operation::Create, Some(&value), None)?;
+        self.validate_admission(call, &value)?;
         if self.storage.get(&resource.storage, &key).is_some() {
             return Err(Status::already_exists(&resource.group, &resource.plural, &key.name));
         }
-        self.check_quota(call, &value)?;
         self.assign(call, &mut value)?;
         if call.request.params.dry_run {
             super::convert::from_storage(resource, &mut value);
@@ -165,8 +170,10 @@ pub(super) fn faults(call: &Call<'_>, value: &Value, old: Option<&Value>) -> Res
         Some(old) => strategy::validate_update(resource, value, old),
     };
     // The schema and the kind's own rules may both miss the same field: it is said once, in the kind's own words.
+    let of_schema = causes.len();
     for own in own {
-        match causes.iter_mut().find(|cause| cause.field == own.field && cause.reason == own.reason) {
+        let known = causes[..of_schema].iter_mut().find(|c| c.field == own.field && c.reason == own.reason);
+        match known {
             Some(known) => *known = own,
             None => causes.push(own),
         }

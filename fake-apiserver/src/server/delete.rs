@@ -110,6 +110,7 @@ impl ApiServer {
     pub(super) fn delete(&mut self, call: &Call<'_>) -> Result<Response, Status> {
         let key = call.key()?;
         let options = Options::read(call)?;
+        self.admit_delete(call, &key, &options)?;
         let outcome = self.delete_object(call, &key, &options)?;
         let resource = &call.resource;
         let accepted = options.orphan == Some(false);
@@ -133,6 +134,16 @@ impl ApiServer {
         }
     }
 
+    /// Asks the webhooks about the deletion of an object that may be deleted.
+    fn admit_delete(&mut self, call: &Call<'_>, key: &Key, options: &Options) -> Result<(), Status> {
+        if !self.has_webhooks() {
+            return Ok(());
+        }
+        let Some(old) = self.storage.get(&call.resource.storage, key).cloned() else { return Ok(()) };
+        check_preconditions(call, &old, options)?;
+        self.ask_about_deletion(call, &old.value())
+    }
+
     pub(super) fn delete_collection(&mut self, call: &Call<'_>) -> Result<Response, Status> {
         let options = Options::read(call)?;
         let selection = Self::selection(call)?;
@@ -141,6 +152,12 @@ impl ApiServer {
             .collection(&call.resource.storage)
             .map(|collection| collection.select(&selection, None).cloned().collect())
             .unwrap_or_default();
+        // Everybody is asked before anything is deleted.
+        if self.has_webhooks() {
+            for object in &found {
+                self.ask_about_deletion(call, &object.value())?;
+            }
+        }
         let mut items = Vec::with_capacity(found.len());
         for object in found {
             match self.delete_object(call, &object.key, &options) {

@@ -1,6 +1,7 @@
 //! The state machine: one file for each verb, the rules of single kinds in [`strategy`].
 
 mod addresses;
+mod admission;
 mod authorization;
 mod body;
 mod call;
@@ -17,7 +18,6 @@ mod meta;
 pub mod names;
 mod patch;
 mod pods;
-mod quota;
 mod reviews;
 mod scale;
 mod strategy;
@@ -31,6 +31,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+pub use admission::{Conversation, Destination, Progress, WebhookCall};
 pub use authorization::{Attributes, Decision, Impersonation, Target};
 pub use config::{Clock, Config};
 pub use internal::{Api, Changes, Controller, Cursor};
@@ -60,6 +61,9 @@ const DEFINITIONS: GroupResource = GroupResource::new("apiextensions.k8s.io", "c
 /// The namespaces every cluster has.
 const FIRST_NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
+/// Uids of default classes and roles are counted from here.
+const FIRST_UID_OF_DEFAULTS: u64 = 1 << 47;
+
 /// A Kubernetes API server: a function of the requests it is given and their times.
 pub struct ApiServer {
     config: Config,
@@ -77,6 +81,9 @@ pub struct ApiServer {
     editions: u64,
     tokens: u64,
     policy: authorization::Policy,
+    classes: admission::Classes,
+    webhooks: std::sync::Arc<admission::Webhooks>,
+    calls: admission::Calls,
     /// `spec` of each served definition: a write that does not change it changes nothing that is served.
     served_specs: BTreeMap<String, Value>,
 }
@@ -84,7 +91,7 @@ pub struct ApiServer {
 impl ApiServer {
     /// A server with the built-in resources and the namespaces every cluster has.
     pub fn new(config: Config, now: Timestamp) -> Self {
-        let controllers: Vec<Box<dyn Controller>> = vec![Box::<quota::QuotaStatus>::default()];
+        let controllers: Vec<Box<dyn Controller>> = vec![Box::<admission::QuotaStatus>::default()];
         let built_in = config.controllers.then(|| Controllers::new(config.options.clone()));
         let mut server = Self {
             storage: Storage::new(config.history),
@@ -100,13 +107,17 @@ impl ApiServer {
             editions: 0,
             tokens: 0,
             policy: authorization::Policy::default(),
+            classes: admission::Classes::default(),
+            webhooks: std::sync::Arc::default(),
+            calls: admission::Calls::default(),
             served_specs: BTreeMap::new(),
         };
         server.bootstrap(now);
         server
     }
 
-    /// What kube-apiserver itself makes when it starts: namespaces, the service `kubernetes`, and the roles.
+    /// What kube-apiserver itself makes when it starts: namespaces, the service `kubernetes`, priority classes,
+    /// and the roles.
     fn bootstrap(&mut self, now: Timestamp) {
         let namespaces = FIRST_NAMESPACES
             .iter()
@@ -120,7 +131,16 @@ impl ApiServer {
                     "ports": [{"name": "https", "port": 443, "targetPort": 6443}]}}),
         );
         let roles = self.config.rbac.then(authorization::default_objects).into_iter().flatten();
-        for mut request in namespaces.chain([service]).chain(roles) {
+        let classes = Self::system_priority_classes().into_iter();
+        self.make_first(now, namespaces.chain([service]));
+        // What else there is in the beginning does not change the uids of what clients make.
+        let uids = std::mem::replace(&mut self.uids, FIRST_UID_OF_DEFAULTS);
+        self.make_first(now, classes.chain(roles));
+        self.uids = uids;
+    }
+
+    fn make_first(&mut self, now: Timestamp, requests: impl Iterator<Item = Request>) {
+        for mut request in requests {
             request.user.agent = "kube-apiserver".into();
             let made = self.handle(now, &request);
             debug_assert!(made.is_ok(), "{made:?}");
@@ -128,6 +148,8 @@ impl ApiServer {
     }
 
     /// Answers one request. A watch answers at once with a cursor for [`ApiServer::poll_watch`].
+    ///
+    /// Admission webhooks that would have to be called count as failed; see [`ApiServer::converse`].
     pub fn handle(&mut self, now: Timestamp, request: &Request) -> Result<Response, Status> {
         self.authorize(request)?;
         let resource = self.registry.get(&request.group, &request.version, &request.resource);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::admission::Operation;
 use super::call::Call;
 use super::create::Fields;
 use super::{ApiServer, body, convert, meta, strategy};
@@ -47,15 +48,18 @@ impl ApiServer {
         if let (Some(_), Some(schema)) = (&resource.custom, resource.schema()) {
             schema.default(&mut new);
         }
+        self.mutate(call, Operation::Update, &mut new, Some(old_value))?;
         strategy::complete(resource, &mut new);
         self.check_escalation(call, &new, Some(old_value))?;
-        if new == *old_value {
+        if new == *old_value && !self.has_webhooks() {
             return Ok(call.answer(convert::present(resource, old), warnings));
         }
         causes.extend(super::create::faults(call, &new, Some(old_value))?);
         if !causes.is_empty() {
             return Err(call.invalid(name, causes));
         }
+        self.validate_by_webhooks(call, Operation::Update, Some(&new), Some(old_value))?;
+        self.validate_admission_of_update(call, &new, old_value)?;
         if resource.counts_generation && strategy::desired_state_differs(resource, &new, old_value) {
             new["metadata"]["generation"] = json!(old.meta.generation + 1);
         }

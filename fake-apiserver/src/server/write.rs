@@ -36,6 +36,8 @@ impl ApiServer {
             }
             ("", "services") => self.addresses.note(value),
             ("rbac.authorization.k8s.io", kind) => self.role_written(object, value, kind),
+            ("scheduling.k8s.io", _) => self.priority_class_changed(),
+            ("admissionregistration.k8s.io", _) => self.webhooks_changed(),
             _ => {}
         }
     }
@@ -45,9 +47,15 @@ impl ApiServer {
             ("apiextensions.k8s.io", "customresourcedefinitions") => self.definition_removed(last),
             ("", "services") => self.addresses.forget(value),
             ("rbac.authorization.k8s.io", kind) => self.role_removed(last, kind),
+            ("scheduling.k8s.io", _) => self.priority_class_changed(),
+            ("admissionregistration.k8s.io", _) => self.webhooks_changed(),
             _ if call.resource.custom.is_some() => self.finish_definition(call),
             _ => {}
         }
+    }
+
+    fn webhooks_changed(&mut self) {
+        self.webhooks = Arc::new(super::admission::Webhooks::read(&self.storage));
     }
 
     /// What follows from the first sign of a deletion.

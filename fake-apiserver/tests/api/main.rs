@@ -3,6 +3,7 @@
 #![allow(clippy::needless_pass_by_value)] // JSON literals read best at the call
 
 mod access;
+mod admission;
 mod crds;
 mod create;
 mod delete;
@@ -16,6 +17,7 @@ mod subresources;
 mod tokens;
 mod update;
 mod watch;
+mod webhooks;
 
 use fake_apiserver::request::Request;
 use fake_apiserver::response::{List, Reply, Response};

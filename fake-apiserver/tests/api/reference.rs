@@ -2,8 +2,12 @@
 //!
 //! Uids, versions, times and addresses are left out on both sides. Answers in `DIFFERS` are known to differ.
 
+use std::sync::LazyLock;
+
 use fake_apiserver::request::{FieldValidation, PatchType, Request, User, Verb};
-use fake_apiserver::response::Reply;
+use fake_apiserver::response::{Reply, Response};
+use fake_apiserver::status::Status;
+use regex::Regex;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -30,6 +34,7 @@ pub(crate) struct Step {
     #[serde(default)]
     warnings: Option<String>,
     code: u16,
+    /// Null where only the code counts.
     answer: Value,
 }
 
@@ -49,7 +54,8 @@ const DIFFERS: &[(&str, &str)] = &[
 ];
 
 impl Step {
-    fn request(&self) -> Request {
+    /// The request that was recorded.
+    pub(crate) fn request(&self) -> Request {
         let patch_type = match self.patch.as_deref() {
             Some("merge") => PatchType::Merge,
             Some("json") => PatchType::Json,
@@ -88,6 +94,8 @@ impl Step {
             request.params.field_validation = FieldValidation::Strict;
         }
         request.params.dry_run = text("dryRun").is_some();
+        request.params.grace_period_seconds =
+            text("gracePeriodSeconds").and_then(|seconds| seconds.parse().ok());
         request
     }
 }
@@ -135,14 +143,30 @@ fn normal(value: &Value) -> Value {
             Value::Object(map)
         }
         Value::Array(items) => Value::Array(items.iter().map(normal).collect()),
-        Value::String(text) => json!(without_uids(text)),
+        Value::String(text) => json!(in_order(&without_uids(text))),
         other => other.clone(),
     }
 }
 
 fn without_uids(text: &str) -> String {
-    let pattern = regex::Regex::new("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").unwrap();
-    pattern.replace_all(text, "UID").into_owned()
+    static PATTERNS: LazyLock<[Regex; 2]> = LazyLock::new(|| {
+        ["[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "kube-api-access-[a-z0-9]{5}"]
+            .map(|pattern| Regex::new(pattern).unwrap())
+    });
+    let text = PATTERNS[0].replace_all(text, "UID");
+    PATTERNS[1].replace_all(&text, "kube-api-access-XXXXX").into_owned()
+}
+
+/// Go's maps have no order, and so have lists of faults that are made from them.
+fn in_order(text: &str) -> String {
+    match text.split_once(" is forbidden: [").and_then(|(head, list)| Some((head, list.strip_suffix(']')?))) {
+        Some((head, list)) => {
+            let mut faults: Vec<&str> = list.split(", ").collect();
+            faults.sort_unstable();
+            format!("{head} is forbidden: [{}]", faults.join(", "))
+        }
+        None => text.to_owned(),
+    }
 }
 
 fn differences(path: &str, real: &Value, ours: &Value, found: &mut Vec<String>) {
@@ -164,12 +188,11 @@ fn differences(path: &str, real: &Value, ours: &Value, found: &mut Vec<String>) 
     }
 }
 
-/// Replays steps and says what is different, but for what `differs` explains.
-pub(crate) fn replay(cluster: &mut Cluster, steps: &[Step], differs: &[(&str, &str)]) -> Vec<String> {
-    let mut found = Vec::new();
-    for (number, step) in steps.iter().enumerate() {
+impl Step {
+    /// What is different between the recorded answer and ours.
+    pub(crate) fn compare(&self, answer: Result<Response, Status>) -> Vec<String> {
         let mut warnings = Vec::new();
-        let (code, ours) = match cluster.ask(&step.request()) {
+        let (code, ours) = match answer {
             Ok(response) => {
                 warnings = response.warnings;
                 match response.reply {
@@ -181,18 +204,36 @@ pub(crate) fn replay(cluster: &mut Cluster, steps: &[Step], differs: &[(&str, &s
             }
             Err(status) => (status.code, status.to_value()),
         };
+        let mut found = Vec::new();
+        differences("code", &json!(self.code), &json!(code), &mut found);
+        if !self.answer.is_null() {
+            found.extend(compare(&self.answer, &ours));
+        }
+        if let Some(real) = &self.warnings {
+            let ours: Vec<String> = warnings.iter().map(|text| format!("299 - {text:?}")).collect();
+            differences("warnings", &json!(real), &json!(ours.join("\n")), &mut found);
+        }
+        found
+    }
+}
+
+/// What is different between two values, but for what no two servers agree on.
+pub(crate) fn compare(real: &Value, ours: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    differences("", &normal(real), &normal(ours), &mut found);
+    found
+}
+
+/// Replays steps and says what is different, but for what `differs` explains.
+pub(crate) fn replay(cluster: &mut Cluster, steps: &[Step], differs: &[(&str, &str)]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (number, step) in steps.iter().enumerate() {
+        let answer = cluster.ask(&step.request());
         let name =
             step.name.as_deref().or_else(|| step.body.as_ref()?["metadata"]["name"].as_str()).unwrap_or("-");
         let sub = step.subresource.as_deref().unwrap_or_default();
         let title = format!("{number} {} {} {name} {sub}", step.verb, step.resource);
-        let mut here = Vec::new();
-        differences("code", &json!(step.code), &json!(code), &mut here);
-        differences("", &normal(&step.answer), &normal(&ours), &mut here);
-        if let Some(real) = &step.warnings {
-            let ours: Vec<String> = warnings.iter().map(|text| format!("299 - {text:?}")).collect();
-            differences("warnings", &json!(real), &json!(ours.join("\n")), &mut here);
-        }
-        found.extend(here.into_iter().map(|difference| format!("{title}: {difference}")));
+        found.extend(step.compare(answer).into_iter().map(|difference| format!("{title}: {difference}")));
     }
     found.retain(|difference| !differs.iter().any(|(text, _)| difference.contains(text)));
     found

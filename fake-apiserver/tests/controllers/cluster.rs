@@ -22,6 +22,7 @@ fn served(kind: &str) -> (&'static str, &'static str) {
         "Node" => ("v1", "nodes"),
         "Namespace" => ("v1", "namespaces"),
         "ConfigMap" => ("v1", "configmaps"),
+        "Secret" => ("v1", "secrets"),
         "ServiceAccount" => ("v1", "serviceaccounts"),
         "Endpoints" => ("v1", "endpoints"),
         "Event" => ("v1", "events"),

@@ -32,6 +32,32 @@ fn an_aggregated_role_follows_its_parts() {
 }
 
 #[test]
+fn a_token_secret_is_filled_and_goes_with_its_account() {
+    let mut cluster = Cluster::new();
+    let secret = |account: &str| {
+        json!({"kind": "Secret", "type": "kubernetes.io/service-account-token",
+            "metadata": {"name": "token", "annotations": {"kubernetes.io/service-account.name": account}}})
+    };
+    cluster.create(secret("nobody"));
+    assert_eq!(cluster.find("Secret", "token"), None, "there is no such account");
+    cluster.create(json!({"kind": "ServiceAccount", "metadata": {"name": "bot"}}));
+    cluster.create(secret("bot"));
+    let made = cluster.get("Secret", "token");
+    let uid = cluster.get("ServiceAccount", "bot")["metadata"]["uid"].clone();
+    assert_eq!(made["metadata"]["annotations"]["kubernetes.io/service-account.uid"], uid);
+    assert_eq!(made["data"]["namespace"], "ZGVmYXVsdA==");
+    let token = base64::Engine::decode(
+        &base64::engine::general_purpose::STANDARD,
+        made["data"]["token"].as_str().unwrap(),
+    );
+    let token = String::from_utf8(token.unwrap()).unwrap();
+    let shown = cluster.server.authenticate(cluster.now, &token, &[]).unwrap().unwrap();
+    assert_eq!(shown.user.name, "system:serviceaccount:default:bot");
+    cluster.delete("ServiceAccount", "bot");
+    assert_eq!(cluster.find("Secret", "token"), None);
+}
+
+#[test]
 fn a_deleted_namespace_takes_its_contents_along() {
     let mut cluster = Cluster::new();
     cluster.create(json!({"kind": "Namespace", "metadata": {"name": "team"}}));

@@ -6,6 +6,7 @@ mod node;
 mod raw;
 mod streams;
 mod tls;
+mod webhooks;
 
 use fake_apiserver::face::Server;
 use fake_apiserver::server::Config;

@@ -1,7 +1,9 @@
 //! Life and death of single pods.
 
 use futures::FutureExt as _;
-use kube::api::{DeleteParams, LogParams};
+use k8s_openapi::api::authentication::v1::TokenReview;
+use kube::Api;
+use kube::api::{DeleteParams, LogParams, PostParams};
 use serde_json::json;
 
 use crate::suite::Body;
@@ -18,6 +20,7 @@ pub(crate) const TESTS: &[(&str, Body)] = &[
     ("hooks_run_and_a_sidecar_ends_with_its_pod", |world| hooks(world).boxed()),
     ("logs_are_kept_for_two_runs_and_can_be_followed", |world| logs(world).boxed()),
     ("a_pod_past_its_deadline_fails", |world| deadline(world).boxed()),
+    ("a_pod_has_a_token_of_its_account", |world| token(world).boxed()),
 ];
 
 async fn end(world: World) {
@@ -70,6 +73,33 @@ async fn end(world: World) {
         world.until_event("p", reason).await;
     }
     assert!(!std::path::Path::new("/brand-new").exists() && !std::path::Path::new("/etc/new").exists());
+}
+
+async fn token(world: World) {
+    let folder = "/var/run/secrets/kubernetes.io/serviceaccount";
+    let script = format!("cat {folder}/namespace; echo; ls {folder}; cat {folder}/token");
+    world
+        .pod(
+            "p",
+            json!({"restartPolicy": "Never", "containers": [{"image": "tools:1", "args": ["/bin/sh", "-c", script]}]}),
+        )
+        .await;
+    world.until_phase("p", "Succeeded").await;
+    let log = world.log("p", LogParams::default()).await;
+    let mut lines = log.lines();
+    assert_eq!(
+        lines.by_ref().take(4).collect::<Vec<_>>(),
+        ["default", "ca.crt", "namespace", "token"],
+        "{log}"
+    );
+    let token = lines.next().expect("a token");
+    let review: TokenReview = serde_json::from_value(json!({"spec": {"token": token}})).expect("a review");
+    let reviews: Api<TokenReview> = Api::all(world.client.clone());
+    let review = reviews.create(&PostParams::default(), &review).await.expect("an answer");
+    let user = review.status.and_then(|status| status.user).expect("a user");
+    assert_eq!(user.username.as_deref(), Some("system:serviceaccount:default:default"));
+    let extra = user.extra.expect("what the token is bound to");
+    assert_eq!(extra["authentication.kubernetes.io/pod-name"], ["p"]);
 }
 
 async fn init(world: World) {

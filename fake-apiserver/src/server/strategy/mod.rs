@@ -5,9 +5,11 @@ mod complete;
 mod configuration;
 mod defaults;
 mod job;
+mod limit_range;
 mod namespace;
 mod pod;
 mod pod_spec;
+mod policy;
 mod rbac;
 mod service;
 mod workload;
@@ -77,6 +79,34 @@ pub(super) fn begin(resource: &Resource, value: &mut Value) {
     complete(resource, value);
 }
 
+/// Defaults again, after a webhook has changed an object.
+pub(super) fn refill(resource: &Resource, value: &mut Value) {
+    match (&resource.custom, resource.schema()) {
+        (Some(_), Some(schema)) => schema.default(value),
+        (Some(_), None) => {}
+        (None, _) => fill(resource, value),
+    }
+}
+
+/// What a kind takes from its own uid.
+pub(super) fn identify(resource: &Resource, value: &mut Value) {
+    if kind(resource) == ("batch", "jobs") {
+        job::identify(value);
+    }
+}
+
+/// What a client should know about a new object although nothing is wrong with it.
+pub(super) fn warnings(resource: &Resource, value: &Value) -> Vec<String> {
+    let enforce = "kubernetes.io/enforce-mountable-secrets";
+    if kind(resource) == ("", "serviceaccounts") && value["metadata"]["annotations"][enforce].is_string() {
+        return vec![format!(
+            "metadata.annotations[{enforce}]: deprecated in v1.32+; prefer separate namespaces to isolate access to \
+             mounted secrets"
+        )];
+    }
+    Vec::new()
+}
+
 /// What Go's encoder writes although nobody said it.
 pub(super) fn complete(resource: &Resource, value: &mut Value) {
     if resource.custom.is_none() {
@@ -133,6 +163,8 @@ fn fill(resource: &Resource, value: &mut Value) {
         ("", "secrets") => configuration::fill_secret(value),
         ("rbac.authorization.k8s.io", _) => rbac::fill(value),
         ("apiextensions.k8s.io", "customresourcedefinitions") => configuration::fill_definition(value),
+        ("", "limitranges") => limit_range::fill(value),
+        ("scheduling.k8s.io", "priorityclasses") => policy::fill_class(value),
         ("", "resourcequotas") => {
             if let Some(hard) = value.pointer_mut("/spec/hard") {
                 pod_spec::canonical_amounts(hard);
@@ -186,6 +218,9 @@ pub(super) fn validate_create(resource: &Resource, value: &Value) -> Vec<Cause> 
         ("batch", "jobs") => job::faults(value),
         ("", "secrets" | "configmaps") => configuration::faults(value),
         ("rbac.authorization.k8s.io", plural) => rbac::faults(plural, value),
+        ("scheduling.k8s.io", "priorityclasses") => policy::class_faults(value),
+        ("", "resourcequotas") => policy::quota_faults(value),
+        ("", "limitranges") => limit_range::faults(value),
         ("apiextensions.k8s.io", "customresourcedefinitions") => definitions::faults(value, None),
         _ => Vec::new(),
     }
@@ -207,6 +242,9 @@ pub(super) fn validate_update(resource: &Resource, new: &Value, old: &Value) -> 
         ("", "secrets" | "configmaps") => {
             configuration::faults(new).into_iter().chain(configuration::update_faults(new, old)).collect()
         }
+        ("scheduling.k8s.io", "priorityclasses") => policy::class_update_faults(new, old),
+        ("", "resourcequotas") => policy::quota_faults(new),
+        ("", "limitranges") => limit_range::faults(new),
         ("rbac.authorization.k8s.io", plural) => {
             rbac::faults(plural, new).into_iter().chain(rbac::update_faults(new, old)).collect()
         }
@@ -313,18 +351,6 @@ pub(super) fn grace(resource: &Resource, value: &Value, asked: Option<i64>) -> i
 }
 
 impl ApiServer {
-    /// What admission adds to a new object or has against it.
-    pub(super) fn admit_create(&mut self, call: &Call<'_>, value: &mut Value) -> Result<(), Status> {
-        match kind(&call.resource) {
-            ("", "pods") => self.admit_pod(call, value),
-            ("batch", "jobs") => {
-                job::identify(value);
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Gives a service the address and ports it needs.
     pub(super) fn assign(&mut self, call: &Call<'_>, value: &mut Value) -> Result<(), Status> {
         if kind(&call.resource) == ("", "services") { self.assign_service(call, value) } else { Ok(()) }

@@ -4,10 +4,7 @@ use serde_json::{Value, json};
 
 use super::{defaults, pod_spec};
 use crate::quantity;
-use crate::server::call::Call;
-use crate::server::{ApiServer, SERVICE_ACCOUNTS};
-use crate::status::{Cause, Status};
-use crate::storage::Key;
+use crate::status::Cause;
 
 /// Defaults that only pods have, not templates.
 pub(super) fn fill(pod: &mut Value) {
@@ -119,46 +116,5 @@ pub(super) fn grace(pod: &Value, asked: Option<i64>) -> i64 {
     match asked.or_else(|| pod["spec"]["terminationGracePeriodSeconds"].as_i64()).unwrap_or(30) {
         seconds if seconds < 0 => 1,
         seconds => seconds,
-    }
-}
-
-impl ApiServer {
-    /// What the admission plugins ServiceAccount, Priority and DefaultTolerationSeconds do.
-    pub(in crate::server) fn admit_pod(&mut self, call: &Call<'_>, pod: &mut Value) -> Result<(), Status> {
-        let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        let Some(spec) = pod.get_mut("spec").filter(|spec| spec.is_object()) else { return Ok(()) };
-        match spec["serviceAccountName"].as_str().filter(|account| !account.is_empty()) {
-            None => {
-                spec["serviceAccountName"] = json!("default");
-                spec["serviceAccount"] = json!("default");
-            }
-            // The default account may still be on its way; every other must exist.
-            Some("default") => {}
-            Some(account) => {
-                if self.storage.get(&SERVICE_ACCOUNTS, &Key::new(call.namespace(), account)).is_none() {
-                    let why = format!(
-                        "error looking up service account {}/{account}: serviceaccount {account:?} not found",
-                        call.namespace()
-                    );
-                    return Err(call.forbidden(&name, &why));
-                }
-            }
-        }
-        spec.as_object_mut().map(|spec| spec.entry("priority").or_insert(json!(0)));
-        spec.as_object_mut()
-            .map(|spec| spec.entry("preemptionPolicy").or_insert(json!("PreemptLowerPriority")));
-        let mut tolerations = spec["tolerations"].as_array().cloned().unwrap_or_default();
-        for taint in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
-            let tolerated = tolerations.iter().any(|t| {
-                (t["key"] == taint || (t["key"].is_null() && t["operator"] == "Exists"))
-                    && (t["effect"].is_null() || t["effect"] == "NoExecute")
-            });
-            if !tolerated {
-                tolerations.push(json!({"key": taint, "operator": "Exists", "effect": "NoExecute",
-                    "tolerationSeconds": 300}));
-            }
-        }
-        spec["tolerations"] = json!(tolerations);
-        Ok(())
     }
 }

@@ -1,0 +1,76 @@
+//! Admission: what the server adds to what clients send, and has against it.
+//!
+//! | file | plugin of kube-apiserver |
+//! |---|---|
+//! | [`limit_range`] | LimitRanger |
+//! | [`service_account`] | ServiceAccount |
+//! | [`priority`] | Priority |
+//! | [`toleration`] | DefaultTolerationSeconds |
+//! | [`runtime_class`] | RuntimeClass |
+//! | [`webhook`] | MutatingAdmissionWebhook, ValidatingAdmissionWebhook |
+//! | [`quota`] | ResourceQuota |
+//!
+//! Plugins first change the object ([`ApiServer::admit`]), then its kind's rules are checked, then plugins that only
+//! look have their say ([`ApiServer::validate_admission`]), in the order of `pkg/kubeapiserver/options/plugins.go`.
+
+mod limit_range;
+mod priority;
+mod quota;
+mod runtime_class;
+mod service_account;
+mod toleration;
+mod webhook;
+
+use serde_json::Value;
+
+pub(super) use priority::Classes;
+pub(super) use quota::QuotaStatus;
+pub(super) use webhook::{Calls, Operation, Webhooks};
+pub use webhook::{Conversation, Destination, Progress, WebhookCall};
+
+use super::call::Call;
+use super::{ApiServer, PODS};
+use crate::status::Status;
+
+impl ApiServer {
+    /// What admission adds to a new object.
+    pub(super) fn admit(&self, call: &Call<'_>, value: &mut Value) -> Result<(), Status> {
+        if call.resource.storage == PODS && value["spec"].is_object() {
+            self.default_limits(call, value);
+            self.admit_account(call, value)?;
+            self.admit_priority(call, value)?;
+            toleration::admit(value);
+            self.admit_runtime_class(call, value)?;
+        }
+        Ok(())
+    }
+
+    /// What admission has against a new object as it would be stored.
+    pub(super) fn validate_admission(&self, call: &Call<'_>, value: &Value) -> Result<(), Status> {
+        self.check_limits(call, value)?;
+        self.check_priority_class(call, value, None)?;
+        self.check_quota(call, value, None)
+    }
+
+    /// What admission has against an object that takes the place of another.
+    pub(super) fn validate_admission_of_update(
+        &self,
+        call: &Call<'_>,
+        value: &Value,
+        old: &Value,
+    ) -> Result<(), Status> {
+        if call.request.subresource.is_some() {
+            return Ok(());
+        }
+        self.check_priority_class(call, value, Some(old))?;
+        self.check_quota(call, value, Some(old))
+    }
+}
+
+/// Several faults as Go joins them: one alone, more in brackets.
+fn aggregate(faults: &[String]) -> String {
+    match faults {
+        [one] => one.clone(),
+        several => format!("[{}]", several.join(", ")),
+    }
+}
