@@ -12,6 +12,7 @@ use dask_operator::names;
 use dask_operator::run::{Deps, run};
 use dask_operator::scheduler::scripted::ScriptedScheduler;
 use dask_operator::settings::Settings;
+use dask_operator::sim::crowd::Crowd;
 use dask_operator::sim::{create, request, story};
 use dask_operator::store::fake::FakeStore;
 use dask_operator::store::metering::MeteringStore;
@@ -19,6 +20,7 @@ use fake_apiserver::Server;
 use fake_apiserver::request::{Request, Verb};
 use fake_apiserver::response::Reply;
 use fake_apiserver::server::Config;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 /// Objects made to measure creation.
@@ -33,6 +35,8 @@ const CLUSTERS: usize = 1_000;
 const WORKERS: usize = 10;
 /// How long an idle operator is watched.
 const IDLE: Duration = Duration::from_secs(10);
+/// Simulated seconds for which autoscaled clusters rest.
+const RESTING: i64 = 600;
 /// Longest time the operator may need before the measurement is given up.
 const PATIENCE: Duration = Duration::from_mins(10);
 
@@ -41,14 +45,45 @@ fn main() {
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts");
     println!("| measured | figure |\n|---|---|");
+    crowd();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts");
     let in_process = creates_in_process();
     row("creates in process, small objects", format!("{in_process:.0} /s"));
     let over_http = runtime.block_on(creates_over_http());
     row("creates over HTTP, the same objects", format!("{over_http:.0} /s"));
     row("HTTP to in process", format!("{:.2}", over_http / in_process));
     runtime.block_on(operator());
+}
+
+/// The engine alone: memory of what it knows, and what autoscaled clusters cost that are at rest.
+fn crowd() {
+    drop(Crowd::new(1, 1, false));
+    let start = resident();
+    let empty = Crowd::new(CLUSTERS, 0, false);
+    let between = resident();
+    let full = Crowd::new(CLUSTERS, WORKERS, false);
+    let (of_empty, of_full) = (between - start, resident() - between);
+    drop((empty, full));
+    let per_cluster = of_empty as f64 / CLUSTERS as f64;
+    row("memory of the operator per cluster: scheduler, Service, group", format!("{per_cluster:.1} KiB"));
+    let per_worker = of_full.saturating_sub(of_empty) as f64 / (CLUSTERS * WORKERS) as f64;
+    row("memory of the operator per worker", format!("{per_worker:.2} KiB"));
+    let mut crowd = Crowd::new(CLUSTERS, WORKERS, true);
+    crowd.advance(SignedDuration::from_secs(30));
+    let (writes, start) = (crowd.writes, Instant::now());
+    crowd.questions.clear();
+    crowd.advance(SignedDuration::from_secs(RESTING));
+    let share = start.elapsed().as_secs_f64() / RESTING as f64;
+    row(&format!("{CLUSTERS} autoscaled clusters at rest: writes in {RESTING} s"), crowd.writes - writes);
+    let a_second = crowd.questions.len() as f64 / RESTING as f64;
+    row("their schedulers are asked", format!("{a_second:.0} times a second"));
+    let mut in_each_tenth = BTreeMap::new();
+    for asked in &crowd.questions {
+        *in_each_tenth.entry(asked.as_millisecond() / 100).or_insert(0_u64) += 1;
+    }
+    row("most of them within 100 ms", in_each_tenth.values().max().copied().unwrap_or(0));
+    row("share of one core that deciding takes", format!("{:.2} %", share * 100.0));
 }
 
 fn row(name: &str, figure: impl std::fmt::Display) {

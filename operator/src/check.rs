@@ -112,7 +112,13 @@ fn check_delete(
     let deletable = match owner.key.kind {
         Kind::WorkerGroup => child.owned_by(&owner.uid) || orphaned,
         Kind::Job => id.kind == ChildKind::Pod && child.owned_by(&owner.uid),
-        Kind::Cluster | Kind::Autoscaler => false,
+        // To be made anew, where the spec says so.
+        Kind::Cluster => {
+            let scheduler = &*id.name == names::scheduler(owner.name()).as_str() && id.kind != ChildKind::Pod;
+            let chosen = owner.spec["scheduler"]["updateStrategy"]["type"] == "Recreate";
+            scheduler && chosen && child.owned_by(&owner.uid)
+        }
+        Kind::Autoscaler => false,
     };
     if deletable { Ok(()) } else { Err("it deletes something that is not its own to delete".into()) }
 }

@@ -14,7 +14,7 @@
 //! | [`scheduler`] | the seam to Dask: one trait, its implementations over the comm protocol and HTTP, and one for tests |
 //! | [`sim`] | the simulation: scenarios, seeded histories |
 //! | [`store`] | the seam to Kubernetes: one trait, its implementations and decorators |
-//! | [`names`], [`metadata`], [`podspec`], [`ownership`], [`hash`] | the rules of the wire contract |
+//! | [`names`], [`metadata`], [`podspec`], [`ownership`], [`hash`], [`merge`] | the rules of the wire contract |
 //! | [`conditions`], [`status`] | what resources say of themselves, and how often |
 
 pub mod api;
@@ -32,6 +32,7 @@ pub mod health;
 pub mod job;
 #[cfg(feature = "local")]
 pub mod local;
+pub mod merge;
 pub mod metadata;
 pub mod names;
 pub mod observe;

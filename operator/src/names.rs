@@ -26,6 +26,8 @@ pub const OWN_PREFIX: &str = "operator.dask.org/";
 pub const HASH: &str = "operator.dask.org/hash";
 /// Annotation on a default group: the cluster's worker number that flowed last.
 pub const FLOWED_REPLICAS: &str = "operator.dask.org/cluster-replicas";
+/// Annotation on a default group: hash of the cluster's template that flowed last.
+pub const FLOWED_TEMPLATE: &str = "operator.dask.org/cluster-template";
 /// Annotation on a job's cluster: the run it was made for, where that is not the first.
 pub const RUN: &str = "operator.dask.org/run";
 /// Annotation on a worker: how many times in a row its predecessors failed.

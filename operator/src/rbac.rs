@@ -64,7 +64,12 @@ pub const NAMESPACED: &[Rule] = &[
         "what is reported",
     ),
     Rule::new("", &["pods"], &["get", "list", "watch", "create", "delete"], "workers and job runners"),
-    Rule::new("", &["services"], &["get", "list", "watch", "create", "patch"], "the address of a scheduler"),
+    Rule::new(
+        "",
+        &["services"],
+        &["get", "list", "watch", "create", "patch", "delete"],
+        "the address of a scheduler, made anew where its spec says so",
+    ),
     Rule::new(
         "apps",
         &["deployments"],

@@ -25,10 +25,10 @@
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, create, delete]
-# the address of a scheduler
+# the address of a scheduler, made anew where its spec says so
 - apiGroups: [""]
   resources: [services]
-  verbs: [get, list, watch, create, patch]
+  verbs: [get, list, watch, create, patch, delete]
 # schedulers, and workers that are carried by Deployments
 - apiGroups: [apps]
   resources: [deployments]

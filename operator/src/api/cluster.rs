@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::shared::{
     ChildMetadata, Condition, RawPodSpec, RawServiceSpec, lenient, lenient_list, or_default,
 };
+use super::update::{SchedulerUpdateStrategy, UpdateStrategy};
 
 /// What a Dask cluster is to be.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -45,9 +46,15 @@ pub struct DaskClusterSpec {
 }
 
 /// A group of equal workers.
+///
+/// A cluster's own copy of this is the template of its default group: what changes in it flows to the group, and what does not
+/// change leaves alone what was set on the group itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct WorkerSpec {
-    /// How many workers there are to be.
+    /// How many workers there are to be. The number of the DaskWorkerGroup counts, whoever wrote it last: `kubectl scale`,
+    /// `KubeCluster.scale()`, an autoscaler. The number of a DaskCluster is handed to its default group when it changes, and
+    /// only then.
     #[serde(default = "one", deserialize_with = "or_one")]
     pub replicas: i64,
     /// Labels and annotations of the workers.
@@ -55,10 +62,14 @@ pub struct WorkerSpec {
     pub metadata: ChildMetadata,
     /// Pod spec of each worker.
     pub spec: RawPodSpec,
+    /// How workers made from an earlier template are replaced; unset, they stay until they are deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update_strategy: Option<UpdateStrategy>,
 }
 
 /// The scheduler and the Service in front of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct SchedulerSpec {
     /// Labels and annotations of the scheduler and its Service.
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "ChildMetadata::is_empty")]
@@ -67,6 +78,9 @@ pub struct SchedulerSpec {
     pub spec: RawPodSpec,
     /// Spec of the scheduler's Service.
     pub service: RawServiceSpec,
+    /// How a scheduler made from an earlier template is replaced; unset, it stays until it is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update_strategy: Option<SchedulerUpdateStrategy>,
 }
 
 /// What is known of a Dask cluster.

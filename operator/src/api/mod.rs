@@ -11,6 +11,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`cluster`], [`worker_group`], [`job`], [`autoscaler`] | one kind each |
+//! | [`update`] | how what was made from an earlier template is replaced |
 //! | [`shared`] | what several kinds hold: raw specs, metadata for children, conditions, times |
 //! | [`schema`] | Kubernetes' pod and Service schemas as they stand in our CRDs |
 //! | [`crds`](mod@crds) | the four CustomResourceDefinitions |
@@ -24,6 +25,7 @@ pub mod crds;
 pub mod job;
 pub mod schema;
 pub mod shared;
+pub mod update;
 pub mod worker_group;
 
 pub use autoscaler::{
@@ -34,6 +36,7 @@ pub use cluster::{ClusterPhase, DaskCluster, DaskClusterSpec, DaskClusterStatus,
 pub use crds::crds;
 pub use job::{DaskJob, DaskJobSpec, DaskJobStatus, JobClusterSpec, JobState, RetryCluster, RunnerSpec};
 pub use shared::{ChildMetadata, Condition, ConditionStatus, RawPodSpec, RawServiceSpec};
+pub use update::{RollingUpdate, SchedulerUpdateStrategy, SchedulerUpdateType, UpdateStrategy, UpdateType};
 pub use worker_group::{DaskWorkerGroup, DaskWorkerGroupSpec, DaskWorkerGroupStatus};
 
 /// API group of the four kinds.

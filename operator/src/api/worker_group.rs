@@ -30,7 +30,8 @@ use super::{
     printcolumn(name = "Workers", type_ = "integer", json_path = ".spec.worker.replicas"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.cluster", priority = 1),
-    printcolumn(name = "Ready", type_ = "integer", json_path = ".status.readyReplicas", priority = 1)
+    printcolumn(name = "Ready", type_ = "integer", json_path = ".status.readyReplicas", priority = 1),
+    printcolumn(name = "Updated", type_ = "integer", json_path = ".status.updatedReplicas", priority = 1)
 )]
 pub struct DaskWorkerGroupSpec {
     /// Name of the DaskCluster, in the same namespace, that the workers join.
@@ -49,6 +50,9 @@ pub struct DaskWorkerGroupStatus {
     /// Workers whose pod is ready.
     #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub ready_replicas: Option<i64>,
+    /// Workers that were made from the present template.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    pub updated_replicas: Option<i64>,
     /// Label selector of the group's pods, for autoscalers.
     #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,

@@ -19,18 +19,41 @@ pub struct Desired {
     pub service: Value,
     /// DaskWorkerGroup.
     pub group: Value,
+    /// Hash of what the scheduler's pod is made from.
+    pub scheduler_hash: String,
+    /// Hash of what its Service is made from.
+    pub service_hash: String,
+    /// Hash of the default group's template: all of `spec.worker` but the number.
+    pub template_hash: String,
 }
 
 /// Builds the children; cannot fail.
 pub fn build(resource: &Resource, valid: &Valid, settings: &Settings) -> Desired {
+    let scheduler = &valid.spec.scheduler;
+    // Of metadata only what the spec itself says: a label edited on the cluster does not make a scheduler outdated.
+    let scheduler_hash = hash::of(&json!([scheduler.metadata, scheduler.spec]));
+    let service_hash = hash::of(&json!([scheduler.metadata, scheduler.service]));
+    let template_hash = hash::of(&template(resource));
     Desired {
-        deployment: deployment(resource, valid, settings),
-        service: service(resource, valid),
-        group: group(resource, valid),
+        deployment: deployment(resource, valid, &scheduler_hash, settings),
+        service: service(resource, valid, &service_hash),
+        group: group(resource, valid, &template_hash),
+        scheduler_hash,
+        service_hash,
+        template_hash,
     }
 }
 
-fn deployment(resource: &Resource, valid: &Valid, settings: &Settings) -> Value {
+/// All of `spec.worker` but the number of workers. Raw, so that fields this build does not know arrive too.
+pub(super) fn template(resource: &Resource) -> Value {
+    let mut worker = api::shared::without_nulls(resource.spec["worker"].clone());
+    if let Some(worker) = worker.as_object_mut() {
+        worker.remove("replicas");
+    }
+    worker
+}
+
+fn deployment(resource: &Resource, valid: &Valid, hash: &str, settings: &Settings) -> Value {
     let scheduler = &valid.spec.scheduler;
     let selector = scheduler_selector(resource.name());
     let mut labels = metadata::layers([
@@ -57,11 +80,11 @@ fn deployment(resource: &Resource, valid: &Valid, settings: &Settings) -> Value 
             },
         },
     });
-    hash::seal(&mut object);
+    object["metadata"]["annotations"][names::HASH] = json!(hash);
     object
 }
 
-fn service(resource: &Resource, valid: &Valid) -> Value {
+fn service(resource: &Resource, valid: &Valid, hash: &str) -> Value {
     let scheduler = &valid.spec.scheduler;
     let selector = scheduler_selector(resource.name());
     let labels = metadata::layers([
@@ -81,17 +104,18 @@ fn service(resource: &Resource, valid: &Valid) -> Value {
         "metadata": child_metadata(resource, &names::scheduler(resource.name()), &labels, &annotations),
         "spec": spec,
     });
-    hash::seal(&mut object);
+    object["metadata"]["annotations"][names::HASH] = json!(hash);
     object
 }
 
-fn group(resource: &Resource, valid: &Valid) -> Value {
+fn group(resource: &Resource, valid: &Valid, template: &str) -> Value {
     let worker = &valid.spec.worker;
     let fixed = metadata::map([(names::CLUSTER_NAME, resource.name()), (names::COMPONENT, "workergroup")]);
     let labels =
         metadata::layers([&metadata::inherited_labels(&resource.labels), &worker.metadata.labels, &fixed]);
     let mut annotations = annotations(resource, &worker.metadata.annotations);
     annotations.insert(names::FLOWED_REPLICAS.into(), worker.replicas.to_string());
+    annotations.insert(names::FLOWED_TEMPLATE.into(), template.to_owned());
     json!({
         "apiVersion": names::API_VERSION,
         "kind": "DaskWorkerGroup",

@@ -52,6 +52,8 @@ pub struct Workers {
     pub default_existing: i64,
     /// Ready ones of the default group.
     pub default_ready: i64,
+    /// How many were made from an earlier template, as the groups say.
+    pub outdated: i64,
     /// The first worker that cannot start, and why.
     pub blocked: Option<String>,
 }
@@ -133,6 +135,10 @@ impl Workers {
             let ready = alive.iter().filter(|worker| worker.ready()).count() as i64;
             workers.wanted += group.spec["worker"]["replicas"].as_i64().unwrap_or(1);
             workers.ready += ready;
+            let count = |field: &str| group.status[field].as_i64();
+            if let Some((existing, updated)) = count("replicas").zip(count("updatedReplicas")) {
+                workers.outdated += existing - updated;
+            }
             if group.name() == names::default_group(cluster) {
                 workers.default_existing = alive.len() as i64;
                 workers.default_ready = ready;

@@ -5,13 +5,15 @@ use serde_json::{Value, json};
 
 use super::build::Desired;
 use super::validate::Valid;
-use super::{View, idle, status};
+use super::{View, build, idle, status};
 use crate::api::ClusterPhase;
+use crate::merge;
 use crate::names;
 use crate::observe::{Child, ChildId, ChildKind, Key, Kind, Resource};
 use crate::ownership::{self, Claim};
 use crate::plan::{Plan, Step, Target};
 use crate::spec::Invalid;
+use crate::store::Propagation;
 use crate::world::World;
 
 /// Missing children are made, the worker number flows to the default group when it changes, an idle cluster goes.
@@ -25,14 +27,19 @@ pub fn plan(world: &World, view: &View, valid: &Valid, desired: Desired, now: Ti
     }
     let mut children = Vec::new();
     let mut waiting = Vec::new();
-    for (kind, found, body) in [
-        (ChildKind::Deployment, view.deployment.as_deref(), desired.deployment),
-        (ChildKind::Service, view.service.as_deref(), desired.service),
+    for (kind, found, body, hash) in [
+        (ChildKind::Deployment, view.deployment.as_deref(), desired.deployment, &desired.scheduler_hash),
+        (ChildKind::Service, view.service.as_deref(), desired.service, &desired.service_hash),
     ] {
-        children.extend(scheduler_child(resource, kind, found, body, now, &mut waiting));
+        if let Some(child) = found.filter(|child| valid.recreate && status::is_outdated(child, hash)) {
+            children.extend(replace(resource, child));
+        } else {
+            children.extend(scheduler_child(resource, kind, found, body, now, &mut waiting));
+        }
     }
-    let group = default_group(view, valid, desired.group, &mut waiting);
+    let group = default_group(view, valid, desired.group, &desired.template_hash, &mut waiting);
     let remembered = world.remembered(&resource.key);
+    let outdated = status::Outdated::of(view, &desired.scheduler_hash, &desired.service_hash);
     // While the Service is on its way there is nothing to say yet, unless something is in the way.
     let something_to_say = view.seen_service().is_some()
         || remembered.trouble.is_some()
@@ -40,7 +47,7 @@ pub fn plan(world: &World, view: &View, valid: &Valid, desired: Desired, now: Ti
         || !resource.status["phase"].is_null();
     if something_to_say {
         let status =
-            status::status(world, view, valid.spec.idle_timeout, remembered.trouble.as_ref(), &waiting, now);
+            status::status(world, view, valid, &outdated, remembered.trouble.as_ref(), &waiting, now);
         let moved = crate::status::write(&mut plan, world, resource, status, now);
         plan.stage(announcements(view, moved));
     }
@@ -63,6 +70,17 @@ pub(super) fn refuse(world: &World, view: &View, invalid: &Invalid, now: Timesta
         plan.then(Step::announce(&view.resource, true, "Refused", invalid.message.clone()));
     }
     plan
+}
+
+/// Deletes what was made from an earlier template, so that it is made anew. In the foreground: its name is free when its pods
+/// have gone, and there are never two schedulers.
+fn replace(resource: &Resource, child: &Child) -> Vec<Step> {
+    let text = format!("deleting {} to make it anew: its part of the spec has changed", child.id);
+    let mut delete = Step::delete(child, "its part of the spec has changed");
+    if let Step::Delete { propagation, .. } = &mut delete {
+        *propagation = Propagation::Foreground;
+    }
+    vec![Step::announce(resource, true, "Recreating", text), delete]
 }
 
 fn scheduler_child(
@@ -91,14 +109,22 @@ fn scheduler_child(
     }
 }
 
-/// Makes the default group, or lets a changed worker number flow to it. The group adopts itself.
-fn default_group(view: &View, valid: &Valid, body: Value, waiting: &mut Vec<String>) -> Option<Step> {
+/// Makes the default group, or lets a changed worker number or template flow to it. The group adopts itself.
+fn default_group(
+    view: &View,
+    valid: &Valid,
+    body: Value,
+    template: &str,
+    waiting: &mut Vec<String>,
+) -> Option<Step> {
     let resource = &*view.resource;
     let key = Key::new(Kind::WorkerGroup, resource.namespace(), &names::default_group(resource.name()));
     match ownership::of_resource(resource, view.group.as_deref()) {
         Claim::Free if view.group_expected => None,
         Claim::Free => Some(Step::Create { target: Target::Resource(key), body, expect: None }),
-        Claim::Ours | Claim::Orphan => view.group.as_deref().and_then(|group| flow(resource, valid, group)),
+        Claim::Ours | Claim::Orphan => {
+            view.group.as_deref().and_then(|group| flow(resource, valid, template, group))
+        }
         Claim::Leaving(why) | Claim::Foreign(why) => {
             waiting.push(why);
             None
@@ -107,23 +133,35 @@ fn default_group(view: &View, valid: &Valid, body: Value, waiting: &mut Vec<Stri
     }
 }
 
-/// The group's number is the truth; the cluster's number flows only when it changes (compatibility contract, trap 9).
+/// The group is the truth; the cluster's number and template flow only when they change (compatibility contract, trap 9).
 ///
-/// The number that flowed last is remembered on the group, so that an operator that was down neither misses nor repeats a
-/// change. Without that memory (a group made by today's operator) the number kopf handled last tells whether one is due.
-fn flow(resource: &Resource, valid: &Valid, group: &Resource) -> Option<Step> {
+/// What flowed last is remembered on the group, so that an operator that was down neither misses nor repeats a change. Without
+/// that memory (a group made by today's operator) the number kopf handled last tells whether one is due; that operator never
+/// let a template flow.
+fn flow(resource: &Resource, valid: &Valid, template: &str, group: &Resource) -> Option<Step> {
     let wanted = valid.spec.worker.replicas;
     let flowed = group.annotations.get(names::FLOWED_REPLICAS).and_then(|text| text.parse::<i64>().ok());
-    if flowed == Some(wanted) {
+    let known = group.annotations.get(names::FLOWED_TEMPLATE).map(String::as_str);
+    if flowed == Some(wanted) && known == Some(template) {
         return None;
     }
-    let before = flowed.or_else(|| handled_by_kopf(resource)).unwrap_or(wanted);
+    let mut worker = Value::Null;
+    if known.is_some_and(|known| known != template) {
+        let mut before = group.spec["worker"].clone();
+        if let Some(before) = before.as_object_mut() {
+            before.remove("replicas");
+        }
+        worker = merge::diff(&before, &build::template(resource)).unwrap_or_default();
+    }
+    if flowed.or_else(|| handled_by_kopf(resource)).unwrap_or(wanted) != wanted {
+        worker["replicas"] = json!(wanted);
+    }
     let mut body = json!({"metadata": {
         "resourceVersion": group.resource_version,
-        "annotations": {names::FLOWED_REPLICAS: wanted.to_string()},
+        "annotations": {names::FLOWED_REPLICAS: wanted.to_string(), names::FLOWED_TEMPLATE: template},
     }});
-    if before != wanted {
-        body["spec"] = json!({"worker": {"replicas": wanted}});
+    if !worker.is_null() {
+        body["spec"] = json!({"worker": worker});
     }
     Some(Step::Patch { target: Target::Resource(group.key.clone()), body })
 }

@@ -3,10 +3,12 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::validate::Valid;
 use super::{View, scheduler_ready};
 use crate::api::ClusterPhase;
 use crate::conditions::{self, Condition};
 use crate::names;
+use crate::observe::Child;
 use crate::spec::Invalid;
 use crate::world::{Trouble, World};
 
@@ -20,11 +22,31 @@ pub(super) fn phase(view: &View) -> ClusterPhase {
     }
 }
 
+/// What of the scheduler was made from an earlier template.
+pub(super) struct Outdated<'a> {
+    children: Vec<&'a Child>,
+}
+
+impl<'a> Outdated<'a> {
+    pub(super) fn of(view: &'a View, scheduler_hash: &str, service_hash: &str) -> Self {
+        let found = [(view.deployment.as_deref(), scheduler_hash), (view.service.as_deref(), service_hash)];
+        let outdated = found.into_iter().filter_map(|(child, hash)| child.filter(|c| is_outdated(c, hash)));
+        Self { children: outdated.collect() }
+    }
+}
+
+/// Whether a child was made from an earlier template. One that does not say from what it was made, because another operator
+/// made it, is never replaced.
+pub(super) fn is_outdated(child: &Child, hash: &str) -> bool {
+    !child.deleting && child.hash.as_deref().is_some_and(|known| known != hash)
+}
+
 /// The whole status.
 pub(super) fn status(
     world: &World,
     view: &View,
-    idle_timeout: i64,
+    valid: &Valid,
+    outdated: &Outdated<'_>,
     trouble: Option<&Trouble>,
     waiting: &[String],
     now: Timestamp,
@@ -32,7 +54,8 @@ pub(super) fn status(
     let resource = &view.resource;
     let name = resource.name();
     let mut said = vec![ready(view, trouble, waiting), scheduler(view), workers(view)];
-    said.extend(idle(world, view, idle_timeout));
+    said.push(up_to_date(view, valid, outdated));
+    said.extend(idle(world, view, valid.spec.idle_timeout));
     let selector = format!(
         "{}={name},{}=worker,{}={}",
         names::CLUSTER_NAME,
@@ -137,6 +160,31 @@ fn idle(world: &World, view: &View, idle_timeout: i64) -> Option<Condition> {
             format!("the cluster is deleted after {idle_timeout} s without work"),
         ),
     })
+}
+
+/// Whether scheduler and workers are those of the present spec.
+fn up_to_date(view: &View, valid: &Valid, outdated: &Outdated<'_>) -> Condition {
+    const KIND: &str = "UpToDate";
+    let mut said: Vec<String> = Vec::new();
+    if !outdated.children.is_empty() {
+        let names: Vec<String> = outdated.children.iter().map(|child| child.id.to_string()).collect();
+        let what = names.join(" and ");
+        said.push(if valid.recreate {
+            format!("{what}: made from an earlier spec, to be made anew")
+        } else {
+            format!(
+                "{what}: made from an earlier spec; delete to make anew, which loses the scheduler's graph of tasks, \
+                 or set spec.scheduler.updateStrategy.type to Recreate"
+            )
+        });
+    }
+    if view.workers.outdated > 0 {
+        said.push(format!("{} workers were made from an earlier template", view.workers.outdated));
+    }
+    if said.is_empty() {
+        return Condition::yes(KIND, "UpToDate", "scheduler and workers were made from the present spec");
+    }
+    Condition::no(KIND, "Outdated", said.join("; "))
 }
 
 fn workers(view: &View) -> Condition {

@@ -1,8 +1,9 @@
 //! From the loose DaskCluster to one that can be built without failing.
 
-use crate::api::DaskClusterSpec;
+use crate::api::{DaskClusterSpec, SchedulerUpdateType};
 use crate::observe::Resource;
 use crate::spec::{self, Invalid};
+use crate::worker_group::Update;
 use crate::{names, podspec};
 
 /// A DaskCluster that can be built.
@@ -10,6 +11,8 @@ use crate::{names, podspec};
 pub struct Valid {
     /// The typed spec.
     pub spec: DaskClusterSpec,
+    /// A scheduler made from an earlier template is replaced at once.
+    pub recreate: bool,
 }
 
 /// Checks name and spec.
@@ -19,5 +22,8 @@ pub fn validate(resource: &Resource) -> Result<Valid, Invalid> {
     podspec::check(&spec.scheduler.spec, "spec.scheduler.spec")?;
     podspec::check(&spec.worker.spec, "spec.worker.spec")?;
     spec::natural("spec.worker.replicas", spec.worker.replicas)?;
-    Ok(Valid { spec })
+    // Said here, where the user looks; the group would say it too.
+    Update::read(spec.worker.update_strategy.as_ref(), "spec.worker.updateStrategy")?;
+    let strategy = spec.scheduler.update_strategy.clone().unwrap_or_default();
+    Ok(Valid { recreate: strategy.type_ == SchedulerUpdateType::Recreate, spec })
 }

@@ -6,12 +6,14 @@
 //! | [`transcript`] | what a run tells, without what differs between equal runs |
 //! | [`story`] | random histories, and what must hold at their end |
 //! | [`rights`] | what the operator may do in it: exactly what its chart gives it |
+//! | [`crowd`] | thousands of equal clusters before the engine alone |
 //! | [`dask`] | a model of Dask: workers register when their pods are ready |
 //! | [`definitions`] | our definitions, and what the Python operator's store of the same |
 //!
 //! [`Sim`] runs in one fixed order ([`Sim::settle`]) or lets a seed choose among everything that could happen next
 //! ([`Sim::step_by`]). The same seed gives the same history, bit for bit.
 
+pub mod crowd;
 pub mod dask;
 pub mod definitions;
 pub mod rights;

@@ -306,7 +306,7 @@ mod tests {
         let fields = kind.fields.clone().unwrap_or_default();
         let kind = ServedKind { lacking: lacking("DaskAutoscaler", &fields), ..kind };
         let said = shortcoming("DaskAutoscaler", &kind).expect("something is missing");
-        let expected = "DaskAutoscaler: the installed definition does not know spec.cluster, spec.maximum, spec.minimum, status.conditions, ";
+        let expected = "DaskAutoscaler: the installed definition does not know spec.behavior, spec.cluster, spec.groups, ";
         assert!(said.starts_with(expected), "{said}");
     }
 

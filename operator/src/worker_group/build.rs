@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::validate::Valid;
+use super::worker::Worker;
 use crate::metadata::{self, Map};
 use crate::observe::{ChildKind, Resource};
 use crate::settings::{Carrier, Settings};
@@ -81,6 +82,13 @@ impl Desired {
                 "spec": spec,
             }),
         }
+    }
+
+    /// Whether a worker was made from another template, or is carried by another kind of object than the present one.
+    pub fn is_outdated(&self, worker: &Worker) -> bool {
+        let same = worker.carrier.id.kind == self.carrier
+            && worker.carrier.hash.as_deref() == Some(self.hash.as_str());
+        !worker.expected() && !same
     }
 
     fn deployment(&self, name: &str, mut spec: Value, annotations: &Map) -> Value {

@@ -3,6 +3,7 @@
 mod build;
 mod plan;
 mod status;
+mod update;
 mod validate;
 mod victims;
 mod worker;
@@ -13,6 +14,7 @@ use jiff::Timestamp;
 
 pub use build::{Desired, build};
 pub use plan::plan;
+pub use update::{Amount, Update};
 pub use validate::{Valid, validate};
 pub use worker::Worker;
 

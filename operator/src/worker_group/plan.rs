@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::build::Desired;
+use super::update::Turn;
 use super::validate::Valid;
 use super::victims::{self, Choice};
 use super::worker::Worker;
@@ -56,18 +57,22 @@ pub fn plan(world: &World, view: &View, valid: &Valid, desired: Option<&Desired>
     }
     let mut rest = Plan::nothing();
     let alive: Vec<&Worker> = view.workers.iter().filter(|worker| worker.alive()).collect();
-    if alive.len() > valid.replicas {
-        shrink(world, view, &alive, alive.len() - valid.replicas, &mut rest, now);
+    let turn = valid.update.turn(&alive, &view.workers, desired, valid.replicas);
+    recreate(view, &turn, &mut rest);
+    if turn.retire > 0 {
+        shrink(world, view, &turn.candidates, turn.retire, &mut rest, now);
+    }
+    if turn.make == 0 && alive.len() > valid.replicas {
         rest.stage(view.workers.iter().filter(|w| w.ended() && !w.carrier.deleting).map(ended).collect());
     } else {
-        grow(world, view, desired, valid.replicas - alive.len(), &mut rest, now);
+        grow(world, view, desired, turn.make, &mut rest, now);
     }
     let trouble = world.remembered(&resource.key).trouble;
     // The first workers are on their way: there is nothing to say before one of them has been seen.
     let beginning =
         resource.status["observedGeneration"].is_null() && rest.steps().any(|step| step.creates().is_some());
     if !beginning || trouble.is_some() {
-        let wanted = status::status(view, valid.replicas, desired, trouble.as_ref(), &rest.waiting, now);
+        let wanted = status::status(view, valid.replicas, &turn, trouble.as_ref(), &rest.waiting, now);
         crate::status::write(&mut plan, world, resource, wanted, now);
     }
     plan.stages.append(&mut rest.stages);
@@ -97,6 +102,24 @@ fn say(world: &World, view: &View, reason: &str, message: String, now: Timestamp
     crate::status::write(&mut plan, world, &view.resource, status::blocked(view, reason, &message, now), now);
     plan.waiting.push(message);
     plan
+}
+
+/// Deletes all workers of an earlier template at once: whoever chose `Recreate` chose to lose what they hold.
+fn recreate(view: &View, turn: &Turn<'_>, plan: &mut Plan) {
+    if turn.clearing {
+        plan.waiting.push("waiting for the workers made from another template to go".into());
+    }
+    if turn.at_once.is_empty() {
+        return;
+    }
+    let text = format!(
+        "deleting {} workers made from another template, with what they hold, because the update strategy is Recreate",
+        turn.at_once.len()
+    );
+    plan.then(Step::announce(&view.resource, true, "Recreating", text));
+    plan.stage(
+        turn.at_once.iter().map(|worker| Step::delete(&worker.carrier, "its template has changed")).collect(),
+    );
 }
 
 /// Makes `missing` workers in the lowest free slots. A worker that ended is replaced after a pause that grows with each

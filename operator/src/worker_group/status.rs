@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::View;
-use super::build::Desired;
+use super::update::Turn;
 use crate::conditions::{self, Condition};
 use crate::names;
 use crate::world::Trouble;
@@ -13,7 +13,7 @@ use crate::world::Trouble;
 pub(super) fn status(
     view: &View,
     replicas: usize,
-    desired: &Desired,
+    turn: &Turn<'_>,
     trouble: Option<&Trouble>,
     waiting: &[String],
     now: Timestamp,
@@ -23,7 +23,7 @@ pub(super) fn status(
     let counts = format!("{ready} of {replicas} workers are ready");
     let state = if let Some(trouble) = trouble {
         Condition::no("Ready", &trouble.reason, format!("{counts}; {}", trouble.message))
-    } else if alive.len() > replicas {
+    } else if alive.len() > turn.most {
         let why = waiting.first().cloned().unwrap_or_default();
         Condition::no(
             "Ready",
@@ -38,23 +38,11 @@ pub(super) fn status(
         let why = waiting.first().map(|why| format!("; {why}")).unwrap_or_default();
         Condition::no("Ready", "Starting", format!("{counts}{why}"))
     };
-    let outdated = alive
-        .iter()
-        .filter(|worker| !worker.expected() && worker.carrier.hash.as_deref() != Some(desired.hash.as_str()))
-        .count();
-    let up_to_date = if outdated == 0 {
-        Condition::yes("UpToDate", "UpToDate", "all workers were made from the present template")
-    } else {
-        let said = format!(
-            "{outdated} of {} workers were made from another template; delete them to renew them",
-            alive.len()
-        );
-        Condition::no("UpToDate", "Outdated", said)
-    };
     let selector = format!("{}=worker,{}={}", names::COMPONENT, names::GROUP_NAME, view.resource.name());
-    let mut status = conditions_of(view, &[state, up_to_date], now);
+    let mut status = conditions_of(view, &[state, turn.condition(alive.len())], now);
     status.insert("replicas".into(), json!(alive.len()));
     status.insert("readyReplicas".into(), json!(ready));
+    status.insert("updatedReplicas".into(), json!(turn.updated(alive.len())));
     status.insert("selector".into(), json!(selector));
     status
 }

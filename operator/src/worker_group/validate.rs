@@ -1,5 +1,6 @@
 //! From the loose DaskWorkerGroup to one that can be built without failing.
 
+use super::update::Update;
 use crate::api::DaskWorkerGroupSpec;
 use crate::observe::Resource;
 use crate::podspec;
@@ -15,6 +16,8 @@ pub struct Valid {
     pub spec: DaskWorkerGroupSpec,
     /// How many workers there are to be.
     pub replicas: usize,
+    /// How workers made from an earlier template are replaced.
+    pub update: Update,
 }
 
 /// Checks name and spec.
@@ -30,5 +33,6 @@ pub fn validate(resource: &Resource) -> Result<Valid, Invalid> {
     }
     podspec::check(&spec.worker.spec, "spec.worker.spec")?;
     let replicas = spec::natural("spec.worker.replicas", spec.worker.replicas)? as usize;
-    Ok(Valid { spec, replicas })
+    let update = Update::read(spec.worker.update_strategy.as_ref(), "spec.worker.updateStrategy")?;
+    Ok(Valid { spec, replicas, update })
 }

@@ -1,6 +1,8 @@
 //! Properties of the operator on the deterministic core: each one test, each printing what reproduces a failure.
 
 mod autoscaling;
+mod crowds;
+mod updates;
 
 use dask_operator::names;
 use dask_operator::sim::{Sim, SimConfig, create, delete, patch, story, transcript::Transcript};
