@@ -48,4 +48,6 @@ pub struct List {
     pub continue_token: Option<String>,
     /// How many objects are left, where the server knows.
     pub remaining: Option<usize>,
+    /// A list of a built-in kind: its items say neither `apiVersion` nor `kind`.
+    pub built_in: bool,
 }

@@ -19,6 +19,8 @@ pub struct Status {
     pub details: Box<Details>,
     /// With a 410 for a continue token: a token that goes on without consistency.
     pub continue_token: Option<String>,
+    /// Made of an HTTP code and nothing else (`NewGenericServerResponse`): has details even where they are empty.
+    pub generic: bool,
 }
 
 /// The object a [`Status`] speaks of.
@@ -73,7 +75,19 @@ impl Cause {
 impl Status {
     /// A status without details.
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: Box::default(), continue_token: None }
+        Self {
+            code,
+            reason,
+            message: message.into(),
+            details: Box::default(),
+            continue_token: None,
+            generic: false,
+        }
+    }
+
+    /// What the server says of an HTTP code alone: `details` is there, and empty.
+    pub fn generic(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { generic: true, ..Self::new(code, reason, message) }
     }
 
     /// 404 for an object: `pods "x" not found`.
@@ -118,7 +132,7 @@ impl Status {
 
     /// 405.
     pub fn method_not_allowed(message: impl Into<String>) -> Self {
-        Self::new(405, "MethodNotAllowed", message)
+        Self::generic(405, "MethodNotAllowed", message)
     }
 
     /// 410: a resource version or continue token that history no longer covers.
@@ -153,7 +167,7 @@ impl Status {
         if let Some(token) = &self.continue_token {
             value["metadata"]["continue"] = Value::from(token.as_str());
         }
-        if *self.details != Details::default()
+        if (self.generic || *self.details != Details::default())
             && let Ok(details) = serde_json::to_value(&*self.details)
         {
             value["details"] = details;
@@ -173,6 +187,7 @@ impl Status {
                 ..Details::default()
             }),
             continue_token: None,
+            generic: false,
         }
     }
 }

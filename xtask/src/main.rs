@@ -3,12 +3,15 @@
 mod bench;
 mod chart;
 mod codegen;
+mod control_plane;
 mod demo;
 mod dist;
 mod e2e;
 mod lint;
+mod record;
 mod shell;
 mod sim;
+mod suites;
 mod test;
 mod tidy;
 mod tools;
@@ -30,6 +33,8 @@ enum Verb {
     Dist(dist::Dist),
     Sim(sim::Sim),
     Bench(bench::Bench),
+    Suites(suites::Suites),
+    Record(record::Record),
 }
 
 fn main() -> std::process::ExitCode {
@@ -44,6 +49,8 @@ fn main() -> std::process::ExitCode {
         Verb::Dist(verb) => verb.run(),
         Verb::Sim(verb) => verb.run(),
         Verb::Bench(verb) => verb.run(),
+        Verb::Suites(verb) => verb.run(),
+        Verb::Record(verb) => verb.run(),
     };
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ring::digest::{SHA256, digest};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -23,6 +26,11 @@ static PREFERENCE: LazyLock<BTreeMap<String, usize>> = LazyLock::new(|| {
     }
     preference
 });
+
+/// Whether Kubernetes itself serves this group; what it does not serve is no API at all.
+pub(super) fn is_built_in(group: &str) -> bool {
+    group.is_empty() || PREFERENCE.contains_key(group)
+}
 
 /// Groups without the core group: built-in ones by preference, then custom ones by name.
 fn ordered(registry: &Registry) -> Vec<(&str, &Group)> {
@@ -84,8 +92,7 @@ fn legacy_rows(resource: &Resource) -> Vec<Value> {
         }
     }
     if resource.allows("list") {
-        row["storageVersionHash"] =
-            json!(hash(&format!("{}/{}", resource.storage_api_version, resource.kind)));
+        row["storageVersionHash"] = json!(storage_version_hash(resource));
     }
     let mut rows = vec![row];
     rows.extend(resource.subresources.iter().map(|sub| {
@@ -100,6 +107,15 @@ fn legacy_rows(resource: &Resource) -> Vec<Value> {
         row
     }));
     rows
+}
+
+/// `StorageVersionHash` of `k8s.io/apiserver/pkg/endpoints/discovery`.
+fn storage_version_hash(resource: &Resource) -> String {
+    let stored = &resource.storage_api_version;
+    let slash = if stored.contains('/') { "" } else { "/" };
+    let named = format!("{slash}{stored}/{}", resource.kind);
+    let digest = digest(&SHA256, named.as_bytes());
+    STANDARD.encode(&digest.as_ref()[..8])
 }
 
 fn is_home(resource: &Resource, sub: &Subresource) -> bool {

@@ -40,15 +40,19 @@ pub(super) fn answer(
             Ok(cacheable(render::bytes(StatusCode::OK, "application/jwk-set+json", keys.to_string())))
         }
         Route::Root => json(json!({"paths": ROOT_PATHS})),
-        Route::CoreVersions => Ok(versions(&registry(), incoming, true)),
-        Route::Groups => Ok(versions(&registry(), incoming, false)),
+        Route::CoreVersions => versions(service, &registry(), incoming, true),
+        Route::Groups => versions(service, &registry(), incoming, false),
         Route::Group(group) => found(discovery::group(&registry(), group)),
         Route::Resources(group, version) => found(discovery::resources(&registry(), group, version)),
         Route::OpenApiV2 => openapi_v2(service, &registry(), incoming),
         Route::OpenApiIndex => json(service.openapi().index(&registry())),
         Route::OpenApi(name) => {
             let document = service.openapi().document(&registry(), name);
-            let document = document.ok_or_else(no_such_resource)?;
+            let Some(document) = document else {
+                let mut response = render::text(404, "");
+                response.headers_mut().remove(header::CONTENT_TYPE);
+                return Ok(response);
+            };
             let mut response = tagged(incoming, &document.hash, "application/json", || document.bytes);
             response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("public"));
             Ok(response)
@@ -145,9 +149,18 @@ fn openapi_v2(
 
 const OPENAPI_V2: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
+/// The minor version that no longer serves `apidiscovery.k8s.io/v2beta1`.
+const V2BETA1_GONE: u16 = 36;
+
 /// `/api` and `/apis` in the form the client asks for. The content type has to be exact: kubectl looks at each parameter.
-fn versions(registry: &Registry, incoming: &Incoming, core: bool) -> Response<ResponseBody> {
-    let wanted = negotiate::discovery(&incoming.header(&header::ACCEPT));
+fn versions(
+    service: &HttpService,
+    registry: &Registry,
+    incoming: &Incoming,
+    core: bool,
+) -> Result<Response<ResponseBody>, Status> {
+    let beta = service.server().with(|api| api.config().minor) < V2BETA1_GONE;
+    let wanted = negotiate::discovery(&incoming.header(&header::ACCEPT), beta)?;
     let value = match wanted {
         Discovery::V2 => discovery::aggregated(registry, core, "v2"),
         Discovery::V2beta1 => discovery::aggregated(registry, core, "v2beta1"),
@@ -165,8 +178,10 @@ fn versions(registry: &Registry, incoming: &Incoming, core: bool) -> Response<Re
     let mut response = tagged(incoming, &discovery::hash(&text), &content_type, || text.into());
     let headers = response.headers_mut();
     headers.insert(header::VARY, header::HeaderValue::from_static("Accept"));
-    headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("public"));
-    response
+    if wanted != Discovery::Legacy {
+        headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("public"));
+    }
+    Ok(response)
 }
 
 /// An answer with an entity tag; 304 for a client that has it already.

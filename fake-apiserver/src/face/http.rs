@@ -16,7 +16,7 @@ use super::body::ResponseBody;
 use super::negotiate;
 use super::openapi::OpenApi;
 use super::path::{Query, Route, route};
-use super::{Server, access, documents, render, resource};
+use super::{Server, access, discovery, documents, render, resource};
 use crate::request::User;
 use crate::status::Status;
 
@@ -133,6 +133,7 @@ impl HttpService {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (parts, body) = request.into_parts();
+        let is_api = is_api(parts.uri.path());
         let audit = self.shared.requests.fetch_add(1, Ordering::Relaxed);
         let (head, encoding) = (
             parts.method == Method::HEAD,
@@ -140,6 +141,9 @@ impl HttpService {
         );
         let mut response = match self.route(parts, body).await {
             Ok(response) => response,
+            Err(status) if status.code == 404 && status.generic && !is_api => {
+                render::text(404, "404 page not found\n")
+            }
             Err(status) => render::status(&status, encoding),
         };
         if head {
@@ -177,6 +181,17 @@ impl HttpService {
             Route::Resource(path) => resource::answer(self, path, incoming).await,
             other => documents::answer(self, &other, &incoming),
         }
+    }
+}
+
+/// Whether a path that leads nowhere belongs to a group of Kubernetes' own, whose answers are a Status. Elsewhere the
+/// router itself answers, also within the groups of custom resources.
+fn is_api(path: &str) -> bool {
+    match route(path) {
+        Route::Unknown => false,
+        Route::Group(group) | Route::Resources(group, _) => discovery::is_built_in(&group),
+        Route::Resource(path) => discovery::is_built_in(&path.group),
+        _ => true,
     }
 }
 

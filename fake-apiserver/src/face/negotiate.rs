@@ -111,7 +111,11 @@ pub(super) fn accept(header: &str) -> Result<Accept, Status> {
         };
         return Ok(Accept { shape, encoding });
     }
-    Err(Status::new(406, "NotAcceptable", format!("only the following media types are accepted: {OFFERED}")))
+    Err(not_acceptable())
+}
+
+fn not_acceptable() -> Status {
+    Status::new(406, "NotAcceptable", format!("only the following media types are accepted: {OFFERED}"))
 }
 
 /// The encoding for a Status, which is sent even where nothing acceptable is on offer.
@@ -119,21 +123,24 @@ pub(super) fn encoding(header: &str) -> Encoding {
     accept(header).map(|accept| accept.encoding).unwrap_or_default()
 }
 
-const OFFERED: &str = "application/json, application/yaml";
+const OFFERED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
 /// Which discovery document a client wants from `/api` and `/apis`.
-pub(super) fn discovery(header: &str) -> Discovery {
+///
+/// # Errors
+/// 406 where nothing on offer is accepted; `v2beta1` is on offer only if `beta`.
+pub(super) fn discovery(header: &str, beta: bool) -> Result<Discovery, Status> {
     for clause in clauses(header) {
         let aggregated =
             clause.param("g") == "apidiscovery.k8s.io" && clause.param("as") == "APIGroupDiscoveryList";
         match (clause.encoding(), aggregated, clause.param("v")) {
-            (Some(_), true, "v2") => return Discovery::V2,
-            (Some(_), true, "v2beta1") => return Discovery::V2beta1,
-            (Some(_), false, _) => return Discovery::Legacy,
+            (Some(_), true, "v2") => return Ok(Discovery::V2),
+            (Some(_), true, "v2beta1") if beta => return Ok(Discovery::V2beta1),
+            (Some(_), false, _) => return Ok(Discovery::Legacy),
             _ => {}
         }
     }
-    Discovery::Legacy
+    if header.trim().is_empty() { Ok(Discovery::Legacy) } else { Err(not_acceptable()) }
 }
 
 /// Decodes the body of a create, update or delete; an empty one is `None`.
@@ -148,9 +155,9 @@ pub(super) fn body(content_type: &str, bytes: &[u8]) -> Result<Option<Value>, St
         "" | "application/json" => json(bytes).map(Some),
         "application/yaml" => yaml(bytes).map(Some),
         "application/vnd.kubernetes.protobuf" => protobuf::decode(bytes).map(Some),
-        other => {
-            Err(unsupported(other, "application/json, application/yaml, application/vnd.kubernetes.protobuf"))
-        }
+        _ => Err(Status::unsupported_media_type(format!(
+            "the body of the request was in an unknown format - accepted media types include: {OFFERED}"
+        ))),
     }
 }
 
@@ -160,14 +167,15 @@ pub(super) fn body(content_type: &str, bytes: &[u8]) -> Result<Option<Value>, St
 /// 415 for media types that are no patch, 400 for bytes that do not parse.
 pub(super) fn patch(content_type: &str, bytes: &[u8]) -> Result<(PatchType, Value), Status> {
     match media_type(content_type).as_str() {
-        "application/json-patch+json" => Ok((PatchType::Json, json(bytes)?)),
-        "application/merge-patch+json" => Ok((PatchType::Merge, json(bytes)?)),
-        "application/strategic-merge-patch+json" => Ok((PatchType::Strategic, json(bytes)?)),
+        "application/json-patch+json" => Ok((PatchType::Json, patch_json(bytes, DECODING)?)),
+        "application/merge-patch+json" => {
+            Ok((PatchType::Merge, object(patch_json(bytes, DECODING)?, DECODING)?))
+        }
+        "application/strategic-merge-patch+json" => {
+            Ok((PatchType::Strategic, object(patch_json(bytes, "")?, "")?))
+        }
         "application/apply-patch+yaml" => Ok((PatchType::Apply, yaml(bytes)?)),
-        other => Err(unsupported(
-            other,
-            "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml",
-        )),
+        _ => Err(Status::unsupported_media_type("415: Unsupported Media Type")),
     }
 }
 
@@ -175,11 +183,40 @@ fn media_type(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or_default().trim().to_lowercase()
 }
 
-fn unsupported(found: &str, offered: &str) -> Status {
-    let name = if found.is_empty() { "no content type" } else { found };
-    Status::unsupported_media_type(format!(
-        "the body of the request was in an unknown format ({name}) - accepted media types include: {offered}"
-    ))
+/// What stands before the complaints about most patches.
+const DECODING: &str = "error decoding patch: ";
+
+/// A patch, refused in the words of Go's decoder.
+fn patch_json(bytes: &[u8], before: &str) -> Result<Value, Status> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| Status::bad_request(format!("{before}{}", go_syntax_error(bytes, &error))))
+}
+
+/// A patch that is a map.
+fn object(value: Value, before: &str) -> Result<Value, Status> {
+    let found = match value {
+        Value::Object(_) => return Ok(value),
+        Value::Array(_) => "array",
+        Value::String(_) => "string",
+        Value::Number(_) => "number",
+        Value::Bool(_) => "bool",
+        // Go decodes null to a map without members.
+        Value::Null => return Ok(Value::Object(serde_json::Map::new())),
+    };
+    let said =
+        format!("{before}json: cannot unmarshal {found} into Go value of type map[string]interface {{}}");
+    Err(Status::bad_request(said))
+}
+
+/// What Go's JSON decoder says of text that is no JSON.
+fn go_syntax_error(bytes: &[u8], error: &serde_json::Error) -> String {
+    let line = bytes.split(|byte| *byte == b'\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
+    match line.get(error.column().saturating_sub(1)) {
+        Some(byte) if !error.is_eof() => {
+            format!("invalid character {:?} looking for beginning of value", char::from(*byte))
+        }
+        _ => "unexpected end of JSON input".to_owned(),
+    }
 }
 
 fn json(bytes: &[u8]) -> Result<Value, Status> {
@@ -226,10 +263,11 @@ mod tests {
     fn discovery_is_answered_in_the_first_version_the_client_names() {
         let v2 = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
         let v2beta1 = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
-        assert_eq!(discovery(&format!("{v2},{v2beta1},application/json")), Discovery::V2);
-        assert_eq!(discovery(&format!("{v2beta1},application/json")), Discovery::V2beta1);
-        assert_eq!(discovery("application/json"), Discovery::Legacy);
-        assert_eq!(discovery(""), Discovery::Legacy);
+        assert_eq!(discovery(&format!("{v2},{v2beta1},application/json"), true).unwrap(), Discovery::V2);
+        assert_eq!(discovery(&format!("{v2beta1},application/json"), true).unwrap(), Discovery::V2beta1);
+        assert_eq!(discovery(&format!("{v2beta1},application/json"), false).unwrap(), Discovery::Legacy);
+        assert_eq!(discovery(v2beta1, false).unwrap_err().code, 406);
+        assert_eq!(discovery("", false).unwrap(), Discovery::Legacy);
     }
 
     #[test]

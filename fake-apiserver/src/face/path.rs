@@ -2,9 +2,11 @@
 //!
 //! The shapes are those of `k8s.io/apiserver/pkg/endpoints/request` (RequestInfo).
 
+use http::Method;
+
 use super::LogOptions;
 use crate::request::{FieldValidation, Params};
-use crate::status::Status;
+use crate::status::{Cause, Status};
 
 /// A resource URL in its parts; `/api/v1/namespaces/ns/pods/x/log` for instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,13 +19,15 @@ pub(super) struct ResourcePath {
     pub(super) subresource: Option<String>,
     /// What follows the subresource, for instance of a proxy.
     pub(super) rest: Option<String>,
+    /// `/api/v1/watch/…`: the form of a watch before there was a parameter for it.
+    pub(super) watch: bool,
 }
 
 /// Where a URL leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route {
     Version,
-    /// `/healthz`, `/livez`, `/readyz`; with the name of one check or none.
+    /// `/healthz`, `/livez`, `/readyz`, or one of their checks.
     Health(String),
     Metrics,
     /// `/api`.
@@ -56,7 +60,8 @@ pub(super) fn route(path: &str) -> Route {
         [] => Route::Root,
         ["version"] => Route::Version,
         ["metrics"] => Route::Metrics,
-        [check @ ("healthz" | "livez" | "readyz"), ..] => Route::Health((*check).to_owned()),
+        [check @ ("healthz" | "livez" | "readyz")]
+        | [check @ ("healthz" | "livez" | "readyz"), "ping" | "etcd"] => Route::Health((*check).to_owned()),
         [".well-known", "openid-configuration"] => Route::OpenIdConfiguration,
         ["openid", "v1", "jwks"] => Route::OpenIdKeys,
         ["openapi", "v2"] => Route::OpenApiV2,
@@ -64,12 +69,23 @@ pub(super) fn route(path: &str) -> Route {
         ["openapi", "v3", document @ ..] => Route::OpenApi(document.join("/")),
         ["api"] => Route::CoreVersions,
         ["api", version] => Route::Resources(String::new(), (*version).to_owned()),
+        ["api", version, "watch", rest @ ..] if !rest.is_empty() => watch(resource("", version, rest)),
         ["api", version, rest @ ..] => resource("", version, rest),
         ["apis"] => Route::Groups,
         ["apis", group] => Route::Group((*group).to_owned()),
         ["apis", group, version] => Route::Resources((*group).to_owned(), (*version).to_owned()),
+        ["apis", group, version, "watch", rest @ ..] if !rest.is_empty() => {
+            watch(resource(group, version, rest))
+        }
         ["apis", group, version, rest @ ..] => resource(group, version, rest),
         _ => Route::Unknown,
+    }
+}
+
+fn watch(route: Route) -> Route {
+    match route {
+        Route::Resource(path) => Route::Resource(ResourcePath { watch: true, ..path }),
+        other => other,
     }
 }
 
@@ -157,9 +173,7 @@ impl Query {
         match self.text(name) {
             None => Ok(None),
             Some(text) => text.parse().map(Some).map_err(|_| {
-                Status::bad_request(format!(
-                    "invalid value for {name}: strconv.ParseInt: parsing {text:?}: invalid syntax"
-                ))
+                Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
             }),
         }
     }
@@ -167,23 +181,29 @@ impl Query {
     /// The parameters of an API request.
     ///
     /// # Errors
-    /// 400 for values that do not parse, 422 for unknown directives.
-    pub(super) fn params(&self) -> Result<Params, Status> {
+    /// 400 for values that do not parse, 422 for unknown directives of a write by this method.
+    pub(super) fn params(&self, method: &Method) -> Result<Params, Status> {
+        self.check(method)?;
         let send_initial_events = self.has("sendInitialEvents").then(|| self.flag("sendInitialEvents"));
         Ok(Params {
             label_selector: self.text("labelSelector"),
             field_selector: self.text("fieldSelector"),
             resource_version: self.text("resourceVersion"),
             resource_version_match: self.text("resourceVersionMatch"),
-            limit: self.number("limit")?.unwrap_or(0),
+            // A negative limit is none.
+            limit: usize::try_from(self.number::<i64>("limit")?.unwrap_or(0)).unwrap_or(0),
             continue_token: self.text("continue"),
             allow_watch_bookmarks: self.flag("allowWatchBookmarks"),
             send_initial_events,
             timeout_seconds: self.number("timeoutSeconds")?,
             field_manager: self.text("fieldManager"),
             force: self.flag("force"),
-            dry_run: self.dry_run()?,
-            field_validation: self.field_validation()?,
+            dry_run: self.text("dryRun").is_some(),
+            field_validation: match self.text("fieldValidation").as_deref() {
+                Some("Strict") => FieldValidation::Strict,
+                Some("Ignore") => FieldValidation::Ignore,
+                _ => FieldValidation::Warn,
+            },
             grace_period_seconds: self.number("gracePeriodSeconds")?,
             propagation_policy: self.text("propagationPolicy"),
             container: self.text("container"),
@@ -203,28 +223,52 @@ impl Query {
         })
     }
 
-    fn dry_run(&self) -> Result<bool, Status> {
-        match self.text("dryRun").as_deref() {
-            None => Ok(false),
-            Some("All") => Ok(true),
-            Some(other) => Err(unsupported("dryRun", other, "[\"All\"]")),
+    /// The parameters that only writes have, as `k8s.io/apimachinery/pkg/apis/meta/v1/validation` checks them.
+    fn check(&self, method: &Method) -> Result<(), Status> {
+        let options = match *method {
+            Method::POST => "CreateOptions",
+            Method::PUT => "UpdateOptions",
+            Method::PATCH => "PatchOptions",
+            Method::DELETE => "DeleteOptions",
+            _ => return Ok(()),
+        };
+        let mut causes = Vec::new();
+        let values: Vec<&str> = self.0.iter().filter(|(key, _)| key == "dryRun").map(|(_, v)| &**v).collect();
+        if values.iter().any(|value| *value != "All") {
+            let said = serde_json::json!(values);
+            let fault = format!("Unsupported value: {said}: supported values: \"All\"");
+            causes.push(Cause::new("FieldValueNotSupported", "dryRun", fault));
         }
-    }
-
-    fn field_validation(&self) -> Result<FieldValidation, Status> {
-        match self.text("fieldValidation").as_deref() {
-            None | Some("Warn") => Ok(FieldValidation::Warn),
-            Some("Strict") => Ok(FieldValidation::Strict),
-            Some("Ignore") => Ok(FieldValidation::Ignore),
-            Some(other) => Err(unsupported("fieldValidation", other, "\"Ignore\", \"Strict\", \"Warn\"")),
+        if options != "DeleteOptions" {
+            let manager = self.text("fieldManager").unwrap_or_default();
+            causes.extend(field_manager_fault(&manager));
+            let validation = self.text("fieldValidation").unwrap_or_default();
+            if !matches!(validation.as_str(), "" | "Ignore" | "Strict" | "Warn") {
+                let known = "\"\", \"Ignore\", \"Strict\", \"Warn\"";
+                let fault = format!("Unsupported value: {validation:?}: supported values: {known}");
+                causes.push(Cause::new("FieldValueNotSupported", "fieldValidation", fault));
+            }
         }
+        if causes.is_empty() {
+            return Ok(());
+        }
+        Err(Status::invalid("meta.k8s.io", options, "", causes))
     }
 }
 
-fn unsupported(parameter: &str, value: &str, supported: &str) -> Status {
-    let message = format!("Unsupported value: {value:?}: supported values: {supported}");
-    let cause = crate::status::Cause::new("FieldValueNotSupported", parameter, message);
-    Status::invalid("meta.k8s.io", "CreateOptions", "", vec![cause])
+/// `ValidateFieldManager`: at most 128 bytes, all of them printable.
+fn field_manager_fault(manager: &str) -> Option<Cause> {
+    if manager.len() > 128 {
+        let fault = "Too long: may not be more than 128 bytes";
+        return Some(Cause::new("FieldValueTooLong", "fieldManager", fault));
+    }
+    let (at, character) = manager.char_indices().find(|(_, character)| character.is_control())?;
+    let quoted = format!("{manager:?}").replace("\\u{7}", "\\a");
+    let fault = format!(
+        "Invalid value: {quoted}: invalid character U+{:04X} (at position {at})",
+        u32::from(character)
+    );
+    Some(Cause::new("FieldValueInvalid", "fieldManager", fault))
 }
 
 /// Decodes `%41`; anything that is not two hex digits stays as it is.
@@ -304,12 +348,12 @@ mod tests {
     fn query_values_are_decoded_and_checked() {
         let query =
             Query::parse(Some("labelSelector=a%3Db%2Cc+in+%28d%29&limit=500&watch=1&fieldValidation=Strict"));
-        let params = query.params().unwrap();
+        let params = query.params(&Method::POST).unwrap();
         assert_eq!(params.label_selector.as_deref(), Some("a=b,c in (d)"));
         assert_eq!(params.limit, 500);
         assert!(query.flag("watch"));
         assert_eq!(params.field_validation, FieldValidation::Strict);
-        assert_eq!(Query::parse(Some("limit=x")).params().unwrap_err().code, 400);
-        assert_eq!(Query::parse(Some("dryRun=Some")).params().unwrap_err().code, 422);
+        assert_eq!(Query::parse(Some("limit=x")).params(&Method::POST).unwrap_err().code, 400);
+        assert_eq!(Query::parse(Some("dryRun=Some")).params(&Method::POST).unwrap_err().code, 422);
     }
 }

@@ -103,6 +103,10 @@ pub(super) fn warn(headers: &mut HeaderMap, warnings: &[String]) {
 /// A page of a collection. Whole JSON is put together from the stored bytes, without parsing them.
 pub(super) fn list(code: u16, list: &List, form: &Form) -> Response<ResponseBody> {
     let mut metadata = json!({"resourceVersion": list.resource_version.to_string()});
+    // A list of custom resources is no Go struct that would leave an empty field out.
+    if !list.built_in && form.accept.shape == Shape::Whole {
+        metadata["continue"] = json!("");
+    }
     if let Some(token) = &list.continue_token {
         metadata["continue"] = json!(token);
     }
@@ -121,7 +125,14 @@ pub(super) fn list(code: u16, list: &List, form: &Form) -> Response<ResponseBody
             json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": items})
         }
         _ => {
-            json!({"kind": list.kind, "apiVersion": list.api_version, "metadata": metadata, "items": objects})
+            let mut items = objects;
+            if list.built_in {
+                items.iter_mut().filter_map(Value::as_object_mut).for_each(|item| {
+                    item.remove("kind");
+                    item.remove("apiVersion");
+                });
+            }
+            json!({"kind": list.kind, "apiVersion": list.api_version, "metadata": metadata, "items": items})
         }
     };
     value(code, &answer, form.accept.encoding)
@@ -140,15 +151,73 @@ fn whole_list(list: &List, metadata: &Value) -> Bytes {
         if at > 0 {
             text.push(b',');
         }
-        text.extend_from_slice(&item.bytes);
+        if list.built_in {
+            untyped(&item.bytes, &mut text);
+        } else {
+            text.extend_from_slice(&item.bytes);
+        }
     }
     text.extend_from_slice(b"]}");
     text.into()
 }
 
+/// Appends an object without its `apiVersion` and `kind`, which items of built-in lists do not have.
+///
+/// Members of stored objects are in the order of their names, so that only what stands before `kind` is looked at.
+fn untyped(bytes: &[u8], text: &mut Vec<u8>) {
+    let (mut depth, mut in_string, mut escaped) = (0_u32, false, false);
+    // Where the member that is being looked at begins, and what is not taken over.
+    let (mut begin, mut skipped) = (1, Vec::new());
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' if depth > 1 => depth -= 1,
+            b',' | b'}' if depth == 1 => {
+                let member = &bytes[begin..at];
+                let is_kind = member.starts_with(b"\"kind\":");
+                if is_kind || member.starts_with(b"\"apiVersion\":") {
+                    skipped.push((begin, if *byte == b',' { at + 1 } else { at }));
+                }
+                begin = at + 1;
+                if is_kind {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut from = 0;
+    for (start, end) in skipped {
+        text.extend_from_slice(&bytes[from..start]);
+        from = end;
+    }
+    text.extend_from_slice(&bytes[from..]);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn without_type(object: &Value) -> Value {
+        let mut text = Vec::new();
+        untyped(object.to_string().as_bytes(), &mut text);
+        serde_json::from_slice(&text).unwrap()
+    }
+
+    #[test]
+    fn items_of_built_in_lists_have_no_type() {
+        let object = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "kind": "kept"},
+            "data": {"a": "}\",\"kind\":\"x\"", "b": "\\"},
+        });
+        let expected = json!({"metadata": object["metadata"], "data": object["data"]});
+        assert_eq!(without_type(&object), expected);
+        assert_eq!(without_type(&json!({"apiVersion": "v1", "kind": "X", "spec": {}})), json!({"spec": {}}));
+    }
 
     #[test]
     fn warnings_are_quoted() {

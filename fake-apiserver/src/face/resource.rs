@@ -9,10 +9,10 @@ use super::path::ResourcePath;
 use super::render::{self, Form};
 use super::table::{Include, Printer};
 use super::{logs, watch};
-use crate::request::{Request, User, Verb};
+use crate::request::{PatchType, Request, User, Verb};
 use crate::response::Reply;
 use crate::server::{ISSUER, no_such_resource, user_info};
-use crate::status::Status;
+use crate::status::{Cause, Status};
 
 pub(super) async fn answer(
     service: &HttpService,
@@ -94,7 +94,7 @@ fn request(path: ResourcePath, incoming: &Incoming) -> Result<Request, Status> {
         subresource: path.subresource,
         namespace: path.namespace,
         name: path.name,
-        params: incoming.query.params()?,
+        params: incoming.query.params(&incoming.method)?,
         body: None,
         user: incoming.user.clone(),
     };
@@ -102,6 +102,11 @@ fn request(path: ResourcePath, incoming: &Incoming) -> Result<Request, Status> {
     match incoming.method {
         Method::PATCH => {
             let (kind, body) = negotiate::patch(&content_type, &incoming.body)?;
+            if incoming.query.has("force") && kind != PatchType::Apply {
+                let fault = "Forbidden: may not be specified for non-apply patch";
+                let cause = Cause::new("FieldValueForbidden", "force", fault);
+                return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", vec![cause]));
+            }
             request.verb = Verb::Patch(kind);
             request.body = Some(body);
         }
@@ -113,7 +118,10 @@ fn request(path: ResourcePath, incoming: &Incoming) -> Result<Request, Status> {
     if request.verb == Verb::Watch
         && let Some(name) = request.name.take()
     {
-        select_name(&mut request, &name);
+        let field = format!("metadata.name={name}");
+        let selector = request.params.field_selector.take();
+        request.params.field_selector =
+            Some(selector.map_or_else(|| field.clone(), |given| format!("{given},{field}")));
     }
     Ok(request)
 }
@@ -123,21 +131,15 @@ fn verb(path: &ResourcePath, incoming: &Incoming) -> Result<Verb, Status> {
     let not_allowed =
         || Status::method_not_allowed("the server does not allow this method on the requested resource");
     match incoming.method.as_str() {
-        "GET" | "HEAD" if incoming.query.flag("watch") && path.subresource.is_none() => Ok(Verb::Watch),
+        "GET" | "HEAD" if path.watch => Ok(Verb::Watch),
+        // An object cannot be watched by its path, only its collection with a selector.
+        "GET" | "HEAD" if incoming.query.flag("watch") && !named => Ok(Verb::Watch),
         "GET" | "HEAD" => Ok(if named { Verb::Get } else { Verb::List }),
         "POST" if named == path.subresource.is_some() => Ok(Verb::Create),
         "PUT" if named => Ok(Verb::Update),
         // The patch type comes from the content type.
-        "PATCH" if named => Ok(Verb::Patch(crate::request::PatchType::Json)),
+        "PATCH" if named => Ok(Verb::Patch(PatchType::Json)),
         "DELETE" => Ok(if named { Verb::Delete } else { Verb::DeleteCollection }),
         _ => Err(not_allowed()),
     }
-}
-
-/// Watching one object by its path is watching the collection for its name.
-fn select_name(request: &mut Request, name: &str) {
-    let field = format!("metadata.name={name}");
-    let selector = request.params.field_selector.take().filter(|selector| !selector.is_empty());
-    request.params.field_selector =
-        Some(selector.map_or_else(|| field.clone(), |given| format!("{given},{field}")));
 }

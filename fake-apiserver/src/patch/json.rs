@@ -21,15 +21,45 @@ pub fn json(target: &Value, operations: &Value) -> Result<Value, Status> {
         return Err(Status::new(413, "RequestEntityTooLarge", said));
     }
     if !operations.is_array() {
-        return Err(Status::bad_request("error decoding patch: a JSON patch is a list of operations"));
+        return Err(Status::bad_request(format!(
+            "error decoding patch: json: cannot unmarshal {} into Go value of type []handlers.jsonPatchOp",
+            go_name(operations)
+        )));
     }
+    let operations = lenient(target, operations);
     let patch: json_patch::Patch = serde_json::from_value(operations.clone()).map_err(|_| rejected())?;
     let mut patched = target.clone();
     json_patch::patch(&mut patched, &patch).map_err(|_| rejected())?;
     Ok(patched)
 }
 
+/// The library of the real server replaces a member of an object that is not there, which the RFC forbids.
+fn lenient(target: &Value, operations: &Value) -> Value {
+    let mut operations = operations.clone();
+    let all = operations.as_array_mut().into_iter().flatten();
+    for operation in all.filter(|operation| operation["op"] == "replace") {
+        let path = operation["path"].as_str().unwrap_or_default();
+        let parent = path.rsplit_once('/').map(|(parent, _)| parent);
+        if parent.and_then(|parent| target.pointer(parent)).is_some_and(Value::is_object) {
+            operation["op"] = "add".into();
+        }
+    }
+    operations
+}
+
+/// What Go's JSON decoder calls a value.
+fn go_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
 /// The real server keeps the reason to itself (`NewGenericServerResponse` of 422).
 fn rejected() -> Status {
-    Status::new(422, "Invalid", "the server rejected our request due to an error in our request")
+    Status::generic(422, "Invalid", "the server rejected our request due to an error in our request")
 }

@@ -117,7 +117,8 @@ impl TextFormat {
     /// Whether a string has this format.
     pub(crate) fn accepts(self, text: &str) -> bool {
         match self {
-            Self::Byte => STANDARD.decode(text).is_ok(),
+            // Go's decoder passes over line ends.
+            Self::Byte => STANDARD.decode(text.replace(['\r', '\n'], "")).is_ok(),
             Self::Cidr => is_cidr(text),
             Self::Date => text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok(),
             Self::DateTime => is_date_time(text),

@@ -6,6 +6,7 @@ use super::admission::Operation;
 use super::call::Call;
 use super::{ApiServer, body, meta, strategy};
 use crate::patch;
+use crate::request::Verb;
 use crate::response::{Reply, Response};
 use crate::status::{Cause, Status};
 use crate::storage::Key;
@@ -68,11 +69,11 @@ impl ApiServer {
             return Err(Status::already_exists(&resource.group, &resource.plural, &key.name));
         }
         self.assign(call, &mut value)?;
+        self.uids += 1;
         if call.request.params.dry_run {
             super::convert::from_storage(resource, &mut value);
             return Ok(Response { code: 201, reply: Reply::Value(value), warnings });
         }
-        self.uids += 1;
         let object = self.put(call, value);
         let mut response = call.answer(super::convert::present(resource, &object), warnings);
         response.code = 201;
@@ -93,8 +94,10 @@ impl ApiServer {
         ] {
             metadata.remove(field);
         }
-        if metadata.remove("resourceVersion").is_some_and(|version| version != "" && version != "0") {
-            return Err(Status::internal("resourceVersion should not be set on objects to be created"));
+        let version = metadata.remove("resourceVersion");
+        let applied = matches!(call.request.verb, Verb::Patch(_));
+        if !applied && version.is_some_and(|version| version != "" && version != "0") {
+            return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
         }
         match metadata.get("namespace").and_then(Value::as_str) {
             Some(said) if call.resource.namespaced && said != namespace => {

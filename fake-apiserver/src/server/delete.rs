@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::call::Call;
-use super::{ApiServer, convert, meta, strategy};
+use super::{ApiServer, NAMESPACES, convert, meta, strategy};
 use crate::response::{List, Reply, Response};
 use crate::status::{Cause, Status};
 use crate::storage::{Key, Stored};
@@ -63,6 +63,12 @@ impl Options {
             status.details.causes = vec![Cause::new(reason, field, fault)];
             status
         };
+        let dry_run = body["dryRun"].as_array().map_or(&[][..], Vec::as_slice);
+        if dry_run.iter().any(|value| value != "All") {
+            let said: Vec<String> = dry_run.iter().map(Value::to_string).collect();
+            let fault = format!("Unsupported value: [{}]: supported values: \"All\"", said.join(","));
+            return Err(invalid("FieldValueNotSupported", "dryRun", fault));
+        }
         match options.policy.as_deref() {
             None | Some("Foreground" | "Background" | "Orphan") => {}
             Some(other) => {
@@ -73,7 +79,8 @@ impl Options {
         }
         if options.policy.is_some() && options.orphan.is_some() {
             let fault = "orphanDependents and deletionPropagation cannot be both set".to_owned();
-            let fault = format!("Invalid value: {:?}: {fault}", options.policy);
+            let policy = options.policy.as_deref().unwrap_or_default();
+            let fault = format!("Invalid value: {policy:?}: {fault}");
             return Err(invalid("FieldValueInvalid", "propagationPolicy", fault));
         }
         Ok(options)
@@ -161,7 +168,8 @@ impl ApiServer {
         let mut items = Vec::with_capacity(found.len());
         for object in found {
             match self.delete_object(call, &object.key, &options) {
-                Ok(outcome) => items.push(convert::present(&call.resource, outcome.object())),
+                // As they were when they were listed.
+                Ok(_) => items.push(convert::present(&call.resource, &object)),
                 Err(gone) if gone.code == 404 => {}
                 Err(status) => return Err(status),
             }
@@ -173,6 +181,7 @@ impl ApiServer {
             resource_version: self.storage.revision(),
             continue_token: None,
             remaining: None,
+            built_in: call.resource.custom.is_none(),
         };
         Ok(Response { code: 200, reply: Reply::List(list), warnings: Vec::new() })
     }
@@ -219,13 +228,22 @@ impl ApiServer {
             }
         }
         let left = metadata.get("deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or_default();
+        if resource.storage == NAMESPACES {
+            metadata.remove("deletionGracePeriodSeconds");
+        }
         let waits = !finalizers.is_empty() || left > 0 || strategy::holds_own_finalizers(resource, &value);
+        // What knows no grace and goes at once never shows a deletion time.
+        let shows = old.meta.deleting || strategy::is_graceful(resource);
         if options.dry_run {
-            return Ok(if waits { Outcome::Pending(old) } else { Outcome::Gone(old) });
+            let last = Stored::from_value(&value, &resource.selectable_fields, old.edition);
+            return Ok(match (waits, shows) {
+                (true, _) => Outcome::Pending(old),
+                (false, true) => Outcome::Gone(Arc::new(last)),
+                (false, false) => Outcome::Gone(old),
+            });
         }
         if !waits {
-            // What goes at once never shows a deletion time.
-            let last = if old.meta.deleting { value } else { old.value() };
+            let last = if shows { value } else { old.value() };
             return Ok(Outcome::Gone(self.remove(call, last)));
         }
         if value == old.value() {

@@ -51,6 +51,7 @@ impl ApiServer {
             resource_version: revision,
             continue_token,
             remaining: (more && counted).then_some(left),
+            built_in: resource.custom.is_none(),
         };
         let warnings = resource.deprecation.iter().cloned().collect();
         Ok(Response { code: 200, reply: Reply::List(list), warnings })
@@ -67,8 +68,12 @@ impl ApiServer {
         let Some(collection) = self.storage.collection(&call.resource.storage) else {
             return Ok((Vec::new(), 0));
         };
-        let limit = match call.request.params.limit {
+        let params = &call.request.params;
+        // What any version will do for comes from the watch cache, which knows no pages.
+        let cached = params.resource_version.as_deref() == Some("0") && after.is_none();
+        let limit = match params.limit {
             0 => usize::MAX,
+            _ if cached => usize::MAX,
             limit => limit,
         };
         if collection.last_change() <= revision {
@@ -105,10 +110,18 @@ impl ApiServer {
         let params = &call.request.params;
         let version = params.resource_version.as_deref().unwrap_or_default();
         let how = params.resource_version_match.as_deref().unwrap_or_default();
-        let asked = check_not_future(now, Some(version))?;
         let forbidden = |field: &str, fault: &str| {
             let cause = Cause::new("FieldValueForbidden", field, format!("Forbidden: {fault}"));
             Status::invalid("meta.k8s.io", "ListOptions", "", vec![cause])
+        };
+        if params.send_initial_events.is_some() {
+            return Err(forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"));
+        }
+        let asked = match check_not_future(now, Some(version)) {
+            Err(malformed) if malformed.code == 500 => {
+                return Err(Status::bad_request(format!("invalid resource version: {malformed}")));
+            }
+            other => other?,
         };
         match (how, asked) {
             ("", _) if params.limit > 0 && asked.is_some_and(|v| v > 0) => Ok(asked.unwrap_or(now)),
@@ -123,8 +136,9 @@ impl ApiServer {
                 "resourceVersionMatch is forbidden unless resourceVersion is provided",
             )),
             (other, Some(_)) => {
-                let fault =
-                    format!("Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\"");
+                let fault = format!(
+                    "Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\", \"\""
+                );
                 let cause = Cause::new("FieldValueNotSupported", "resourceVersionMatch", fault);
                 Err(Status::invalid("meta.k8s.io", "ListOptions", "", vec![cause]))
             }
@@ -169,12 +183,14 @@ fn unknown_field(field: &str) -> String {
 pub(super) fn check_not_future(now: u64, version: Option<&str>) -> Result<Option<u64>, Status> {
     let Some(version) = version.filter(|version| !version.is_empty()) else { return Ok(None) };
     let asked: u64 = version.parse().map_err(|_| {
-        let cause = Cause::new(
-            "FieldValueInvalid",
-            "resourceVersion",
-            format!("Invalid value: {version:?}: strconv.ParseUint: parsing {version:?}: invalid syntax"),
-        );
-        Status::invalid("meta.k8s.io", "ListOptions", "", vec![cause])
+        // No error of the API: the real server passes on what its parser says.
+        Status::new(
+            500,
+            "",
+            format!(
+                "resourceVersion: Invalid value: {version:?}: strconv.ParseUint: parsing {version:?}: invalid syntax"
+            ),
+        )
     })?;
     if asked > now {
         let mut status = Status::new(

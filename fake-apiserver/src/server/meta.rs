@@ -123,13 +123,13 @@ fn type_name(value: &Value) -> &'static str {
 pub(super) fn validate(resource: &Resource, metadata: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     let name = metadata["name"].as_str().unwrap_or_default();
-    causes
-        .extend(name_faults(resource, name).into_iter().map(|fault| invalid("metadata.name", name, &fault)));
     if let Some(prefix) = metadata["generateName"].as_str() {
         let sample = format!("{prefix}x");
         let faults = name_faults(resource, &sample).into_iter();
         causes.extend(faults.map(|fault| invalid("metadata.generateName", prefix, &fault)));
     }
+    causes
+        .extend(name_faults(resource, name).into_iter().map(|fault| invalid("metadata.name", name, &fault)));
     for (key, value) in metadata["labels"].as_object().into_iter().flatten() {
         let value = value.as_str().unwrap_or_default();
         causes.extend(names::qualified_name(key).iter().map(|f| invalid("metadata.labels", key, f)));
@@ -144,6 +144,12 @@ pub(super) fn validate(resource: &Resource, metadata: &Value) -> Vec<Cause> {
             let fault = "name is neither a standard finalizer name nor is it fully qualified";
             causes.push(invalid(&format!("metadata.finalizers[{index}]"), text, fault));
         }
+    }
+    let finalizers = &metadata["finalizers"];
+    let has = |name: &str| finalizers.as_array().is_some_and(|all| all.iter().any(|f| f == name));
+    if has("orphan") && has("foregroundDeletion") {
+        let fault = "finalizer orphan and foregroundDeletion cannot be both set";
+        causes.push(invalid_value("metadata.finalizers", finalizers, fault));
     }
     causes.extend(owner_faults(&metadata["ownerReferences"]));
     causes
@@ -172,36 +178,60 @@ fn annotation_faults(annotations: &Value) -> Vec<Cause> {
 fn owner_faults(owners: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     let mut controllers = Vec::new();
-    for (index, owner) in owners.as_array().into_iter().flatten().enumerate() {
-        let field = format!("metadata.ownerReferences[{index}]");
+    for owner in owners.as_array().into_iter().flatten() {
+        let field = "metadata.ownerReferences";
         for part in ["apiVersion", "kind", "name", "uid"] {
             if owner[part].as_str().unwrap_or_default().is_empty() {
-                let said = if part == "apiVersion" { "version" } else { part };
-                causes.push(invalid(&format!("{field}.{part}"), "", &format!("{said} must not be empty")));
+                let said =
+                    if part == "apiVersion" { "version must not be empty" } else { "must not be empty" };
+                causes.push(invalid(&format!("{field}.{part}"), "", said));
             }
+        }
+        if owner["apiVersion"] == "v1" && owner["kind"] == "Event" {
+            let fault = "/v1, Kind=Event is disallowed from being an owner";
+            causes.push(Cause::new(
+                "FieldValueInvalid",
+                field,
+                format!("Invalid value: {}: {fault}", owner_text(owner)),
+            ));
         }
         if owner["controller"] == true {
             controllers.push(owner["name"].as_str().unwrap_or_default());
         }
     }
     if controllers.len() > 1 {
-        causes.push(invalid(
+        let all: Vec<String> = owners.as_array().into_iter().flatten().map(owner_text).collect();
+        causes.push(Cause::new(
+            "FieldValueInvalid",
             "metadata.ownerReferences",
-            "",
-            &format!(
-                "Only one reference can have Controller set to true. Found \"true\" in references for {} and {}",
-                controllers[0], controllers[1]
+            format!(
+                "Invalid value: [{}]: Only one reference can have Controller set to true. Found \"true\" in \
+                 references for {} and {}",
+                all.join(","),
+                controllers[0],
+                controllers[1]
             ),
         ));
     }
     causes
 }
 
+/// An owner reference as Go writes it: in the order of its fields.
+fn owner_text(owner: &Value) -> String {
+    let fields = ["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"];
+    let said: Vec<String> = fields
+        .iter()
+        .filter(|field| !owner[**field].is_null())
+        .map(|field| format!("\"{field}\":{}", owner[*field]))
+        .collect();
+    format!("{{{}}}", said.join(","))
+}
+
 /// Each kind's own rule for names.
 fn name_faults(resource: &Resource, name: &str) -> Vec<String> {
     match (resource.group.as_str(), resource.plural.as_str()) {
         // Names of services may begin with a digit since 1.36 (RelaxedServiceNameValidation).
-        ("", "namespaces" | "services") => names::dns_label(name),
+        ("", "namespaces" | "services") | ("apps", "statefulsets") => names::dns_label(name),
         ("rbac.authorization.k8s.io" | "events.k8s.io" | "apiregistration.k8s.io", _) | ("", "events") => {
             names::path_segment(name)
         }
@@ -212,6 +242,11 @@ fn name_faults(resource: &Resource, name: &str) -> Vec<String> {
 /// A cause with the value it speaks of.
 pub(super) fn invalid(field: &str, value: &str, fault: &str) -> Cause {
     Cause::new("FieldValueInvalid", field, format!("Invalid value: {value:?}: {fault}"))
+}
+
+/// A cause with a value that is no text.
+fn invalid_value(field: &str, value: &Value, fault: &str) -> Cause {
+    Cause::new("FieldValueInvalid", field, format!("Invalid value: {value}: {fault}"))
 }
 
 /// A cause for a field that may not change.

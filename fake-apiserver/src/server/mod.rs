@@ -319,7 +319,7 @@ impl ApiServer {
 
 /// 404 for a path that is not served.
 pub(crate) fn no_such_resource() -> Status {
-    Status::new(404, "NotFound", "the server could not find the requested resource")
+    Status::generic(404, "NotFound", "the server could not find the requested resource")
 }
 
 /// 405.
@@ -332,6 +332,10 @@ fn check_place(call: &Call<'_>) -> Result<(), Status> {
     let inside = call.request.namespace.is_some();
     let collection = matches!(call.request.verb, Verb::List | Verb::Watch | Verb::DeleteCollection);
     let own = call.resource.storage == NAMESPACES;
+    // Only within a namespace can a collection be deleted.
+    if call.request.verb == Verb::DeleteCollection && call.resource.namespaced && !inside {
+        return Err(no_such_method());
+    }
     if (inside && !call.resource.namespaced && !own) || (!inside && call.resource.namespaced && !collection) {
         return Err(no_such_resource());
     }

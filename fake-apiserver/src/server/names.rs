@@ -8,6 +8,9 @@ const VALUE: &str = "a valid label must be an empty string or consist of alphanu
 
 /// Faults of a DNS-1123 label, at most 63 characters.
 pub fn dns_label(text: &str) -> Vec<String> {
+    if text.contains('.') {
+        return vec!["must not contain dots".into()];
+    }
     faults(text, 63, LABEL, is_label)
 }
 

@@ -39,6 +39,7 @@ impl ApiServer {
             return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", vec![cause]));
         }
         let mut applied = call.body()?.clone();
+        check_applied_type(call, &applied)?;
         let warnings = body::decode(call, &mut applied)?;
         place_applied(call, &mut applied, &key)?;
         let schema = call.resource.schema().map(AsRef::as_ref);
@@ -79,6 +80,17 @@ fn patched(call: &Call<'_>, patch_type: PatchType, shown: &Value, change: &Value
     }
 }
 
+/// What is applied says what it is.
+fn check_applied_type(call: &Call<'_>, applied: &Value) -> Result<(), Status> {
+    let text = |field: &str| applied[field].as_str().unwrap_or_default();
+    let (api_version, kind) = (text("apiVersion"), text("kind"));
+    if api_version == call.request.api_version() && kind == call.resource.kind {
+        return Ok(());
+    }
+    let slash = if api_version.contains('/') { "" } else { "/" };
+    Err(Status::bad_request(format!("invalid object type: {slash}{api_version}, Kind={kind}")))
+}
+
 /// What is applied names the object of the URL and carries none of the server's own fields.
 fn place_applied(call: &Call<'_>, applied: &mut Value, key: &crate::storage::Key) -> Result<(), Status> {
     let metadata = meta::of(applied)?;
@@ -97,14 +109,9 @@ fn place_applied(call: &Call<'_>, applied: &mut Value, key: &crate::storage::Key
     }
     match metadata.get("namespace").and_then(Value::as_str) {
         Some(namespace) if call.resource.namespaced && namespace != key.namespace => {
-            Err(Status::bad_request(format!(
-                "the namespace of the provided object does not match the namespace sent on the request ({namespace}, {})",
-                key.namespace
-            )))
-        }
-        _ if call.resource.namespaced => {
-            metadata.insert("namespace".into(), key.namespace.clone().into());
-            Ok(())
+            Err(Status::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ))
         }
         _ => Ok(()),
     }

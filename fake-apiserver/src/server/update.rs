@@ -75,7 +75,13 @@ impl ApiServer {
             convert::from_storage(resource, &mut new);
             return Ok(Response { code: 200, reply: Reply::Value(new), warnings });
         }
-        let object = if finished(resource, &new) { self.remove(call, new) } else { self.put(call, new) };
+        if finished(resource, &new) {
+            // The write itself is never stored, so that it has no version of its own.
+            let last = Stored::from_value(&new, &resource.selectable_fields, old.edition);
+            self.remove(call, new);
+            return Ok(call.answer(convert::present(resource, &Arc::new(last)), warnings));
+        }
+        let object = self.put(call, new);
         Ok(call.answer(convert::present(resource, &object), warnings))
     }
 }
@@ -88,20 +94,24 @@ fn check_identity(call: &Call<'_>, old: &Stored, new: &mut Value) -> Result<(), 
     if said("name") != name {
         let said = said("name");
         if said.is_empty() && call.request.verb == Verb::Update {
-            return Err(Status::bad_request("name must be provided"));
+            return Err(Status::bad_request(format!(
+                "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+            )));
         }
         return Err(Status::bad_request(format!(
             "the name of the object ({said}) does not match the name on the URL ({name})"
         )));
     }
     if !said("namespace").is_empty() && said("namespace") != old.key.namespace {
-        return Err(Status::bad_request(format!(
-            "the namespace of the object ({}) does not match the namespace on the request ({})",
-            said("namespace"),
-            old.key.namespace
-        )));
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
     }
     let (uid, version) = (said("uid"), said("resourceVersion"));
+    let patched = matches!(call.request.verb, Verb::Patch(_));
+    if patched && !uid.is_empty() && uid != old.meta.uid {
+        return Err(call.invalid(name, vec![meta::immutable("metadata.uid", &json!(uid))]));
+    }
     if !uid.is_empty() && uid != old.meta.uid {
         return Err(call.conflict(
             name,
@@ -121,8 +131,8 @@ fn check_identity(call: &Call<'_>, old: &Stored, new: &mut Value) -> Result<(), 
         }
     } else if version.parse() != Ok(old.meta.resource_version) {
         if version.parse::<u64>().is_err() {
-            let cause = meta::invalid("metadata.resourceVersion", &version, "must be an unsigned integer");
-            return Err(call.invalid(name, vec![cause]));
+            let said = format!("strconv.ParseUint: parsing {version:?}: invalid syntax");
+            return Err(Status::new(500, "", said));
         }
         return Err(call.conflict(
             name,

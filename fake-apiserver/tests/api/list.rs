@@ -85,7 +85,7 @@ fn resource_versions_choose_the_state() {
     let future = cluster.refusal(&configmaps().resource_version(then + 100));
     assert_eq!((future.code, future.reason), (504, "Timeout"));
     assert!(future.message.starts_with("Timeout: Too large resource version"));
-    assert_eq!(cluster.refusal(&configmaps().resource_version("x")).code, 422);
+    assert_eq!(cluster.refusal(&configmaps().resource_version("x")).code, 400);
     assert_eq!(cluster.refusal(&configmaps().resource_version_match("Exact")).code, 422);
     cluster.api.compact(then + 1);
     assert_eq!(cluster.refusal(&exact).code, 410);

@@ -1,7 +1,9 @@
 //! Requests as they are on the wire, through the tower service.
 
 use bytes::Bytes;
+use fake_apiserver::Server;
 use fake_apiserver::face::{HttpService, ResponseBody};
+use fake_apiserver::server::Config;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
@@ -47,8 +49,8 @@ async fn version_and_health_are_open_and_tolerate_a_trailing_slash() {
 async fn unknown_paths_media_types_and_methods_are_refused_with_a_status() {
     let service = server().service();
     for (method, path, header, code) in [
-        ("GET", "/nothing", ("accept", "application/json"), 404),
-        ("GET", "/apis/no.such.group/v1/things", ("accept", ""), 404),
+        ("GET", "/apis/apps/v9/things", ("accept", ""), 404),
+        ("GET", "/api/v1/namespaces/default/nothings", ("accept", ""), 404),
         ("GET", "/api/v1/pods", ("accept", "text/html"), 406),
         ("POST", "/version", ("accept", ""), 405),
         ("POST", "/api/v1/namespaces/default/configmaps", ("content-type", "text/plain"), 415),
@@ -58,6 +60,20 @@ async fn unknown_paths_media_types_and_methods_are_refused_with_a_status() {
         assert_eq!(response.status().as_u16(), code, "{method} {path}");
         let status = json_of(response).await;
         assert_eq!((&status["kind"], &status["code"]), (&json!("Status"), &json!(code)), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_api_is_refused_by_the_router_in_plain_text() {
+    for path in ["/nothing", "/healthz/nothing", "/apis/no.such.group", "/apis/no.such.group/v1/things"] {
+        let response = get(path, "application/json").await;
+        assert_eq!(response.status(), 404, "{path}");
+        assert_eq!(response.headers()["content-type"], "text/plain; charset=utf-8", "{path}");
+        assert_eq!(
+            response.into_body().collect().await.unwrap().to_bytes(),
+            "404 page not found\n",
+            "{path}"
+        );
     }
 }
 
@@ -73,8 +89,9 @@ async fn a_body_over_three_mebibytes_is_refused() {
 
 #[tokio::test]
 async fn aggregated_discovery_has_the_exact_content_type_and_an_entity_tag() {
-    let service = server().service();
-    for version in ["v2", "v2beta1"] {
+    // The last minor version that served v2beta1.
+    let older = Config { minor: 35, ..Config::default() };
+    for (version, service) in [("v2", server().service()), ("v2beta1", Server::new(older).service())] {
         let wanted = format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
         let response = send(&service, "GET", "/apis", &[("accept", &wanted)], "").await;
         assert_eq!(response.headers()["content-type"], wanted);
@@ -155,8 +172,11 @@ async fn a_watch_that_fell_out_of_history_ends_with_an_error_event() {
 }
 
 #[tokio::test]
-async fn watching_one_object_by_its_path_selects_it_by_name() {
-    let path = "/api/v1/namespaces/default?watch=1&timeoutSeconds=1";
+async fn the_old_paths_of_watches_are_served() {
+    let path = "/api/v1/watch/namespaces/default?timeoutSeconds=1";
     let event = json_of(send(&server().service(), "GET", path, &[], "").await).await;
     assert_eq!(event["object"]["metadata"]["name"], "default");
+    // Elsewhere an object's path means the object, whatever the query says.
+    let path = "/api/v1/namespaces/default?watch=1&timeoutSeconds=1";
+    assert_eq!(json_of(send(&server().service(), "GET", path, &[], "").await).await["kind"], "Namespace");
 }

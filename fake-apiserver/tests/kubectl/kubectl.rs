@@ -37,12 +37,19 @@ impl Kubectl {
             .find(|program| program.is_file())
     }
 
+    /// Points kubectl at a cluster that is there.
+    pub(crate) fn at(program: PathBuf, minor: u16, kubeconfig: &Path) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::copy(kubeconfig, home.path().join("kubeconfig")).unwrap();
+        Self { program, minor, home }
+    }
+
     /// Starts a server and points kubectl at it; everything ends with the test.
-    pub(crate) async fn start(program: PathBuf, minor: u16) -> Self {
+    pub(crate) async fn start(program: PathBuf, minor: u16, config: Config) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let identity = Identity::new(&[IpAddr::from(Ipv4Addr::LOCALHOST)]).unwrap();
-        let server = Server::new(Config::default());
+        let server = Server::new(config);
         let known = Authentication::default().certificate(identity.client_der.clone(), User::default());
         let service = HttpService::new(server.clone(), Some(known));
         let home = tempfile::tempdir().unwrap();
@@ -76,6 +83,17 @@ impl Kubectl {
         drop(stdin);
         let finished = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
         finished.unwrap_or_else(|_| panic!("1.{}: kubectl {line}: still running", self.minor)).unwrap()
+    }
+
+    /// Makes another namespace the one of commands that name none.
+    pub(crate) async fn enter(&self, namespace: &str) {
+        self.ok(&format!("config set-context --current --namespace={namespace}")).await;
+    }
+
+    /// Runs a command: exit code and both outputs.
+    pub(crate) async fn said(&self, line: &str, input: &str) -> (i32, String, String) {
+        let output = self.output(line, input).await;
+        (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
     }
 
     /// Runs a command that has to succeed; answers what it prints.

@@ -7,8 +7,13 @@ use serde_json::{Value, json};
 use crate::server::meta;
 use crate::status::Cause;
 
-/// `stringData` becomes `data`.
+/// `stringData` becomes `data`, whose values lose their line ends: they are decoded and encoded again.
 pub(super) fn fill_secret(secret: &mut Value) {
+    for value in secret["data"].as_object_mut().into_iter().flat_map(|data| data.values_mut()) {
+        if let Some(text) = value.as_str().filter(|text| text.contains(['\r', '\n'])) {
+            *value = json!(text.replace(['\r', '\n'], ""));
+        }
+    }
     let Some(texts) = secret.as_object_mut().and_then(|secret| secret.remove("stringData")) else { return };
     for (key, text) in texts.as_object().into_iter().flatten() {
         secret["data"][key] = json!(STANDARD.encode(text.as_str().unwrap_or_default()));

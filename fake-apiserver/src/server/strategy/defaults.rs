@@ -53,6 +53,7 @@ const PROBE: &[(&str, &str)] = &[
 
 /// Rows of whole objects, by group and resource.
 const OBJECTS: &[(&str, &str, Rows)] = &[
+    ("", "nodes", &[("spec", "{}")]),
     (
         "apps",
         "deployments",

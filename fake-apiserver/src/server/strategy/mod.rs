@@ -346,8 +346,14 @@ pub(super) fn begin_delete(resource: &Resource, value: &mut Value) {
 }
 
 /// Seconds an object has to end: only pods that run on a node have any.
+/// Whether objects of this kind are given time to end.
+pub(super) fn is_graceful(resource: &Resource) -> bool {
+    kind(resource) == ("", "pods")
+}
+
+/// Seconds between a deletion and its end.
 pub(super) fn grace(resource: &Resource, value: &Value, asked: Option<i64>) -> i64 {
-    if kind(resource) == ("", "pods") { pod::grace(value, asked) } else { 0 }
+    if is_graceful(resource) { pod::grace(value, asked) } else { 0 }
 }
 
 impl ApiServer {

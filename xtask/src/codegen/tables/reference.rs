@@ -2,31 +2,29 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::control_plane::ControlPlane;
+
 /// A control plane reached through `kubectl proxy`, which speaks plain HTTP.
 pub(super) struct Reference {
     proxy: Child,
     address: String,
-    stop: Option<(PathBuf, PathBuf)>,
+    /// Stays up as long as it is asked.
+    _control_plane: ControlPlane,
 }
 
 impl Reference {
-    /// Uses the cluster of `REFERENCE_KUBECONFIG`, or starts one from the folder `CONTROL_PLANE`
-    /// (default `../shared/control-plane`; its `up` honours `KUBEBUILDER_ASSETS`).
+    /// Uses the reference control plane, see [`ControlPlane::start`].
     pub(super) fn start() -> Result<Self> {
-        let (kubeconfig, stop) = match std::env::var_os("REFERENCE_KUBECONFIG") {
-            Some(path) => (PathBuf::from(path), None),
-            None => start_control_plane()?,
-        };
+        let control_plane = ControlPlane::start()?;
         let kubectl = std::env::var("KUBECTL").unwrap_or_else(|_| "kubectl".into());
         let mut proxy = Command::new(&kubectl)
             .args(["proxy", "--port=0", "--kubeconfig"])
-            .arg(&kubeconfig)
+            .arg(&control_plane.kubeconfig)
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot run {kubectl}; install kubectl or name one in KUBECTL"))?;
@@ -37,7 +35,7 @@ impl Reference {
         let Some(address) = line.trim().rsplit(' ').next().filter(|a| a.contains(':')) else {
             bail!("kubectl proxy said {line:?} instead of its address");
         };
-        Ok(Self { address: address.to_owned(), proxy, stop })
+        Ok(Self { address: address.to_owned(), proxy, _control_plane: control_plane })
     }
 
     /// The JSON answer to a GET. HTTP/1.0, so that the body is neither chunked nor compressed.
@@ -62,34 +60,5 @@ impl Drop for Reference {
     fn drop(&mut self) {
         let _ = self.proxy.kill();
         let _ = self.proxy.wait();
-        if let Some((down, folder)) = &self.stop {
-            let _ = Command::new(down).arg(folder).arg("--wipe").stdout(Stdio::null()).status();
-        }
     }
-}
-
-type Started = (PathBuf, Option<(PathBuf, PathBuf)>);
-
-fn start_control_plane() -> Result<Started> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let folder =
-        std::env::var_os("CONTROL_PLANE").map_or_else(|| root.join("../shared/control-plane"), PathBuf::from);
-    let up = folder.join("up");
-    if !up.exists() {
-        bail!(
-            "no reference control plane: {} does not exist. Name a running cluster in REFERENCE_KUBECONFIG, \
-             or a folder with the scripts `up` and `down` in CONTROL_PLANE",
-            up.display()
-        );
-    }
-    let state = root.join("target/reference-control-plane");
-    let output = Command::new(&up)
-        .arg(&state)
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("cannot run {}", up.display()))?;
-    if !output.status.success() {
-        bail!("{} failed ({}); its logs are in {}", up.display(), output.status, state.display());
-    }
-    Ok((state.join("kubeconfig"), Some((folder.join("down"), state))))
 }

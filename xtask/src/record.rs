@@ -1,0 +1,59 @@
+//! `cargo xtask record`: what a real control plane answers, written down for the tests that compare with it.
+
+use anyhow::{Result, bail};
+
+use crate::control_plane::ControlPlane;
+use crate::shell;
+
+/// Record what a real Kubernetes answers to the scripts of the tests that compare with it.
+#[derive(clap::Args)]
+pub(crate) struct Record {
+    /// Only these recordings; all of them if none is named.
+    #[arg(value_name = "RECORDING", value_parser = RECORDINGS.map(|recording| recording.name))]
+    only: Vec<String>,
+}
+
+/// A test program that records when `FAKE_APISERVER_RECORD` names a kubeconfig.
+#[derive(Clone, Copy)]
+struct Recording {
+    name: &'static str,
+    /// The test program, of `fake-apiserver`.
+    test: &'static str,
+    /// Whether the answers are about what controllers do.
+    controllers: bool,
+}
+
+const RECORDINGS: [Recording; 2] = [
+    Recording { name: "requests", test: "differences", controllers: false },
+    Recording { name: "kubectl", test: "kubectl", controllers: true },
+];
+
+impl Record {
+    pub(crate) fn run(self) -> Result<()> {
+        for recording in RECORDINGS {
+            if self.only.is_empty() || self.only.iter().any(|name| name == recording.name) {
+                recording.make()?;
+            }
+        }
+        println!("recorded; `git diff` shows what has changed");
+        Ok(())
+    }
+}
+
+impl Recording {
+    fn make(self) -> Result<()> {
+        // Compiled first: a control plane should not wait for a compiler.
+        let arguments = ["test", "--locked", "-p", "fake-apiserver", "--test", self.test];
+        shell::run(shell::cargo(&arguments).arg("--no-run"))?;
+        let real = ControlPlane::start()?;
+        if !self.controllers {
+            real.stop_controllers()?;
+        }
+        let mut record = shell::cargo(&arguments);
+        record.env("FAKE_APISERVER_RECORD", &real.kubeconfig);
+        if !shell::watch(&mut record, |_| ())? {
+            bail!("the recording of {} failed; what it says is above", self.name);
+        }
+        Ok(())
+    }
+}

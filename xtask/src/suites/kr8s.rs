@@ -1,0 +1,18 @@
+//! kr8s, a client in Python: the tests of its source distribution.
+
+use anyhow::Result;
+
+use super::ledger::Results;
+use super::{Run, data, pytest, python};
+
+pub(super) const VERSION: &str = "0.20.15";
+
+/// The suite's own settings, without coverage and reruns; a test that hangs ends after a minute.
+const ARGUMENTS: [&str; 7] = ["-q", "--keep-cluster", "-o", "addopts=", "-o", "timeout=60", "kr8s"];
+
+pub(super) fn run(run: &Run<'_>) -> Result<Results> {
+    run.cluster.apply(&data(run.suite.name).join("cluster.yaml"))?;
+    let python = python::environment(run.cache, &data(run.suite.name).join("requirements.txt"))?;
+    let source = python::source(run.cache, &python, "kr8s", VERSION)?;
+    pytest::run(run, &python, &source, &ARGUMENTS)
+}
