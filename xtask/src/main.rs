@@ -1,6 +1,7 @@
 //! The project's verbs: `cargo xtask <verb>`, one file each. `.ci/run` and the CI workflow call nothing else.
 
 mod bench;
+mod campaign;
 mod chart;
 mod codegen;
 mod demo;
@@ -30,6 +31,7 @@ enum Verb {
     Dist(dist::Dist),
     Sim(sim::Sim),
     Bench(bench::Bench),
+    Campaign(campaign::Campaign),
 }
 
 fn main() -> std::process::ExitCode {
@@ -44,6 +46,7 @@ fn main() -> std::process::ExitCode {
         Verb::Dist(verb) => verb.run(),
         Verb::Sim(verb) => verb.run(),
         Verb::Bench(verb) => verb.run(),
+        Verb::Campaign(verb) => verb.run(),
     };
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,
