@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use dask_operator::clock::Clock;
 use dask_operator::health::Health;
+use dask_operator::metrics::Metrics;
 use dask_operator::names;
 use dask_operator::run::{Deps, run};
 use dask_operator::scheduler::scripted::ScriptedScheduler;
@@ -157,6 +158,7 @@ async fn operator() {
         namespaces: Vec::new(),
         seed: 1,
         health: Health::default(),
+        metrics: Metrics::default(),
     };
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let running = tokio::spawn(run(deps, async move {

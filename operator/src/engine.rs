@@ -15,6 +15,7 @@ use kube::core::DynamicObject;
 
 use crate::check;
 use crate::execute::Outcome;
+use crate::metrics::tally::{Ended, Tally};
 use crate::observe::{Child, ChildId, ChildKind, Key, Kind, Resource};
 use crate::plan::{Ask, Plan, Step, Target};
 use crate::polls::Polls;
@@ -111,6 +112,8 @@ pub struct Engine {
     pub world: World,
     /// Violations the checker found; their plans were not carried out.
     pub violations: Vec<String>,
+    /// What was done so far, as numbers.
+    pub tally: Tally,
     queue: Queue<Key>,
     polls: Polls,
     sources: BTreeMap<Source, Sync>,
@@ -129,6 +132,7 @@ impl Engine {
         Self {
             world: World::new(settings),
             violations: Vec::new(),
+            tally: Tally::default(),
             queue: Queue::new(seed),
             polls: Polls::default(),
             sources: sources.into_iter().map(|source| (source, Sync::default())).collect(),
@@ -186,6 +190,12 @@ impl Engine {
         if self.synced() { self.queue.due(now) } else { Vec::new() }
     }
 
+    /// How many keys are due, and how many will be.
+    pub fn queued(&self, now: Timestamp) -> (usize, usize) {
+        let due = self.queue.due_count(now);
+        (due, self.queue.len() - due)
+    }
+
     /// Plans for a given key that is due.
     pub fn next_key(&mut self, key: &Key, now: Timestamp) -> Option<Work> {
         if self.queue.take_key(key) { self.plan(key.clone(), now) } else { None }
@@ -199,6 +209,8 @@ impl Engine {
 
     /// Takes in the end of a task.
     pub fn finished(&mut self, task: &Task, outcome: Outcome, now: Timestamp) {
+        let resource = self.world.cache.resource(&task.key).map(|resource| &**resource);
+        self.tally.finished(task, resource, &outcome, self.took(&task.key, now), now);
         for (id, uid) in &outcome.deleted {
             self.world.cache.expect_deleted(id, uid, now);
         }
@@ -247,6 +259,7 @@ impl Engine {
 
     /// Takes in a scheduler's answer and lets those who asked look at it.
     pub fn answered(&mut self, question: &Question, answer: Answer, now: Timestamp) {
+        self.tally.asked(question, &answer, now);
         let waiting = self.polls.answered(&question.cluster);
         let facts = self.world.schedulers.entry(question.cluster.clone()).or_default();
         facts.asked = Some(question.asked);
@@ -294,10 +307,12 @@ impl Engine {
             self.violations.extend(violations);
             let memory = self.world.memory.entry(key.clone()).or_default();
             memory.trouble = Some(Trouble { reason: "PlanRefused".into(), message });
+            self.tally.reconciled(&key, Ended::Refused, self.took(&key, now));
             self.queue.failed(&key, now, None);
             return None;
         }
         if plan.is_empty() {
+            self.tally.reconciled(&key, Ended::Unchanged, self.took(&key, now));
             let known = self.world.cache.resource(&key).is_some();
             let cured = self.world.memory.get_mut(&key).is_some_and(|memory| memory.trouble.take().is_some());
             self.queue.done(&key, if cured { Some(now) } else { plan.again });
@@ -326,6 +341,11 @@ impl Engine {
             }
         }
         Some(Work::Execute(Task { key, plan }))
+    }
+
+    /// How long it is ago that a key which is being worked on was due.
+    fn took(&self, key: &Key, now: Timestamp) -> SignedDuration {
+        self.queue.was_due(key).map_or(SignedDuration::ZERO, |due| now.duration_since(due))
     }
 
     fn question(&mut self, now: Timestamp) -> Option<Question> {
@@ -374,6 +394,9 @@ impl Engine {
 
     fn delete_resource(&mut self, key: &Key, now: Timestamp) {
         let keys = self.world.cache.makers(key);
+        if let Some(known) = self.world.cache.resource(key) {
+            self.tally.gone(&known.uid);
+        }
         self.world.cache.delete_resource(key);
         if key.kind == Kind::Cluster {
             self.world.schedulers.remove(&(key.namespace.clone(), key.name.clone()));

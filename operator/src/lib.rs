@@ -10,6 +10,7 @@
 //! | [`execute`] | the only place that writes |
 //! | [`local`] | `dask-operator local`: everything in one process, without Kubernetes |
 //! | [`run`], [`args`], [`health`], [`clock`] | the shell: watches, timers, command line, signs of life |
+//! | [`metrics`] | what Prometheus is told |
 //! | [`rbac`] | the rights it needs, and why |
 //! | [`scheduler`] | the seam to Dask: one trait, its implementations over the comm protocol and HTTP, and one for tests |
 //! | [`sim`] | the simulation: scenarios, seeded histories |
@@ -34,6 +35,7 @@ pub mod job;
 pub mod local;
 pub mod merge;
 pub mod metadata;
+pub mod metrics;
 pub mod names;
 pub mod observe;
 pub mod ownership;

@@ -9,9 +9,10 @@ use clap::Parser;
 use dask_operator::args::{Cli, Command, LogFormat, RunArgs};
 use dask_operator::clock::Clock;
 use dask_operator::health::{self, Health};
+use dask_operator::metrics::Metrics;
 use dask_operator::run::{Deps, run};
 use dask_operator::scheduler::dask::DaskScheduler;
-use dask_operator::store::kube::KubeStore;
+use dask_operator::store::{KubeStore, MeteringStore};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
@@ -42,16 +43,16 @@ fn operate(args: &RunArgs) -> anyhow::Result<()> {
     }
     let liveness = args.liveness().map_err(|message| anyhow!(message))?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
-        let client = client().await?;
+        let store = Arc::new(MeteringStore::new(KubeStore::new(client().await?)));
         let health = Health::default();
+        let metrics = Metrics::new((**store).clone());
         if let Some(address) = liveness {
             let listener = tokio::net::TcpListener::bind(address)
                 .await
                 .with_context(|| format!("cannot listen on {address} for health questions"))?;
-            tokio::spawn(health::serve(listener, health.clone()));
+            tokio::spawn(health::serve(listener, health.clone(), metrics.clone()));
         }
         let clock = Clock::system();
-        let store = Arc::new(KubeStore::new(client));
         let deps = Deps {
             scheduler: Arc::new(DaskScheduler::new(Some(store.clone()))),
             store,
@@ -60,6 +61,7 @@ fn operate(args: &RunArgs) -> anyhow::Result<()> {
             namespaces: args.namespace.clone(),
             seed: clock.now().as_nanosecond() as u64,
             health,
+            metrics,
         };
         run(deps, stop_signal()?).await;
         Ok(())
@@ -114,6 +116,6 @@ fn log_to_stderr(format: LogFormat, filter: &str) {
     match format {
         LogFormat::Plain => builder.without_time().with_level(false).with_target(false).init(),
         LogFormat::Full => builder.init(),
-        LogFormat::Json => builder.json().init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
     }
 }

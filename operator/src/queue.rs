@@ -23,10 +23,19 @@ pub const BACKOFF_MAX: SignedDuration = SignedDuration::from_secs(60);
 pub struct Queue<K> {
     order: BTreeMap<(Timestamp, u64), K>,
     places: BTreeMap<K, (Timestamp, u64)>,
-    active: BTreeMap<K, Option<Timestamp>>,
+    active: BTreeMap<K, Active>,
     failures: BTreeMap<K, u32>,
     sequence: u64,
     jitter: Seed,
+}
+
+/// A key that is being worked on.
+#[derive(Debug)]
+struct Active {
+    /// When it was to be looked at.
+    due: Timestamp,
+    /// When it is to be looked at again, because of what arrived meanwhile.
+    again: Option<Timestamp>,
 }
 
 impl<K: Ord + Clone> Queue<K> {
@@ -44,8 +53,8 @@ impl<K: Ord + Clone> Queue<K> {
 
     /// Asks for `key` to be looked at no later than `due`.
     pub fn add(&mut self, key: K, due: Timestamp) {
-        if let Some(again) = self.active.get_mut(&key) {
-            *again = Some(again.map_or(due, |known| known.min(due)));
+        if let Some(active) = self.active.get_mut(&key) {
+            active.again = Some(active.again.map_or(due, |known| known.min(due)));
             return;
         }
         if let Some(place) = self.places.get(&key).copied() {
@@ -65,7 +74,7 @@ impl<K: Ord + Clone> Queue<K> {
         let (&place, _) = self.order.first_key_value().filter(|((due, _), _)| *due <= now)?;
         let key = self.order.remove(&place)?;
         self.places.remove(&key);
-        self.active.insert(key.clone(), None);
+        self.active.insert(key.clone(), Active { due: place.0, again: None });
         Some(key)
     }
 
@@ -74,11 +83,16 @@ impl<K: Ord + Clone> Queue<K> {
         self.order.iter().take_while(|((due, _), _)| *due <= now).map(|(_, key)| key.clone()).collect()
     }
 
+    /// How many keys are due now.
+    pub fn due_count(&self, now: Timestamp) -> usize {
+        self.order.range(..=(now, u64::MAX)).count()
+    }
+
     /// Takes a given key that is queued.
     pub fn take_key(&mut self, key: &K) -> bool {
         let Some(place) = self.places.remove(key) else { return false };
         self.order.remove(&place);
-        self.active.insert(key.clone(), None);
+        self.active.insert(key.clone(), Active { due: place.0, again: None });
         true
     }
 
@@ -98,8 +112,8 @@ impl<K: Ord + Clone> Queue<K> {
         let delay = self.jitter.spread(capped).max(retry_after.unwrap_or_default());
         let due = now + delay;
         // What happened meanwhile does not shorten the delay: a failing key must not be driven by its own events.
-        if let Some(again) = self.active.get_mut(key) {
-            *again = None;
+        if let Some(active) = self.active.get_mut(key) {
+            active.again = None;
         }
         self.release(key, Some(due));
         due
@@ -113,6 +127,11 @@ impl<K: Ord + Clone> Queue<K> {
     /// How many times in a row the work on `key` failed.
     pub fn failures(&self, key: &K) -> u32 {
         self.failures.get(key).copied().unwrap_or(0)
+    }
+
+    /// When a key that is being worked on was to be looked at.
+    pub fn was_due(&self, key: &K) -> Option<Timestamp> {
+        self.active.get(key).map(|active| active.due)
     }
 
     /// When something is due next.
@@ -131,7 +150,7 @@ impl<K: Ord + Clone> Queue<K> {
     }
 
     fn release(&mut self, key: &K, again: Option<Timestamp>) {
-        let arrived = self.active.remove(key).flatten();
+        let arrived = self.active.remove(key).and_then(|active| active.again);
         let due = match (arrived, again) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -158,6 +177,7 @@ mod tests {
         queue.add("a", at(1));
         queue.add("late", at(0));
         queue.add("b", at(9));
+        assert_eq!((queue.due_count(at(0)), queue.due_count(at(1)), queue.len()), (1, 3, 3));
         let order: Vec<_> = std::iter::from_fn(|| queue.take(at(2))).collect();
         assert_eq!(order, ["late", "b", "a"]);
         assert_eq!(queue.take(at(2)), None);
@@ -170,6 +190,7 @@ mod tests {
         assert_eq!(queue.take(at(0)), Some("a"));
         queue.add("a", at(0));
         assert_eq!(queue.take(at(0)), None);
+        assert_eq!(queue.was_due(&"a"), Some(at(0)));
         queue.done(&"a", Some(at(7)));
         assert_eq!(queue.take(at(0)), Some("a"));
         queue.done(&"a", None);

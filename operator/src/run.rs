@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::engine::{Answer, Engine, Question, Source, Task, What, Work};
 use crate::execute::{self, Hands, Outcome};
 use crate::health::Health;
+use crate::metrics::{Metrics, Observed};
 use crate::names;
 use crate::plan::Step;
 use crate::scheduler::Scheduler;
@@ -48,6 +49,8 @@ pub struct Deps {
     pub seed: u64,
     /// Where signs of life go.
     pub health: Health,
+    /// Who is told numbers.
+    pub metrics: Metrics,
 }
 
 impl std::fmt::Debug for Deps {
@@ -71,6 +74,7 @@ pub async fn run(deps: Deps, shutdown: impl Future<Output = ()>) {
         "watching"
     );
     let mut shell = Shell::new(&deps, served);
+    let mut scrapes = deps.metrics.listen();
     loop {
         shell.start_work();
         let wake = shell.wake_at();
@@ -86,6 +90,10 @@ pub async fn run(deps: Deps, shutdown: impl Future<Output = ()>) {
             }
             Some(()) = shell.changed.next(), if shell.definitions.is_empty() => shell.look_at_definitions(),
             Some(events) = shell.events.next() => shell.observe(events),
+            Some(scrape) = scrapes.recv() => {
+                // Whoever asked may have gone.
+                let _ = scrape.send(Observed::of(&shell.engine, deps.clock.now()));
+            }
             () = tokio::time::sleep_until(wake) => {}
         }
         deps.health.alive(deps.clock.now(), shell.engine.synced());
@@ -125,7 +133,7 @@ pub fn watched(source: &Source) -> (kube::core::ApiResource, Scope) {
 /// Waits until the four kinds are served, saying what is missing.
 async fn definitions(deps: &Deps) -> Served {
     loop {
-        match served(&*deps.store, deps.settings.look).await {
+        match alive_until(deps, served(&*deps.store, deps.settings.look)).await {
             Ok(served) if served.missing().is_empty() => {
                 for shortcoming in served.shortcomings() {
                     tracing::warn!("{shortcoming}");
@@ -138,8 +146,18 @@ async fn definitions(deps: &Deps) -> Served {
             ),
             Err(error) => tracing::warn!(%error, "cannot find out which kinds are served"),
         }
-        deps.health.alive(deps.clock.now(), false);
-        tokio::time::sleep(DEFINITIONS_PAUSE).await;
+        alive_until(deps, tokio::time::sleep(DEFINITIONS_PAUSE)).await;
+    }
+}
+
+/// Waits for something before the loop begins. An API server that does not answer is no reason to be restarted.
+async fn alive_until<T>(deps: &Deps, what: impl Future<Output = T>) -> T {
+    let mut what = std::pin::pin!(what);
+    loop {
+        deps.health.beat(deps.clock.now());
+        if let Ok(done) = tokio::time::timeout(HEARTBEAT, &mut what).await {
+            return done;
+        }
     }
 }
 

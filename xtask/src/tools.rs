@@ -40,6 +40,15 @@ pub(crate) const ACTIONLINT: Tool = Tool {
     answer: "",
 };
 
+/// GopherLua, which Argo CD judges health with: checks the chart's script for it.
+pub(crate) const GLUA: Tool = Tool {
+    program: "glua",
+    package: "github.com/yuin/gopher-lua/cmd/glua",
+    version: "v1.1.1",
+    ask: &["-v"],
+    answer: "GopherLua",
+};
+
 impl Tool {
     /// Where the program is, if it is there: on the path in a version that will do, or built before.
     pub(crate) fn found(&self) -> Option<PathBuf> {

@@ -15,6 +15,11 @@
 {{- end }}
 {{- end }}
 
+{{/* Of the Service and the ServiceMonitor. A Service's name has at most 63 characters. */}}
+{{- define "dask-kubernetes-operator.metricsName" -}}
+{{- include "dask-kubernetes-operator.fullname" . | trunc 55 | trimSuffix "-" }}-metrics
+{{- end }}
+
 {{/* What the Deployment selects by. It can never be changed, so nothing may be added. */}}
 {{- define "dask-kubernetes-operator.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "dask-kubernetes-operator.name" . }}

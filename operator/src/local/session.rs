@@ -23,6 +23,7 @@ use super::error::LocalError;
 use super::python::Python;
 use crate::clock::Clock;
 use crate::health::Health;
+use crate::metrics::Metrics;
 use crate::run::{Deps, run};
 use crate::scheduler::dask::DaskScheduler;
 use crate::settings::Settings;
@@ -238,6 +239,7 @@ fn deps(store: Arc<dyn Store>) -> Deps {
         namespaces: Vec::new(),
         seed: clock.now().as_nanosecond() as u64,
         health: Health::default(),
+        metrics: Metrics::default(),
     }
 }
 

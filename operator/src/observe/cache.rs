@@ -50,6 +50,11 @@ impl Cache {
         self.resources.values()
     }
 
+    /// All children.
+    pub fn children(&self) -> impl Iterator<Item = &Arc<Child>> {
+        self.children.values()
+    }
+
     /// A child by id.
     pub fn child(&self, id: &ChildId) -> Option<&Arc<Child>> {
         self.children.get(id)

@@ -1,7 +1,12 @@
 //! Decorator: how many calls of each verb on each kind there were, how they ended and how long they took.
 
-use std::{collections::BTreeMap, sync::Mutex, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use futures::StreamExt;
 use tokio::time::Instant;
 
 use super::{
@@ -24,6 +29,12 @@ pub struct Series {
     pub part: Part,
 }
 
+impl Series {
+    fn of(call: Call) -> Self {
+        Self { verb: call.verb, kind: call.kind, part: call.part }
+    }
+}
+
 /// What was counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
@@ -40,10 +51,10 @@ pub struct Figures {
 /// A store that counts what is asked of it.
 pub type MeteringStore<S> = Decorated<Meter, S>;
 
-/// The counts, beginning at zero.
-#[derive(Default)]
+/// The counts, beginning at zero. Clones are the same.
+#[derive(Clone, Default)]
 pub struct Meter {
-    figures: Mutex<BTreeMap<Series, Figures>>,
+    figures: Arc<Mutex<BTreeMap<Series, Figures>>>,
 }
 
 impl Meter {
@@ -67,9 +78,9 @@ impl Meter {
         self.figures.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn count(&self, call: Call, failure: Option<&'static str>, took: Duration) {
+    fn count(&self, series: Series, failure: Option<&'static str>, took: Duration) {
         let mut all = self.locked();
-        let figures = all.entry(Series { verb: call.verb, kind: call.kind, part: call.part }).or_default();
+        let figures = all.entry(series).or_default();
         figures.calls += 1;
         figures.time += took;
         let class = BOUNDS_MS.iter().position(|bound| took <= Duration::from_millis(*bound));
@@ -89,13 +100,18 @@ impl Decorator for Meter {
     ) -> Result<T> {
         let begun = Instant::now();
         let answer = run.await;
-        self.count(call, answer.as_ref().err().map(super::StoreError::reason), begun.elapsed());
+        self.count(Series::of(call), answer.as_ref().err().map(super::StoreError::reason), begun.elapsed());
         answer
     }
 
-    /// Counts that the watch was begun, not its events.
+    /// Counts that the watch was begun, and each time that it broke; not its events.
     fn watch(&self, call: Call, events: WatchStream) -> WatchStream {
-        self.count(call, None, Duration::ZERO);
-        events
+        let series = Series::of(call);
+        self.count(series.clone(), None, Duration::ZERO);
+        let meter = self.clone();
+        let broken = move |error: &super::StoreError| {
+            meter.count(series.clone(), Some(error.reason()), Duration::ZERO);
+        };
+        events.inspect(move |event| event.as_ref().err().into_iter().for_each(&broken)).boxed()
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | [`argo`] | the health check for Argo CD |
 //! | [`case`] | `snapshots/chart/*.case`: a set of values, and what Helm makes of it |
 //! | [`cluster`] | an API server in memory for Helm |
 //! | [`objects`] | the objects of a rendered chart, judged by the API server in memory |
 
+mod argo;
 mod case;
 pub(crate) mod cluster;
 mod objects;
@@ -37,7 +39,7 @@ pub(crate) struct Chart {
 impl Chart {
     pub(crate) fn run(self) -> Result<()> {
         let helm = tools::HELM.ready()?;
-        let checked = check(&helm, self.update)?;
+        let checked = check(&helm, Some(&tools::GLUA.ready()?), self.update)?;
         for problem in &checked.problems {
             eprintln!("{problem}\n");
         }
@@ -54,11 +56,18 @@ pub(crate) struct Checked {
     pub(crate) passed: usize,
     /// What the others found, for people.
     pub(crate) problems: Vec<String>,
+    /// Checks that this machine cannot run, each with the reason.
+    pub(crate) skipped: Vec<String>,
 }
 
-/// Lints the chart and renders all cases; with `update` what is rendered counts as reviewed.
-pub(crate) fn check(helm: &Path, update: bool) -> Result<Checked> {
+/// Lints the chart and renders all cases; with `update` what is rendered counts as reviewed. Without `lua` the health check for
+/// Argo CD is left out.
+pub(crate) fn check(helm: &Path, lua: Option<&Path>, update: bool) -> Result<Checked> {
     let mut checked = Checked::default();
+    match lua {
+        Some(lua) => checked.note("files/argocd-health.lua", argo::check(lua)),
+        None => checked.skipped.push("the health check for Argo CD: glua was not built".into()),
+    }
     checked.note("helm lint", lint(helm));
     let cases = cases()?;
     let cluster = Cluster::up(objects::server()?)?;
