@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
+use crate::election::{Election, Timing};
 use crate::settings::{Carrier, Settings};
+use crate::store::ObjectKey;
 use crate::store::served::Look;
 
 /// Dask on Kubernetes.
@@ -71,6 +73,24 @@ pub struct RunArgs {
     /// only at which endpoints there are.
     #[arg(long, default_value = "true", env = "DASK_OPERATOR_READ_DEFINITIONS", value_parser = boolean, action = clap::ArgAction::Set)]
     pub read_definitions: bool,
+    /// Of several operators only one works: the one that holds a Lease (coordination.k8s.io).
+    #[arg(long)]
+    pub leader_elect: bool,
+    /// Name of the Lease; the operators that share it are replicas of each other.
+    #[arg(long, value_name = "NAME", default_value = "dask-operator")]
+    pub leader_elect_resource_name: String,
+    /// Namespace of the Lease; without it, the operator's own, or the kubeconfig's.
+    #[arg(long, value_name = "NAMESPACE")]
+    pub leader_elect_resource_namespace: Option<String>,
+    /// A Lease that was not renewed for so long may be taken.
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = duration)]
+    pub leader_elect_lease_duration: SignedDuration,
+    /// So long after its last renewal the holder stops working.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    pub leader_elect_renew_deadline: SignedDuration,
+    /// Time between two looks at the Lease.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
+    pub leader_elect_retry_period: SignedDuration,
     /// Log more.
     #[arg(short, long)]
     pub verbose: bool,
@@ -147,6 +167,21 @@ impl RunArgs {
         }
     }
 
+    /// How the leader is elected, if it is; `namespace` is the operator's own, and `identity` names this process.
+    pub fn election(&self, namespace: &str, identity: String) -> Option<Election> {
+        let namespace = self.leader_elect_resource_namespace.as_deref().unwrap_or(namespace);
+        let lease = ObjectKey::namespaced(namespace, &self.leader_elect_resource_name);
+        self.leader_elect.then(|| Election { lease, identity, timing: self.timing() })
+    }
+
+    fn timing(&self) -> Timing {
+        Timing {
+            lease: self.leader_elect_lease_duration,
+            renew: self.leader_elect_renew_deadline,
+            retry: self.leader_elect_retry_period,
+        }
+    }
+
     /// What is wrong with the combination of options; what is merely ignored comes back as warnings.
     pub fn check(&self) -> Result<Vec<String>, String> {
         if let Some(module) = self.kopf.module.first() {
@@ -158,6 +193,9 @@ impl RunArgs {
             return Err(format!(
                 "--namespace={glob} is a pattern; name the namespaces, or use --all-namespaces"
             ));
+        }
+        if self.leader_elect {
+            self.timing().check()?;
         }
         let kopf = &self.kopf;
         let ignored = [
@@ -216,6 +254,11 @@ fn number_or_none(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A time as Kubernetes' options have it: `15s`, `1m30s`, `500ms`.
+fn duration(text: &str) -> Result<SignedDuration, String> {
+    text.parse().map_err(|_| format!("{text} is not a time such as 15s"))
+}
+
 /// A boolean as Dask's configuration writes it.
 fn boolean(text: &str) -> Result<bool, String> {
     match text.trim().to_ascii_lowercase().as_str() {
@@ -245,6 +288,28 @@ mod tests {
         let args = run(&["--namespace=a", "-n", "b,c", "--standalone", "--peering=x"]).unwrap();
         assert_eq!(args.namespace, ["a", "b", "c"]);
         assert_eq!(args.check().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_leader_is_elected_where_that_is_asked_for() {
+        let election = |args: &[&str]| run(args).unwrap().election("team", "me".into());
+        assert!(election(&["-A"]).is_none());
+        let told = election(&["-A", "--leader-elect", "--leader-elect-renew-deadline=5s"]).unwrap();
+        assert_eq!(told.lease.to_string(), "team/dask-operator");
+        assert_eq!(told.timing.renew, SignedDuration::from_secs(5));
+        let other =
+            ["-A", "--leader-elect", "--leader-elect-resource-namespace=x", "--leader-elect-resource-name=y"];
+        assert_eq!(election(&other).unwrap().lease.to_string(), "x/y");
+    }
+
+    #[test]
+    fn timings_by_which_two_could_work_at_once_are_refused() {
+        let refused = |args: &[&str]| run(args).unwrap().check().unwrap_err();
+        let late = refused(&["-A", "--leader-elect", "--leader-elect-renew-deadline=15s"]);
+        assert!(late.contains("beside the next one"), "{late}");
+        let once = refused(&["-A", "--leader-elect", "--leader-elect-retry-period=6s"]);
+        assert!(once.contains("no second try"), "{once}");
+        assert!(refused(&["-A", "--leader-elect", "--leader-elect-lease-duration=0s"]).contains("too short"));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! | [`plan`], [`check`] | what is to be written, as data, and an independent judge of it |
 //! | [`engine`], [`queue`], [`polls`], [`seed`] | events in, work out; synchronous and replayable |
 //! | [`execute`] | the only place that writes |
+//! | [`election`] | which of several operators works |
 //! | [`local`] | `dask-operator local`: everything in one process, without Kubernetes |
 //! | [`run`], [`args`], [`health`], [`clock`] | the shell: watches, timers, command line, signs of life |
 //! | [`metrics`] | what Prometheus is told |
@@ -26,6 +27,7 @@ pub mod clock;
 pub mod cluster;
 pub mod conditions;
 pub mod definitions;
+pub mod election;
 pub mod engine;
 pub mod execute;
 pub mod hash;

@@ -8,6 +8,7 @@ use anyhow::{Context, anyhow};
 use clap::Parser;
 use dask_operator::args::{Cli, Command, LogFormat, RunArgs};
 use dask_operator::clock::Clock;
+use dask_operator::election;
 use dask_operator::health::{self, Health};
 use dask_operator::metrics::Metrics;
 use dask_operator::run::{Deps, run};
@@ -43,7 +44,9 @@ fn operate(args: &RunArgs) -> anyhow::Result<()> {
     }
     let liveness = args.liveness().map_err(|message| anyhow!(message))?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
-        let store = Arc::new(MeteringStore::new(KubeStore::new(client().await?)));
+        let client = client().await?;
+        let namespace = client.default_namespace().to_owned();
+        let store = Arc::new(MeteringStore::new(KubeStore::new(client)));
         let health = Health::default();
         let metrics = Metrics::new((**store).clone());
         if let Some(address) = liveness {
@@ -63,7 +66,12 @@ fn operate(args: &RunArgs) -> anyhow::Result<()> {
             health,
             metrics,
         };
-        run(deps, stop_signal()?).await;
+        let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "dask-operator".into());
+        let identity = election::identity(&host, std::process::id(), clock.now());
+        match args.election(&namespace, identity) {
+            Some(election) => election::lead(&election, &deps, stop_signal()?).await,
+            None => run(deps, stop_signal()?).await,
+        }
         Ok(())
     })
 }

@@ -115,6 +115,21 @@ pub const UPGRADE: &[Rule] = &[
     },
 ];
 
+/// Needed in the operator's own namespace where a leader is elected: creating cannot be limited to names.
+pub const ELECTION: &[Rule] = &[
+    Rule::new("coordination.k8s.io", &["leases"], &["create"], "the lease that the replicas share"),
+    Rule {
+        group: "coordination.k8s.io",
+        resources: &["leases"],
+        names: &[RELEASE],
+        verbs: &["get", "patch"],
+        why: "who holds it, and holding it",
+    },
+];
+
+/// Stands for the full name of a release, which its lease has too; filled in by the chart.
+const RELEASE: &str = "{{ include \"dask-kubernetes-operator.fullname\" . }}";
+
 /// The names of our definitions.
 const DEFINITIONS: [&str; 4] = [
     "daskautoscalers.kubernetes.dask.org",
@@ -139,7 +154,7 @@ mod tests {
 
     #[test]
     fn no_rule_holds_for_everything() {
-        for rule in [NAMESPACED, CLUSTER, BLOCKING, UPGRADE].concat() {
+        for rule in [NAMESPACED, CLUSTER, BLOCKING, UPGRADE, ELECTION].concat() {
             assert!(!rule.verbs.contains(&"*") && !rule.resources.contains(&"*"), "{rule:?}");
         }
     }

@@ -62,6 +62,7 @@ impl std::fmt::Debug for Deps {
 /// Runs the operator until `shutdown`; writes under way are then given ten seconds to end.
 pub async fn run(deps: Deps, shutdown: impl Future<Output = ()>) {
     let mut shutdown = std::pin::pin!(shutdown);
+    let mut scrapes = deps.metrics.listen();
     let served = tokio::select! {
         biased;
         () = &mut shutdown => return,
@@ -74,7 +75,6 @@ pub async fn run(deps: Deps, shutdown: impl Future<Output = ()>) {
         "watching"
     );
     let mut shell = Shell::new(&deps, served);
-    let mut scrapes = deps.metrics.listen();
     loop {
         shell.start_work();
         let wake = shell.wake_at();

@@ -20,6 +20,11 @@
 {{- include "dask-kubernetes-operator.fullname" . | trunc 55 | trimSuffix "-" }}-metrics
 {{- end }}
 
+{{/* Whether a leader is elected: two operators that know nothing of each other would both act on what they see. */}}
+{{- define "dask-kubernetes-operator.elects" -}}
+{{- if or .Values.leaderElection.enabled (gt (int .Values.replicas) 1) }}true{{ end }}
+{{- end }}
+
 {{/* What the Deployment selects by. It can never be changed, so nothing may be added. */}}
 {{- define "dask-kubernetes-operator.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "dask-kubernetes-operator.name" . }}

@@ -65,3 +65,15 @@
   resourceNames: [daskautoscalers.kubernetes.dask.org, daskclusters.kubernetes.dask.org, daskjobs.kubernetes.dask.org, daskworkergroups.kubernetes.dask.org]
   verbs: [get, patch]
 {{- end }}
+
+{{- define "dask-kubernetes-operator.electionRules" -}}
+# the lease that the replicas share
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+# who holds it, and holding it
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "dask-kubernetes-operator.fullname" . }}]
+  verbs: [get, patch]
+{{- end }}

@@ -87,7 +87,13 @@ impl Metrics {
     /// Everything, in Prometheus' text format.
     pub async fn render(&self, health: &Health) -> String {
         let observed = self.observed().await;
-        text::render(&self.meter.figures(), observed, health)
+        text::render(&self.meter.figures(), observed, self.working(), health)
+    }
+
+    /// Whether the engine's task runs.
+    pub fn working(&self) -> bool {
+        let engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        engine.as_ref().is_some_and(|engine| !engine.is_closed())
     }
 
     async fn observed(&self) -> Option<Observed> {

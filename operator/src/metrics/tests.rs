@@ -26,7 +26,12 @@ fn running() -> Sim {
 }
 
 fn page(sim: &Sim) -> String {
-    text::render(&Meter::default().figures(), Some(Observed::of(&sim.engine, sim.now())), &Health::default())
+    text::render(
+        &Meter::default().figures(),
+        Some(Observed::of(&sim.engine, sim.now())),
+        true,
+        &Health::default(),
+    )
 }
 
 /// Names of all families on a page, without those that only OpenMetrics' suffixes tell apart.
@@ -162,5 +167,5 @@ async fn the_loop_answers_and_is_alive_as_long_as_it_runs() {
     stop.send(()).unwrap();
     running.await;
     let ended = metrics.render(&health).await;
-    assert!(!ended.contains("queue_depth"), "{ended}");
+    assert!(!ended.contains("queue_depth") && ended.contains("dask_operator_working 0"), "{ended}");
 }

@@ -30,10 +30,15 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 const OK: &str = "OK";
 
 /// All series in the text format. What the engine would tell is left out where it was not asked or did not answer.
-pub fn render(requests: &BTreeMap<Series, Figures>, observed: Option<Observed>, health: &Health) -> String {
+pub fn render(
+    requests: &BTreeMap<Series, Figures>,
+    observed: Option<Observed>,
+    working: bool,
+    health: &Health,
+) -> String {
     let mut registry = Registry::with_prefix("dask_operator");
     let requests = requests.clone();
-    registry.register_collector(Box::new(Page { requests, observed, health: health.clone() }));
+    registry.register_collector(Box::new(Page { requests, observed, working, health: health.clone() }));
     let mut text = String::new();
     // Writing into a String does not fail, and no collector here gives an error of its own.
     if let Err(error) = encode_registry(&mut text, &registry).and_then(|()| encode_eof(&mut text)) {
@@ -46,6 +51,7 @@ pub fn render(requests: &BTreeMap<Series, Figures>, observed: Option<Observed>, 
 struct Page {
     requests: BTreeMap<Series, Figures>,
     observed: Option<Observed>,
+    working: bool,
     health: Health,
 }
 
@@ -57,6 +63,8 @@ impl Collector for Page {
         let turn = [([], self.health.last_sign().max(0) as u64)];
         let help = "When the operator's loop last gave a sign of life";
         page.gauges::<0>("last_turn_timestamp_seconds", help, turn)?;
+        let working = [([], u64::from(self.working))];
+        page.gauges::<0>("working", "Whether this process works, or stands by for another", working)?;
         let ready = [([], u64::from(self.health.is_ready()))];
         page.gauges::<0>("ready", "Whether all that is watched has been listed", ready)?;
         self.requests(&mut page)?;

@@ -2,20 +2,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use dask_operator::api::crds::crds;
+use dask_operator::clock::Clock;
+use dask_operator::election::{Election, Timing, lead};
 use dask_operator::engine::Task;
 use dask_operator::execute::{Hands, execute};
+use dask_operator::health::Health;
+use dask_operator::metrics::Metrics;
 use dask_operator::names::GROUP;
 use dask_operator::observe::{ChildId, ChildKind, Key, Kind};
 use dask_operator::plan::{Plan, Step, Target};
 use dask_operator::rbac::{self, Rule};
+use dask_operator::run::Deps;
 use dask_operator::scheduler::scripted::ScriptedScheduler;
+use dask_operator::settings::Settings;
 use dask_operator::sim::rights::Rights;
 use dask_operator::sim::script;
 use dask_operator::store::served::{Look, changes, definitions, served};
 use dask_operator::store::{
-    FakeStore, Part, RecordingStore, Store,
+    FakeStore, ObjectKey, Part, RecordingStore, Store,
     call::{Call, Verb},
 };
 use fake_apiserver::Server;
@@ -51,6 +59,7 @@ fn needed(call: &Call) -> Vec<Right> {
         "DaskWorkerGroup" => (GROUP, "daskworkergroups"),
         "DaskJob" => (GROUP, "daskjobs"),
         "DaskAutoscaler" => (GROUP, "daskautoscalers"),
+        "Lease" => ("coordination.k8s.io", "leases"),
         "CustomResourceDefinition" => ("apiextensions.k8s.io", "customresourcedefinitions"),
         other => {
             panic!("the operator has begun to use {other}: give it the rights in rbac.rs, and its name here")
@@ -192,6 +201,35 @@ fn the_operator_uses_every_right_it_has_and_no_other() {
     assert!(missing.is_empty(), "used and not granted: {missing:?}");
     let idle: Vec<_> = granted.difference(&used).collect();
     assert!(idle.is_empty(), "granted and used in no scenario: {idle:?}");
+}
+
+/// Of two operators one makes the Lease, renews it and gives it up; the other takes it.
+#[tokio::test(start_paused = true)]
+async fn a_leader_is_elected_with_the_rights_for_it() {
+    let store = Arc::new(RecordingStore::new(FakeStore::new(Server::new(Config::default()))));
+    for identity in ["one", "two"] {
+        let lease = ObjectKey::namespaced("default", "dask");
+        let election = Election { lease, identity: identity.into(), timing: Timing::default() };
+        let deps = Deps {
+            store: store.clone(),
+            scheduler: Arc::new(ScriptedScheduler::new()),
+            clock: Clock::starting_at(Timestamp::UNIX_EPOCH),
+            settings: Settings { look: Look::Discovery, ..Settings::default() },
+            namespaces: vec!["default".into()],
+            seed: 1,
+            health: Health::default(),
+            metrics: Metrics::default(),
+        };
+        lead(&election, &deps, tokio::time::sleep(Duration::from_secs(30))).await;
+    }
+    let leases: BTreeSet<Right> = store
+        .take()
+        .iter()
+        .filter(|entry| entry.call.kind == "Lease")
+        .inspect(|entry| assert_eq!(entry.call.namespace, "default"))
+        .flat_map(|entry| needed(&entry.call))
+        .collect();
+    assert_eq!(leases, granted(rbac::ELECTION));
 }
 
 #[test]

@@ -38,6 +38,7 @@ fn rules() -> Generated {
         ("clusterRules", rbac::CLUSTER),
         ("blockingRules", rbac::BLOCKING),
         ("upgradeRules", rbac::UPGRADE),
+        ("electionRules", rbac::ELECTION),
     ];
     for (name, rules) in templates {
         let rules: Vec<String> = rules.iter().map(rule).collect();
