@@ -4,8 +4,10 @@
 //! |---|---|
 //! | [`provider`] | where a cluster comes from: local, a bare control plane, kind, or whatever the kubeconfig points at |
 //! | [`stories`] | what users do, and what they may expect; nothing here knows the provider |
+//! | [`campaign`] | random histories on real Dask, on which nothing may be lost |
 //! | [`stage`] | the cluster as a story sees it: a client, a namespace, and ways to wait |
 
+pub mod campaign;
 pub mod process;
 pub mod provider;
 pub mod stage;

@@ -57,6 +57,13 @@ pub struct RunArgs {
     /// DNS domain of the Kubernetes cluster.
     #[arg(long, default_value = "cluster.local", env = "DASK_OPERATOR_CLUSTER_DOMAIN")]
     pub cluster_domain: String,
+    /// Seconds a scale-down waits for a scheduler that cannot be asked, or for running tasks, before workers are deleted all the
+    /// same.
+    #[arg(long, value_name = "SECONDS", default_value = "1800", env = "DASK_OPERATOR_SCALE_DOWN_GRACE")]
+    pub scale_down_grace: u32,
+    /// Speak TLS to schedulers, with the Secret of this name (ca.crt, tls.crt, tls.key) in each cluster's namespace.
+    #[arg(long, value_name = "SECRET", env = "DASK_OPERATOR_SCHEDULER_TLS_SECRET")]
+    pub scheduler_tls_secret: Option<String>,
     /// Leave the label sidecar.istio.io/inject to the user.
     #[arg(long, env = "DASK_OPERATOR_NO_ISTIO_LABEL")]
     pub no_istio_label: bool,
@@ -161,6 +168,8 @@ impl RunArgs {
             batch_size: self.worker_batch_size.unwrap_or(0.0).max(0.0) as u32,
             batch_delay: SignedDuration::try_from_secs_f64(self.worker_batch_delay.unwrap_or(0.0).max(0.0))
                 .unwrap_or(SignedDuration::ZERO),
+            scale_down_grace: SignedDuration::from_secs(i64::from(self.scale_down_grace)),
+            tls_secret: self.scheduler_tls_secret.clone(),
             events: self.events,
             look: if self.read_definitions { Look::Definitions } else { Look::Discovery },
             ..Settings::default()

@@ -62,6 +62,18 @@ pub fn find<'a>(list: &'a Value, kind: &str) -> Option<&'a Value> {
     list.as_array()?.iter().find(|condition| condition["type"] == kind)
 }
 
+/// A condition as it was written, to be said again.
+pub fn known(list: &Value, kind: &'static str) -> Option<Condition> {
+    let found = find(list, kind)?;
+    let text = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
+    let status = match found["status"].as_str() {
+        Some("True") => Some(true),
+        Some("False") => Some(false),
+        _ => None,
+    };
+    Some(Condition { kind, status, reason: text("reason"), message: text("message") })
+}
+
 /// Whether any condition changed its status, or one came or went: such changes are written at once, others (a reason, a
 /// count in a message) when convenient.
 pub fn transition(old: &Value, new: &Value) -> bool {

@@ -17,14 +17,14 @@ use crate::check;
 use crate::execute::Outcome;
 use crate::metrics::tally::{Ended, Tally};
 use crate::observe::{Child, ChildId, ChildKind, Key, Kind, Resource};
-use crate::plan::{Ask, Plan, Step, Target};
+use crate::plan::{Ask, Plan, Step, Target, Victim};
 use crate::polls::Polls;
 use crate::queue::Queue;
-use crate::scheduler::{SchedulerAddress, SchedulerError, Snapshot};
+use crate::scheduler::{Path, SchedulerAddress, SchedulerError, Snapshot};
 use crate::settings::Settings;
 use crate::store::Event;
 use crate::store::served::Served;
-use crate::world::{Trouble, Unanswered, World};
+use crate::world::{Kept, SchedulerFacts, Trouble, Unanswered, World};
 use crate::{autoscaler, cluster, job, worker_group};
 
 /// Failures in a row of a passing kind after which they are shown on the resource.
@@ -103,6 +103,8 @@ pub struct Answer {
     pub target: Option<Result<u32, SchedulerError>>,
     /// Since when it is idle.
     pub idle: Option<Result<Option<Timestamp>, SchedulerError>>,
+    /// By which path it was asked.
+    pub path: Option<Path>,
 }
 
 /// The operator without its shell.
@@ -220,6 +222,9 @@ impl Engine {
                 Target::Resource(key) => self.world.cache.unexpect_resource(key),
             }
         }
+        for id in &outcome.unmarked {
+            self.world.cache.unexpect_retiring(id);
+        }
         for object in outcome.written {
             let kind =
                 object.types.as_ref().and_then(|t| Kind::ALL.into_iter().find(|kind| kind.name() == t.kind));
@@ -228,12 +233,8 @@ impl Engine {
             }
         }
         let key = &task.key;
-        if outcome.retire_unserved
-            && let Some(group) = self.world.cache.resource(key)
-            && let Some(cluster) = group.follows()
-        {
-            let place = (key.namespace.clone(), cluster.to_owned());
-            self.world.schedulers.entry(place).or_default().retire_unserved = Some(now);
+        if task.plan.steps().any(Step::asks_scheduler) {
+            self.retired(task, &outcome.kept, now);
         }
         let Some(failure) = outcome.failure else {
             let memory = self.world.memory.entry(key.clone()).or_default();
@@ -257,38 +258,88 @@ impl Engine {
         self.polls.want(key, task.plan.poll.clone());
     }
 
+    /// What the scheduler was asked to do makes its earlier answer about its workers worthless.
+    /// After an error nothing is known about those it was asked for, also not that it kept them before.
+    fn retired(&mut self, task: &Task, kept: &[Victim], now: Timestamp) {
+        let group = &task.key;
+        let Some(cluster) = self.world.cache.resource(group).and_then(|group| group.follows()) else {
+            return;
+        };
+        let place = (group.namespace.clone(), cluster.to_owned());
+        let facts = self.world.schedulers.entry(place).or_default();
+        facts.workers = None;
+        for step in task.plan.steps() {
+            if let Step::Retire { victims, .. } = step {
+                for victim in victims {
+                    facts.kept.remove(&victim.carrier);
+                }
+            }
+        }
+        for victim in kept {
+            let kept = Kept { since: now, addresses: victim.addresses.clone() };
+            facts.kept.insert(victim.carrier.clone(), kept);
+        }
+    }
+
     /// Takes in a scheduler's answer and lets those who asked look at it.
     pub fn answered(&mut self, question: &Question, answer: Answer, now: Timestamp) {
         self.tally.asked(question, &answer, now);
-        let waiting = self.polls.answered(&question.cluster);
-        let facts = self.world.schedulers.entry(question.cluster.clone()).or_default();
-        facts.asked = Some(question.asked);
+        let place = &question.cluster;
+        let waiting = self.polls.answered(place);
         let mut failure = None;
-        match answer.workers {
-            Some(Ok(workers)) => facts.workers = Some((question.asked, workers)),
-            Some(Err(error)) => failure = Some(unanswered(&error)),
-            None => {}
+        if let Some(Ok(snapshot)) = &answer.workers {
+            self.world.schedulers.entry(place.clone()).or_default().count_empty(snapshot);
+        }
+        let workers = match answer.workers {
+            Some(Ok(workers)) => match self.world.doubt(&place.0, &place.1, &workers) {
+                None => Some(workers),
+                Some(doubt) => {
+                    failure = Some(doubt);
+                    None
+                }
+            },
+            Some(Err(error)) => {
+                failure = Some(Unanswered::from(&error));
+                None
+            }
+            None => None,
+        };
+        let pod = self.world.scheduler_pod(&place.0, &place.1);
+        let facts = self.world.schedulers.entry(place.clone()).or_default();
+        let told = |facts: &SchedulerFacts| {
+            (facts.path, facts.silence().is_some(), facts.failure.as_ref().map(|failure| failure.reason))
+        };
+        let before = told(facts);
+        facts.asked = Some(question.asked);
+        if let Some(workers) = workers {
+            if let Some((id, pod)) = workers.id.clone().zip(pod) {
+                facts.known_as = Some((id, pod));
+            }
+            facts.learn(question.asked, workers);
         }
         match answer.target {
             Some(Ok(target)) => {
                 facts.target = Some((question.asked, target));
                 facts.wishes.note(question.asked, target, question.ask.window);
             }
-            Some(Err(error)) => failure = Some(unanswered(&error)),
+            Some(Err(error)) => failure = Some(Unanswered::from(&error)),
             None => {}
         }
         match answer.idle {
             Some(Ok(idle)) => facts.idle.note(question.asked, idle),
-            Some(Err(error)) => failure = Some(unanswered(&error)),
+            Some(Err(error)) => failure = Some(Unanswered::from(&error)),
             None => {}
         }
         if question.at.is_none() {
             let message = "the scheduler's Service does not exist".into();
-            failure = Some(Unanswered { api_off: false, message });
+            failure = Some(Unanswered { reason: "ServiceMissing", message });
         }
         facts.failures = if failure.is_some() { facts.failures + 1 } else { 0 };
         facts.failure = failure;
-        for key in waiting {
+        facts.path = answer.path.or(facts.path);
+        let changed = before != told(facts);
+        let cluster = Key::new(Kind::Cluster, &place.0, &place.1);
+        for key in waiting.into_iter().chain(changed.then_some(cluster)) {
             self.queue.add(key, now);
         }
     }
@@ -300,7 +351,7 @@ impl Engine {
             Kind::WorkerGroup => worker_group::reconcile(&self.world, &key, now),
             Kind::Autoscaler => autoscaler::reconcile(&self.world, &key, now),
         };
-        let violations = check::check(&self.world, &key, &plan);
+        let violations = check::check(&self.world, &key, &plan, now);
         if !violations.is_empty() {
             tracing::error!(%key, ?violations, "refusing a plan that breaks an invariant");
             let message = format!("the operator refused its own plan: {}", violations.join("; "));
@@ -337,7 +388,11 @@ impl Engine {
                 Step::Delete { target: Target::Resource(going), uid, .. } => {
                     self.world.cache.expect_resource_gone(going, uid, now);
                 }
-                _ => {}
+                step => {
+                    if let Some(id) = step.marks() {
+                        self.world.cache.expect_retiring(id, now);
+                    }
+                }
             }
         }
         Some(Work::Execute(Task { key, plan }))
@@ -350,7 +405,7 @@ impl Engine {
 
     fn question(&mut self, now: Timestamp) -> Option<Question> {
         let (cluster, ask) = self.polls.next(now)?;
-        let at = self.world.scheduler_address(&cluster.0, &cluster.1).cloned();
+        let at = self.world.scheduler_address(&cluster.0, &cluster.1);
         Some(Question { cluster, at, ask, asked: now })
     }
 
@@ -456,8 +511,4 @@ impl Engine {
     fn sync(&mut self, source: &Source) -> &mut Sync {
         self.sources.entry(source.clone()).or_default()
     }
-}
-
-fn unanswered(error: &SchedulerError) -> Unanswered {
-    Unanswered { api_off: matches!(error, SchedulerError::HttpApiOff { .. }), message: error.to_string() }
 }

@@ -1,5 +1,7 @@
 //! Execution: the only place that writes.
 
+use std::collections::BTreeSet;
+
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -19,9 +21,6 @@ pub const MANAGER: &str = "dask-operator";
 /// Writes of one plan that are under way at once.
 const WRITES_AT_ONCE: usize = 16;
 
-/// Reason of a drain that failed for want of a way to ask for it.
-const RETIRE_UNSERVED: &str = "RetireUnserved";
-
 /// Reason of a write to an endpoint that is not served (any more).
 const ENDPOINT_MISSING: &str = "EndpointMissing";
 
@@ -34,10 +33,12 @@ pub struct Outcome {
     pub deleted: Vec<(ChildId, String)>,
     /// What was expected and will not come.
     pub undone: Vec<Target>,
+    /// Workers that were to be marked as being retired, and are not.
+    pub unmarked: Vec<ChildId>,
     /// The status was written.
     pub status_written: bool,
-    /// The scheduler serves no way to retire workers.
-    pub retire_unserved: bool,
+    /// Workers that it would not retire at all.
+    pub kept: Vec<Victim>,
     /// An endpoint is not served any more: the definitions have changed.
     pub endpoint_missing: bool,
     /// The first failure; later stages were not begun.
@@ -100,6 +101,7 @@ pub async fn execute(hands: Hands<'_>, task: &Task, part: Part, now: Timestamp) 
     // What later stages would have done is not to be expected.
     for step in stages.flatten() {
         outcome.undone.extend(undone(step));
+        outcome.unmarked.extend(step.marks().cloned());
     }
     outcome
 }
@@ -117,6 +119,7 @@ pub async fn ask(scheduler: &dyn Scheduler, question: &Question) -> Answer {
     if question.ask.idle {
         answer.idle = Some(scheduler.idle_since(at).await);
     }
+    answer.path = scheduler.path(at);
     answer
 }
 
@@ -125,6 +128,7 @@ pub async fn ask(scheduler: &dyn Scheduler, question: &Question) -> Answer {
 struct Done {
     written: Option<DynamicObject>,
     deleted: Vec<(ChildId, String)>,
+    kept: Vec<Victim>,
 }
 
 impl Outcome {
@@ -132,13 +136,14 @@ impl Outcome {
         self.status_written |= matches!(step, Step::Status { .. });
         self.written.extend(done.written);
         self.deleted.extend(done.deleted);
+        self.kept.extend(done.kept);
     }
 
     fn fail(&mut self, step: &Step, failure: Failure) {
-        self.retire_unserved |= failure.reason == RETIRE_UNSERVED;
         self.endpoint_missing |= failure.reason == ENDPOINT_MISSING;
         tracing::debug!(step = step.summary(), message = failure.message, "a step failed");
         self.undone.extend(undone(step));
+        self.unmarked.extend(step.marks().cloned());
         // A lasting reason says more than a passing one.
         let replace = self.failure.as_ref().is_none_or(|known| known.passing && !failure.passing);
         if replace {
@@ -168,7 +173,8 @@ async fn run(hands: Hands<'_>, step: &Step, part: Part, now: Timestamp) -> Resul
             let options = DeleteOptions { resource_version, propagation, ..DeleteOptions::of_uid(uid) };
             delete(hands.store, target, uid, &options).await
         }
-        Step::Drain { at, victims } => drain(hands, at, victims).await,
+        Step::Retire { at, victims } => retire(hands, at, victims).await,
+        Step::Drain { at, victims, overdue } => drain(hands, at, victims, *overdue).await,
         Step::Announce(said) if hands.events => announce(hands.store, said, now).await,
         Step::Announce(_) => Ok(Done::default()),
     }
@@ -252,28 +258,76 @@ async fn delete(
     Ok(Done { deleted, ..Done::default() })
 }
 
-/// Retires, then deletes exactly the carriers all of whose workers the scheduler let go.
-async fn drain(hands: Hands<'_>, at: &SchedulerAddress, victims: &[Victim]) -> Result<Done, Failure> {
-    let addresses: Vec<String> = victims.iter().flat_map(|victim| victim.addresses.iter().cloned()).collect();
+/// Begins the retirement of workers. Of a carrier with several Dask workers some may be kept; they are asked for again.
+async fn retire(hands: Hands<'_>, at: &SchedulerAddress, victims: &[Victim]) -> Result<Done, Failure> {
     let confirmed =
-        hands.scheduler.retire(at, &addresses, Retire::Finish).await.map_err(|error| Failure {
-            reason: match error {
-                SchedulerError::HttpApiOff { .. } => RETIRE_UNSERVED,
-                _ => "NotRetired",
-            }
-            .into(),
-            message: format!("the scheduler was asked to retire workers: {error}"),
-            passing: true,
-            retry_after: None,
-        })?;
-    let mut done = Done::default();
-    for victim in victims.iter().filter(|victim| victim.addresses.iter().all(|a| confirmed.contains(a))) {
+        ask_to_retire(hands, at, victims, Retire::Begin).await.map_err(|error| not_retired(&error))?;
+    let refused = |victim: &&Victim| !victim.addresses.iter().any(|address| confirmed.contains(address));
+    Ok(Done { kept: victims.iter().filter(refused).cloned().collect(), ..Done::default() })
+}
+
+/// Lets workers go, then deletes exactly the carriers all of whose workers the scheduler has confirmed to be gone.
+///
+/// Those that are overdue go without its word too, but only if it does not answer: if it answers that it keeps one, that one
+/// stays.
+async fn drain(
+    hands: Hands<'_>,
+    at: &SchedulerAddress,
+    victims: &[Victim],
+    overdue: bool,
+) -> Result<Done, Failure> {
+    let confirmed = match ask_to_retire(hands, at, victims, Retire::Finish).await {
+        Ok(confirmed) => Some(confirmed),
+        Err(error) if overdue => {
+            tracing::warn!(
+                service = at.service,
+                error = error.in_full(),
+                "workers go without the scheduler's word"
+            );
+            None
+        }
+        Err(error) => return Err(not_retired(&error)),
+    };
+    let goes = |victim: &&Victim| {
+        confirmed.as_ref().is_none_or(|gone| victim.addresses.iter().all(|address| gone.contains(address)))
+    };
+    // Boxed one by one, as in `execute`.
+    let mut deletions: Vec<BoxFuture<'_, Result<Done, Failure>>> = Vec::with_capacity(victims.len());
+    for victim in victims.iter().filter(goes) {
         let target = Target::Child(victim.carrier.clone());
-        done.deleted.extend(
-            delete(hands.store, &target, &victim.uid, &DeleteOptions::of_uid(&victim.uid)).await?.deleted,
-        );
+        let options = DeleteOptions::of_uid(&victim.uid);
+        deletions.push(async move { delete(hands.store, &target, &victim.uid, &options).await }.boxed());
     }
-    Ok(done)
+    let mut done = Done::default();
+    let mut failed = None;
+    let mut deletions = stream::iter(deletions).buffered(WRITES_AT_ONCE);
+    // The scheduler has forgotten all of them: each is deleted, whatever becomes of another.
+    while let Some(deleted) = deletions.next().await {
+        match deleted {
+            Ok(one) => done.deleted.extend(one.deleted),
+            Err(failure) => failed = Some(failure),
+        }
+    }
+    failed.map_or(Ok(done), Err)
+}
+
+async fn ask_to_retire(
+    hands: Hands<'_>,
+    at: &SchedulerAddress,
+    victims: &[Victim],
+    how: Retire,
+) -> Result<BTreeSet<String>, SchedulerError> {
+    let addresses: Vec<String> = victims.iter().flat_map(|victim| victim.addresses.iter().cloned()).collect();
+    hands.scheduler.retire(at, &addresses, how).await
+}
+
+fn not_retired(error: &SchedulerError) -> Failure {
+    Failure {
+        reason: "NotRetired".into(),
+        message: format!("the scheduler was asked to retire workers: {}", error.in_full()),
+        passing: true,
+        retry_after: None,
+    }
 }
 
 /// Events are named after their content, so that a repeated one collides with itself. Failing to post one fails nothing.

@@ -32,6 +32,18 @@ pub const FLOWED_TEMPLATE: &str = "operator.dask.org/cluster-template";
 pub const RUN: &str = "operator.dask.org/run";
 /// Annotation on a worker: how many times in a row its predecessors failed.
 pub const FAILURES: &str = "operator.dask.org/failures";
+/// Annotation on a worker: since when it is being retired. Written before the scheduler is asked, so that whoever comes after
+/// a crash goes on with the same worker, and nobody counts on it any more.
+pub const RETIRING_SINCE: &str = "operator.dask.org/retiring-since";
+/// Annotation on a group: since when a scale-down waits for a scheduler that cannot be asked.
+pub const UNANSWERED_SINCE: &str = "operator.dask.org/unanswered-since";
+/// Annotation users may put on a group (or its cluster, for the default group): seconds a scale-down waits, instead of the
+/// operator's setting.
+pub const SCALE_DOWN_GRACE: &str = "operator.dask.org/scale-down-grace";
+/// Annotation users may put on a DaskCluster: the Secret with which its scheduler is spoken to over TLS.
+pub const TLS_SECRET: &str = "operator.dask.org/tls-secret";
+/// Annotation on a DaskCluster whose definition stores no conditions: by which path its scheduler answers.
+pub const SCHEDULER_PATH: &str = "operator.dask.org/scheduler-path";
 /// Annotation of today's operator on a DaskAutoscaler: decimal Unix seconds.
 pub const COOLDOWN_UNTIL: &str = "kubernetes.dask.org/cooldown-until";
 /// Annotation of our own on a DaskAutoscaler whose cool-downs differ: decimal Unix seconds of the last change.
@@ -80,8 +92,9 @@ pub fn worker(group: &str, group_uid: &str, slot: u32) -> String {
 }
 
 /// Address under which workers and runners reach the scheduler.
-pub fn scheduler_address(cluster: &str, namespace: &str, domain: &str) -> String {
-    format!("tcp://{}.{namespace}.svc.{domain}:{COMM_PORT}", scheduler(cluster))
+pub fn scheduler_address(cluster: &str, namespace: &str, domain: &str, tls: bool) -> String {
+    let scheme = if tls { "tls" } else { "tcp" };
+    format!("{scheme}://{}.{namespace}.svc.{domain}:{COMM_PORT}", scheduler(cluster))
 }
 
 /// What is wrong with a DaskCluster name, if anything.

@@ -5,6 +5,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
+use crate::names;
 use crate::observe::{Child, ChildId, Key, Resource};
 use crate::scheduler::SchedulerAddress;
 use crate::store::Propagation;
@@ -93,12 +94,21 @@ pub enum Step {
         /// Why, for the log.
         why: &'static str,
     },
-    /// Ask the scheduler to retire workers, then delete exactly the carriers whose retirement it confirmed.
+    /// Ask the scheduler to give workers no more tasks and to move what they hold. They stay.
+    Retire {
+        /// The scheduler that is asked.
+        at: SchedulerAddress,
+        /// Workers whose retirement begins.
+        victims: Vec<Victim>,
+    },
+    /// Ask the scheduler to let workers go, then delete exactly the carriers for which it confirmed that.
     Drain {
         /// The scheduler that is asked.
         at: SchedulerAddress,
-        /// Workers to retire.
+        /// Workers that go.
         victims: Vec<Victim>,
+        /// They have been waited for long enough: if the scheduler does not answer, they are deleted without its word.
+        overdue: bool,
     },
     /// Merge patch of the status, through whichever endpoint the installed CRD serves.
     Status {
@@ -244,15 +254,33 @@ impl Step {
         }
     }
 
+    /// Whether the scheduler is asked for something.
+    pub fn asks_scheduler(&self) -> bool {
+        matches!(self, Self::Retire { .. } | Self::Drain { .. })
+    }
+
+    /// The worker that this step marks as being retired, if it does.
+    pub fn marks(&self) -> Option<&ChildId> {
+        match self {
+            Self::Patch { target: Target::Child(id), body }
+                if body["metadata"]["annotations"][names::RETIRING_SINCE].is_string() =>
+            {
+                Some(id)
+            }
+            _ => None,
+        }
+    }
+
     /// One line for logs and transcripts, without the body.
     pub fn summary(&self) -> String {
         match self {
             Self::Create { target, .. } => format!("create {target}"),
             Self::Patch { target, body } => format!("patch {target} {body}"),
             Self::Delete { target, why, .. } => format!("delete {target} ({why})"),
-            Self::Drain { at, victims } => {
-                let names: Vec<&str> = victims.iter().map(|victim| &*victim.carrier.name).collect();
-                format!("drain {} [{}]", at.service, names.join(", "))
+            Self::Retire { at, victims } => format!("retire {} [{}]", at.service, carriers(victims)),
+            Self::Drain { at, victims, overdue } => {
+                let how = if *overdue { " overdue" } else { "" };
+                format!("drain {} [{}]{how}", at.service, carriers(victims))
             }
             Self::Status { key, body } => format!("status {key} {body}"),
             Self::Announce(said) => {
@@ -261,4 +289,8 @@ impl Step {
             }
         }
     }
+}
+
+fn carriers(victims: &[Victim]) -> String {
+    victims.iter().map(|victim| &*victim.carrier.name).collect::<Vec<_>>().join(", ")
 }

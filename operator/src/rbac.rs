@@ -63,7 +63,12 @@ pub const NAMESPACED: &[Rule] = &[
         &["patch"],
         "what is reported",
     ),
-    Rule::new("", &["pods"], &["get", "list", "watch", "create", "delete"], "workers and job runners"),
+    Rule::new(
+        "",
+        &["pods"],
+        &["get", "list", "watch", "create", "patch", "delete"],
+        "workers, marked before they are retired, and job runners",
+    ),
     Rule::new(
         "",
         &["services"],

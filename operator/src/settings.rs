@@ -2,6 +2,8 @@
 
 use jiff::SignedDuration;
 
+use crate::metadata::Map;
+use crate::names;
 use crate::store::served::Look;
 
 /// What a worker is carried by.
@@ -27,6 +29,12 @@ pub struct Settings {
     pub batch_size: u32,
     /// Time between rounds.
     pub batch_delay: SignedDuration,
+    /// How long a scale-down waits for a scheduler that cannot be asked, and for tasks that go on running on a worker that is to
+    /// go. After that it goes on, and says so aloud: what those workers hold or run may be computed again.
+    pub scale_down_grace: SignedDuration,
+    /// The Secret, in each cluster's namespace, with which schedulers are spoken to over TLS. An annotation of a cluster goes
+    /// before it; an empty one means none.
+    pub tls_secret: Option<String>,
     /// Post Kubernetes Events.
     pub events: bool,
     /// How it is found out what the installed definitions keep.
@@ -44,6 +52,21 @@ pub struct Pace {
     pub cooldown: SignedDuration,
     /// An autoscaler takes away at most this many percent at a time, and at least one worker.
     pub shrink_percent: u32,
+}
+
+impl Settings {
+    /// The Secret with which the scheduler of a cluster with these annotations is spoken to over TLS.
+    pub fn tls_secret<'a>(&'a self, annotations: &'a Map) -> Option<&'a str> {
+        let name = annotations.get(names::TLS_SECRET).or(self.tls_secret.as_ref())?;
+        (!name.is_empty()).then_some(name)
+    }
+
+    /// [`Self::scale_down_grace`], unless one of the annotations, the first first, says otherwise.
+    pub fn grace<'a>(&self, annotations: impl IntoIterator<Item = &'a Map>) -> SignedDuration {
+        let own =
+            annotations.into_iter().find_map(|map| map.get(names::SCALE_DOWN_GRACE)?.parse::<u32>().ok());
+        own.map_or(self.scale_down_grace, |seconds| SignedDuration::from_secs(i64::from(seconds)))
+    }
 }
 
 impl Default for Pace {
@@ -64,6 +87,9 @@ impl Default for Settings {
             istio_label: true,
             batch_size: 0,
             batch_delay: SignedDuration::ZERO,
+            // Longer than a node takes to be replaced or a certificate to be renewed, shorter than a night.
+            scale_down_grace: SignedDuration::from_mins(30),
+            tls_secret: None,
             events: true,
             look: Look::Definitions,
             pace: Pace::default(),

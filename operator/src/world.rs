@@ -9,13 +9,16 @@ use crate::cluster::Idleness;
 use crate::names;
 use crate::observe::{Cache, ChildId, ChildKind, Key, Kind, Resource};
 use crate::plan::{Ask, Poll};
-use crate::scheduler::{SchedulerAddress, Snapshot};
+use crate::scheduler::{Path, SchedulerAddress, SchedulerError, Snapshot, TlsSecret, Worker, WorkerStatus};
 use crate::settings::Settings;
 use crate::store::Part;
 use crate::store::served::{self, Served, ServedKind};
 
 /// Longest pause between two questions to a scheduler that does not answer.
 const POLL_PAUSE_MAX: SignedDuration = SignedDuration::from_secs(60);
+
+/// So often a scheduler must have said that it has no workers before it is believed, if it was never asked before.
+const EMPTY_ANSWERS_MIN: u32 = 3;
 
 /// The world as the operator knows it.
 #[derive(Debug, Default)]
@@ -50,6 +53,9 @@ pub struct Trouble {
     pub message: String,
 }
 
+/// Questions in a row that must have failed before a scheduler is said to be silent.
+const FAILURES_MIN: u32 = 3;
+
 /// What a scheduler answered last.
 #[derive(Clone, Debug, Default)]
 pub struct SchedulerFacts {
@@ -59,9 +65,8 @@ pub struct SchedulerFacts {
     pub failures: u32,
     /// Why the last one was not.
     pub failure: Option<Unanswered>,
-    /// When it was found to tell of its workers and yet to serve no way to retire them: that part of Dask's HTTP API is off by
-    /// default.
-    pub retire_unserved: Option<Timestamp>,
+    /// By which path it answered.
+    pub path: Option<Path>,
     /// Its workers, and when they were asked for.
     pub workers: Option<(Timestamp, Snapshot)>,
     /// How many workers it wants.
@@ -70,15 +75,89 @@ pub struct SchedulerFacts {
     pub wishes: Wishes,
     /// Since when it is idle.
     pub idle: Idleness,
+    /// What it called itself, and the pod that ran it then.
+    pub known_as: Option<(String, SchedulerPod)>,
+    /// How often in a row a scheduler of this id said that it has no workers.
+    pub empty: Option<(Option<String>, u32)>,
+    /// Workers that get no more tasks and ran none: the heartbeat that first said so.
+    pub quiet: BTreeMap<String, Timestamp>,
+    /// Workers, by their carrier, that it was asked to retire and did not.
+    pub kept: BTreeMap<ChildId, Kept>,
 }
+
+/// A worker that the scheduler did not retire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Since when this is known.
+    pub since: Timestamp,
+    /// The addresses that were asked for.
+    pub addresses: Vec<String>,
+}
+
+/// One life of a scheduler's pod: its uid, and when its container started.
+pub type SchedulerPod = (String, Option<Timestamp>);
 
 /// Why a scheduler could not be asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unanswered {
-    /// It runs, but offers no way to ask (the HTTP API is off by default in Dask).
-    pub api_off: bool,
+    /// CamelCase, for a condition.
+    pub reason: &'static str,
     /// For people.
     pub message: String,
+}
+
+impl From<&SchedulerError> for Unanswered {
+    fn from(error: &SchedulerError) -> Self {
+        Self { reason: error.reason(), message: error.in_full() }
+    }
+}
+
+impl SchedulerFacts {
+    /// Why the scheduler does not answer, once so many questions in a row have failed that something is to be made of it: a busy
+    /// scheduler misses one now and then.
+    pub fn silence(&self) -> Option<&Unanswered> {
+        self.failure.as_ref().filter(|_| self.failures >= FAILURES_MIN)
+    }
+
+    /// Takes in what the scheduler says of its workers.
+    pub fn learn(&mut self, asked: Timestamp, snapshot: Snapshot) {
+        let closing = |address: &String| {
+            snapshot.workers.get(address).is_some_and(|worker| worker.status == WorkerStatus::Closing)
+        };
+        // It left all the same, or somebody is retiring it now.
+        self.kept.retain(|_, kept| {
+            kept.addresses.iter().any(|address| snapshot.workers.contains_key(address))
+                && !kept.addresses.iter().any(closing)
+        });
+        self.quiet.retain(|address, _| snapshot.workers.contains_key(address));
+        for (address, worker) in &snapshot.workers {
+            match worker.heartbeat {
+                Some(heartbeat) if closing(address) && worker.running == Some(0) => {
+                    self.quiet.entry(address.clone()).or_insert(heartbeat);
+                }
+                _ => {
+                    self.quiet.remove(address);
+                }
+            }
+        }
+        self.workers = Some((asked, snapshot));
+    }
+
+    /// Takes note of an answer that names no workers.
+    pub fn count_empty(&mut self, snapshot: &Snapshot) {
+        let before = self.empty.take().filter(|(id, _)| *id == snapshot.id).map_or(0, |(_, times)| times);
+        self.empty = snapshot.workers.is_empty().then(|| (snapshot.id.clone(), before + 1));
+    }
+
+    /// Whether a worker that is being retired has nothing left to do, so that it can leave without any task beginning anew.
+    ///
+    /// Either the scheduler has no task for it, or it ran none in two heartbeats since it gets no more: what ended before the
+    /// first is known to the scheduler by the second.
+    pub fn drained(&self, address: &str, worker: &Worker) -> bool {
+        let quiet =
+            || self.quiet.get(address).zip(worker.heartbeat).is_some_and(|(first, last)| first < &last);
+        worker.status == WorkerStatus::Closing && (worker.tasks == Some(0) || quiet())
+    }
 }
 
 impl World {
@@ -110,15 +189,78 @@ impl World {
     }
 
     /// Where the scheduler of a cluster listens, once its Service has been seen.
-    pub fn scheduler_address(&self, namespace: &str, cluster: &str) -> Option<&SchedulerAddress> {
+    pub fn scheduler_address(&self, namespace: &str, cluster: &str) -> Option<SchedulerAddress> {
         let service =
             self.cache.child(&ChildId::new(ChildKind::Service, namespace, &names::scheduler(cluster)))?;
-        service.service().map(|facts| &facts.address)
+        let address = &service.service()?.address;
+        let resource = self.cache.resource(&Key::new(Kind::Cluster, namespace, cluster));
+        let secret = resource.and_then(|resource| self.settings.tls_secret(&resource.annotations));
+        let tls = secret.map(|name| TlsSecret { namespace: namespace.to_owned(), name: name.to_owned() });
+        Some(SchedulerAddress { tls, ..address.clone() })
+    }
+
+    /// The pod that runs a cluster's scheduler, if there is exactly one.
+    pub fn scheduler_pod(&self, namespace: &str, cluster: &str) -> Option<SchedulerPod> {
+        match crate::cluster::scheduler_pods(self, namespace, cluster).as_slice() {
+            [pod] => Some((pod.uid.to_string(), pod.pod().and_then(|facts| facts.started_at))),
+            _ => None,
+        }
+    }
+
+    /// Why an answer cannot be that of this cluster's scheduler, if it cannot.
+    ///
+    /// Addresses are given anew, and a Service may select too much. Believing another scheduler that it does not know our
+    /// workers would mean to delete them.
+    pub fn doubt(&self, namespace: &str, cluster: &str, snapshot: &Snapshot) -> Option<Unanswered> {
+        let another = |message: String| Some(Unanswered { reason: "AnotherScheduler", message });
+        let groups = self.cache.followers(namespace, cluster).filter(|key| key.kind == Kind::WorkerGroup);
+        let ours: Vec<_> = groups
+            .filter_map(|key| self.cache.resource(key))
+            .flat_map(|group| crate::worker_group::View::workers_of(self, group))
+            .filter(crate::worker_group::Worker::started)
+            .collect();
+        let roll = crate::worker_group::Roll::new(snapshot, &ours);
+        if ours.is_empty() || ours.iter().any(|worker| !roll.of(worker).is_empty()) {
+            return None;
+        }
+        if let Some(stranger) = snapshot.workers.values().next() {
+            return another(format!(
+                "the scheduler that answers knows none of this cluster's workers, but {}: it is another cluster's",
+                stranger.name
+            ));
+        }
+        // It knows nobody. A scheduler that has just been restarted does not; but then its pod says so too. Where no worker ever
+        // registered, none is in the list either; one that was never asked before is asked again before that is believed.
+        let facts = self.scheduler(namespace, cluster);
+        let times = facts.and_then(|facts| facts.empty.as_ref()).map_or(0, |(_, times)| *times);
+        match (facts.and_then(|facts| facts.known_as.as_ref()), &snapshot.id, self.scheduler_pod(namespace, cluster)) {
+            (None, ..) if times < EMPTY_ANSWERS_MIN => {
+                another(format!("the scheduler says that it knows none of {} workers that run; asking again", ours.len()))
+            }
+            (Some((before, pod)), Some(id), Some(now)) if before != id && *pod == now => another(
+                "a scheduler answers that is not the one from before, though the scheduler's pod has not been restarted"
+                    .into(),
+            ),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing runs a cluster's scheduler: whatever its workers hold is then lost to everybody, since the scheduler
+    /// alone knew of it.
+    pub fn scheduler_is_gone(&self, namespace: &str, cluster: &str) -> bool {
+        let pods = crate::cluster::scheduler_pods(self, namespace, cluster);
+        !pods.iter().any(|pod| pod.pod().is_none_or(|facts| facts.running))
     }
 
     /// What is remembered of a resource.
     pub fn remembered(&self, key: &Key) -> Memory {
         self.memory.get(key).cloned().unwrap_or_default()
+    }
+
+    /// A question about a scheduler's workers, asked at this time.
+    pub fn poll_workers(&self, namespace: &str, cluster: &str, at: Timestamp) -> Poll {
+        let ask = Ask { workers: true, ..Ask::default() };
+        Poll { namespace: namespace.into(), cluster: cluster.into(), ask, at }
     }
 
     /// A question to a scheduler, asked no more often than the pace allows and less often while it does not answer.

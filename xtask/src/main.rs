@@ -1,6 +1,7 @@
 //! The project's verbs: `cargo xtask <verb>`, one file each. `.ci/run` and the CI workflow call nothing else.
 
 mod bench;
+mod campaign;
 mod chart;
 mod codegen;
 mod control_plane;
@@ -35,6 +36,7 @@ enum Verb {
     Bench(bench::Bench),
     Suites(suites::Suites),
     Record(record::Record),
+    Campaign(campaign::Campaign),
 }
 
 fn main() -> std::process::ExitCode {
@@ -51,6 +53,7 @@ fn main() -> std::process::ExitCode {
         Verb::Bench(verb) => verb.run(),
         Verb::Suites(verb) => verb.run(),
         Verb::Record(verb) => verb.run(),
+        Verb::Campaign(verb) => verb.run(),
     };
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,

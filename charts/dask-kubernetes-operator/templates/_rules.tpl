@@ -21,10 +21,10 @@
 - apiGroups: [kubernetes.dask.org]
   resources: [daskclusters/status, daskworkergroups/status, daskjobs/status, daskautoscalers/status]
   verbs: [patch]
-# workers and job runners
+# workers, marked before they are retired, and job runners
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch, create, delete]
+  verbs: [get, list, watch, create, patch, delete]
 # the address of a scheduler, made anew where its spec says so
 - apiGroups: [""]
   resources: [services]

@@ -7,7 +7,7 @@ use kube::api::{DeleteParams, LogParams, PostParams};
 use serde_json::json;
 
 use crate::suite::Body;
-use crate::world::{World, container, processes};
+use crate::world::{World, container, processes, until_processes};
 
 pub(crate) const TESTS: &[(&str, Body)] = &[
     ("a_pod_runs_to_its_end_with_its_environment_and_files", |world| end(world).boxed()),
@@ -149,8 +149,7 @@ async fn crash_loop(world: World) {
 async fn killed(world: World) {
     world.shell("p", "OnFailure", "sleep 84001").await;
     world.until_phase("p", "Running").await;
-    let found = processes("84001");
-    let sleeping = found.last().expect("the program runs");
+    let sleeping = until_processes("84001", 1).await[0];
     let killed = std::process::Command::new("/bin/sh").args(["-c", &format!("kill -9 {sleeping}")]).status();
     assert!(killed.is_ok_and(|status| status.success()));
     let restarted = |pod: Option<&k8s_openapi::api::core::v1::Pod>| {

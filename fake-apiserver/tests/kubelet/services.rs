@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 
 use crate::suite::Body;
-use crate::world::{NAMESPACE, World, processes, program};
+use crate::world::{NAMESPACE, World, program, until_processes};
 
 pub(crate) const TESTS: &[(&str, Body)] = &[
     ("a_service_is_reached_by_every_name_form_from_pods_and_from_the_node", |world| names(world).boxed()),
@@ -97,13 +97,7 @@ async fn kubelet_killed(world: World) {
     let mut line = [0; 6];
     let stdout = node.stdout.as_mut().expect("its output");
     stdout.read_exact(&mut line).await.expect("the other node's pod runs");
-    assert_eq!(processes("84006").len(), 2);
+    until_processes("84006", 2).await;
     node.kill().await.expect("the other node is killed");
-    let none_is_left = async {
-        while !processes("84006").is_empty() {
-            tokio::task::yield_now().await;
-        }
-    };
-    let patience = std::time::Duration::from_secs(30);
-    tokio::time::timeout(patience, none_is_left).await.expect("its pods die with it");
+    until_processes("84006", 0).await;
 }

@@ -298,6 +298,21 @@ pub(crate) fn processes(word: &str) -> Vec<i32> {
     numbers.filter(has).collect()
 }
 
+/// Waits until so many processes have this word as an argument: a container has started before its shell starts what it was told.
+pub(crate) async fn until_processes(word: &str, count: usize) -> Vec<i32> {
+    let found = async {
+        loop {
+            let found = processes(word);
+            if found.len() == count {
+                break found;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let found = tokio::time::timeout(PATIENCE, found).await;
+    found.unwrap_or_else(|_| panic!("{count} processes {word}; there are {:?}", processes(word)))
+}
+
 /// Command lines of the living children of this process.
 fn children() -> Vec<String> {
     let own = std::process::id().to_string();

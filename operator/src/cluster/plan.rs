@@ -53,6 +53,7 @@ pub fn plan(world: &World, view: &View, valid: &Valid, desired: Desired, now: Ti
     }
     plan.stage(children);
     plan.stage(group.into_iter().collect());
+    plan.stage(path_note(world, resource).into_iter().collect());
     idle::idle(world, view, valid, &mut plan, now);
     plan.waiting = waiting;
     plan
@@ -171,6 +172,16 @@ fn handled_by_kopf(resource: &Resource) -> Option<i64> {
     let text = resource.annotations.get(names::KOPF_LAST_HANDLED)?;
     let handled: Value = serde_json::from_str(text.trim()).ok()?;
     handled["spec"]["worker"]["replicas"].as_i64()
+}
+
+/// By which path the scheduler answers, as an annotation where the installed definition stores no conditions.
+fn path_note(world: &World, resource: &Resource) -> Option<Step> {
+    let path = world.scheduler(resource.namespace(), resource.name())?.path?.reason();
+    let noted = resource.annotations.get(names::SCHEDULER_PATH).is_some_and(|noted| noted == path);
+    (!noted && !world.stores(Kind::Cluster, "conditions")).then(|| Step::Patch {
+        target: Target::Resource(resource.key.clone()),
+        body: json!({"metadata": {"annotations": {names::SCHEDULER_PATH: path}}}),
+    })
 }
 
 fn announcements(view: &View, moved: bool) -> Vec<Step> {

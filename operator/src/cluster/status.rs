@@ -9,8 +9,9 @@ use crate::api::ClusterPhase;
 use crate::conditions::{self, Condition};
 use crate::names;
 use crate::observe::Child;
+use crate::scheduler::Path;
 use crate::spec::Invalid;
-use crate::world::{Trouble, World};
+use crate::world::{SchedulerFacts, Trouble, World};
 
 /// The phase is a function of state (compatibility contract §2.1), and follows the Service, never the pods:
 /// `KubeCluster` allows 60 s to `Running` and waits for the pod only after that.
@@ -56,6 +57,7 @@ pub(super) fn status(
     let mut said = vec![ready(view, trouble, waiting), scheduler(view), workers(view)];
     said.push(up_to_date(view, valid, outdated));
     said.extend(idle(world, view, valid.spec.idle_timeout));
+    said.extend(answers(world, view));
     let selector = format!(
         "{}={name},{}=worker,{}={}",
         names::CLUSTER_NAME,
@@ -69,7 +71,8 @@ pub(super) fn status(
     status.insert("replicas".into(), json!(view.workers.default_existing));
     status.insert("readyWorkers".into(), json!(view.workers.default_ready));
     status.insert("selector".into(), json!(selector));
-    let address = names::scheduler_address(name, resource.namespace(), &world.settings.domain);
+    let tls = world.settings.tls_secret(&resource.annotations).is_some();
+    let address = names::scheduler_address(name, resource.namespace(), &world.settings.domain, tls);
     status.insert("schedulerAddress".into(), json!(address));
     status.insert(
         "conditions".into(),
@@ -185,6 +188,30 @@ fn up_to_date(view: &View, valid: &Valid, outdated: &Outdated<'_>) -> Condition 
         return Condition::yes(KIND, "UpToDate", "scheduler and workers were made from the present spec");
     }
     Condition::no(KIND, "Outdated", said.join("; "))
+}
+
+/// By which path the scheduler answers, or why it does not. Nothing where nobody has had anything to ask.
+fn answers(world: &World, view: &View) -> Option<Condition> {
+    const KIND: &str = "SchedulerAnswers";
+    let facts = world.scheduler(view.resource.namespace(), view.resource.name());
+    if let Some(failure) = facts.and_then(SchedulerFacts::silence) {
+        return Some(Condition::no(KIND, failure.reason, failure.message.clone()));
+    }
+    let path = facts.and_then(|facts| facts.path);
+    match path {
+        Some(Path::Http) => Some(Condition::yes(
+            KIND,
+            Path::Http.reason(),
+            "asked over its HTTP API; what each worker holds and runs is asked over the comm protocol where that can be had",
+        )),
+        Some(Path::Comm) => Some(Condition::yes(
+            KIND,
+            Path::Comm.reason(),
+            "asked over Dask's comm protocol: its HTTP API is off",
+        )),
+        // Nothing was asked since this operator started: what is written still holds.
+        None => conditions::known(&view.resource.status["conditions"], KIND),
+    }
 }
 
 fn workers(view: &View) -> Condition {

@@ -51,7 +51,8 @@ fn runner(resource: &Resource, valid: &Valid, run: u32, settings: &Settings) -> 
         fixed.insert(names::ISTIO_INJECT.into(), "false".into());
     }
     let labels = metadata::layers([&metadata::inherited_labels(&resource.labels), &own.labels, &fixed]);
-    let address = names::scheduler_address(resource.name(), resource.namespace(), &settings.domain);
+    let tls = settings.tls_secret(&valid.spec.cluster.metadata.annotations).is_some();
+    let address = names::scheduler_address(resource.name(), resource.namespace(), &settings.domain, tls);
     let mut object = json!({
         "apiVersion": "v1",
         "kind": "Pod",

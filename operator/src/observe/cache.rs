@@ -203,6 +203,24 @@ impl Cache {
             .insert(id.clone(), Expectation { until: now + EXPECTATION_TTL, deleted: Some(uid.into()) });
     }
 
+    /// Records that a child is being marked as one that is retired; its next event tells the rest.
+    pub fn expect_retiring(&mut self, id: &ChildId, now: Timestamp) {
+        if let Some(child) = self.children.get_mut(id).filter(|child| child.retiring.is_none()) {
+            let child = Arc::make_mut(child);
+            child.retiring = Some(now);
+            child.marking = true;
+        }
+    }
+
+    /// Takes back a mark that could not be written, unless an event has shown it.
+    pub fn unexpect_retiring(&mut self, id: &ChildId) {
+        if let Some(child) = self.children.get_mut(id).filter(|child| child.marking) {
+            let child = Arc::make_mut(child);
+            child.retiring = None;
+            child.marking = false;
+        }
+    }
+
     /// Takes back an expectation whose request failed.
     pub fn unexpect(&mut self, id: &ChildId) {
         let Some(expectation) = self.expected.remove(id) else { return };

@@ -130,6 +130,10 @@ pub struct Child {
     pub hash: Option<Box<str>>,
     /// How often in a row its predecessors failed.
     pub failures: u32,
+    /// Since when it is being retired, if it is.
+    pub retiring: Option<Timestamp>,
+    /// The mark for that was sent, and no event has shown it yet.
+    pub marking: bool,
     /// It has a deletion timestamp, or we asked for its deletion.
     pub deleting: bool,
     /// Creation time.
@@ -192,6 +196,10 @@ impl Child {
             }),
             hash: annotation(names::HASH).map(|hash| hash.as_str().into()),
             failures: annotation(names::FAILURES).and_then(|count| count.parse().ok()).unwrap_or(0),
+            // A mark that cannot be read is a mark all the same.
+            retiring: annotation(names::RETIRING_SINCE)
+                .map(|time| time.parse().unwrap_or(Timestamp::UNIX_EPOCH)),
+            marking: false,
             deleting: meta.deletion_timestamp.is_some(),
             created: meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
             facts: match kind {
@@ -225,6 +233,8 @@ impl Child {
             component: None,
             hash: None,
             failures: 0,
+            retiring: None,
+            marking: false,
             deleting: false,
             created: now,
             facts: Facts::Expected,

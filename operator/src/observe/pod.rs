@@ -33,6 +33,8 @@ pub struct PodFacts {
     pub ready: bool,
     /// A container has started at least once: the pod may have registered with the scheduler.
     pub started: bool,
+    /// A container runs at this moment.
+    pub running: bool,
     /// `status.podIP`.
     pub ip: Option<Box<str>>,
     /// How often containers of it have failed, over all restarts in place.
@@ -76,6 +78,7 @@ impl PodFacts {
             ready: condition(status, "Ready").is_some_and(|ready| ready["status"] == "True"),
             started: phase == Phase::Running
                 || main().any(|c| !c["state"]["running"].is_null() || !c["state"]["terminated"].is_null()),
+            running: main().any(|c| !c["state"]["running"].is_null()),
             ip: status["podIP"].as_str().map(Into::into),
             failures: containers().map(failures).sum(),
             blocked: blocked(status, containers()).map(Box::new),

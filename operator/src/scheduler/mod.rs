@@ -7,12 +7,13 @@
 //! - [`comm`]: Dask's own protocol, which every scheduler speaks.
 //! - [`http`]: Dask's HTTP API. Half of it is off by default in Dask; what can be had without it is had.
 //! - [`dask`]: chooses between the two, for each cluster and question.
-//! - [`scripted`]: a model for tests, which answers, fails and retires as it is told.
+//! - [`scripted`], [`model`]: for tests, schedulers with tasks and results, which fail as they are told.
 
 pub mod address;
 pub mod comm;
 pub mod dask;
 pub mod http;
+pub mod model;
 pub mod scripted;
 
 use std::collections::{BTreeMap, BTreeSet};

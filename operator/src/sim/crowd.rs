@@ -119,6 +119,7 @@ impl Crowd {
             workers: ask.workers.then(|| Ok(Snapshot::default())),
             target: ask.target.then_some(Ok(self.wanted)),
             idle: ask.idle.then_some(Ok(None)),
+            path: None,
         };
         self.engine.answered(question, answer, self.now);
     }

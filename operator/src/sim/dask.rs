@@ -1,13 +1,14 @@
 //! A model of Dask beside the pods: a scheduler answers while its pod is ready; workers register when their pods are ready and
-//! leave when they go. A retired worker does not come back.
+//! leave when they go. A retired worker comes back if its pod is still there.
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Sim;
 use crate::names;
-use crate::scheduler::scripted::Model;
+use crate::scheduler::model::Model;
 
 /// Port of every simulated worker.
 const PORT: u16 = 40_000;
@@ -35,23 +36,47 @@ pub fn register(sim: &mut Sim) {
             sim.scheduler.remove(&host);
             continue;
         }
-        let workers: BTreeMap<String, String> = pods
+        let workers: BTreeMap<String, Vec<String>> = pods
             .iter()
             .filter(of_cluster)
+            // What is being deleted has been told to end.
+            .filter(|pod| pod["metadata"]["deletionTimestamp"].is_null())
             .filter(|pod| label(pod, names::COMPONENT) == "worker" && ready(pod))
-            .map(|pod| (address(pod), dask_name(pod)))
+            .map(|pod| (ip(pod), dask_names(pod)))
             .collect();
-        sim.scheduler.set(&host, |model| follow(model, &workers));
+        let now = sim.now();
+        sim.scheduler.set(&host, |model| follow(model, &workers, now));
+    }
+    sim.scheduler.work(sim.now());
+}
+
+fn follow(model: &mut Model, workers: &BTreeMap<String, Vec<String>>, now: Timestamp) {
+    let here = |address: &str| workers.keys().any(|ip| address.contains(&format!("//{ip}:")));
+    let gone: Vec<String> = model.workers.keys().filter(|address| !here(address)).cloned().collect();
+    for address in gone {
+        model.lose(&address);
+    }
+    for (ip, names) in workers {
+        let host = format!("//{ip}:");
+        if model.workers.keys().any(|address| address.contains(&host)) {
+            continue;
+        }
+        // The kubelet restarts the container of a worker that was let go while its pod is still there.
+        match model.returns(&host) {
+            Some((at, _)) if at > now => {}
+            returns => {
+                let lives = returns.map_or(0, |(_, lives)| lives);
+                for (number, name) in names.iter().enumerate() {
+                    model.join(&at(ip, lives + number), name);
+                }
+            }
+        }
     }
 }
 
-fn follow(model: &mut Model, workers: &BTreeMap<String, String>) {
-    model.workers.retain(|address, _| workers.contains_key(address));
-    for (address, name) in workers {
-        if !model.workers.contains_key(address) && !model.retired.contains(address) {
-            model.join(address, name);
-        }
-    }
+/// The address of a worker in its n-th life.
+fn at(ip: &str, life: usize) -> String {
+    format!("tcp://{ip}:{}", usize::from(PORT) + life)
 }
 
 /// The host under which the operator finds a cluster's scheduler.
@@ -64,7 +89,23 @@ pub fn host(sim: &Sim, namespace_of: &str, cluster: &str) -> Option<String> {
 
 /// The address a worker pod registers with.
 pub fn address(pod: &Value) -> String {
-    format!("tcp://{}:{PORT}", pod["status"]["podIP"].as_str().unwrap_or_default())
+    at(&ip(pod), 0)
+}
+
+/// The host part of all its addresses.
+pub fn ip(pod: &Value) -> String {
+    pod["status"]["podIP"].as_str().unwrap_or_default().to_owned()
+}
+
+/// The names that the Dask workers of a pod register: with `--nworkers`, several.
+fn dask_names(pod: &Value) -> Vec<String> {
+    let name = dask_name(pod);
+    let arguments = pod["spec"]["containers"][0]["args"].as_array().cloned().unwrap_or_default();
+    let mut after = arguments.iter().skip_while(|argument| *argument != "--nworkers").skip(1);
+    match after.next().and_then(Value::as_str).and_then(|number| number.parse::<usize>().ok()) {
+        Some(number) if number > 1 => (0..number).map(|number| format!("{name}-{number}")).collect(),
+        _ => vec![name],
+    }
 }
 
 fn dask_name(pod: &Value) -> String {

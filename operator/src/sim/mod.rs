@@ -252,7 +252,7 @@ impl Sim {
 
     /// When something is due next, on either side.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.engine.wake_at().into_iter().chain(self.server.next_due()).min()
+        self.engine.wake_at().into_iter().chain(self.server.next_due()).chain(self.scheduler.next_due()).min()
     }
 
     /// Everything that could happen now, in a fixed order.
@@ -266,7 +266,7 @@ impl Sim {
         if choices.is_empty() && self.engine.synced() && self.engine.wake_at().is_some_and(|at| at <= now) {
             choices.push(Choice::Operate);
         }
-        if self.controllers_have_work() {
+        if self.controllers_have_work() || self.scheduler.next_due().is_some_and(|at| at <= now) {
             choices.push(Choice::Controllers);
         }
         choices

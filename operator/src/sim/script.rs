@@ -8,7 +8,8 @@
 //! patch DaskCluster simple {"spec": …}
 //! scale DaskWorkerGroup simple-default 5
 //! delete Pod simple-default-worker-*#1     the first of the names that match
-//! dask simple wanted 7                the scheduler wants seven workers; also: idle, busy, off, stubborn NAME
+//! dask simple wanted 7                the scheduler wants seven workers; also: idle, busy, stubborn NAME, submit TASKS TIME
+//! dask simple fails refused 4         the next four calls to the scheduler are refused; other faults: `Fault`
 //! fault create Pod 2 conflict         the second create of a Pod fails
 //! definitions todays                  the Python operator's definitions replace ours; `definitions ours`: the reverse;
 //!                                     `definitions older`: ours without some fields
@@ -24,6 +25,7 @@ use super::rights::Rights;
 use super::transcript::Transcript;
 use super::{Sim, SimConfig, create, dask, definitions, delete, patch, request};
 use crate::names;
+use crate::scheduler::scripted::Fault as DaskFault;
 use crate::settings::{Carrier, Settings};
 use crate::store::call::{Call, Verb};
 use crate::store::faults::{Fault, Rule};
@@ -88,6 +90,9 @@ fn set(settings: &mut Settings, line: &Line) -> bool {
         ["setting", "batch", size, delay] => {
             settings.batch_size = size.parse().unwrap_or(0);
             settings.batch_delay = delay.parse().unwrap_or_default();
+        }
+        ["setting", "grace", seconds] => {
+            settings.scale_down_grace = SignedDuration::from_secs(seconds.parse().unwrap_or(0));
         }
         ["setting", "istio-label", "off"] => settings.istio_label = false,
         ["setting", "domain", domain] => (*domain).clone_into(&mut settings.domain),
@@ -218,12 +223,23 @@ fn tell_dask(sim: &mut Sim, cluster: &str, what: &[&str]) -> Result<(), String> 
         }
         ["idle"] => sim.scheduler.set(&host, |model| model.idle_since = Some(now)),
         ["busy"] => sim.scheduler.set(&host, |model| model.idle_since = None),
-        ["off", times] => {
-            let times: usize = times.parse().map_err(|_| "off for how many calls?")?;
-            let fault = crate::scheduler::scripted::Fault::HttpApiOff;
-            sim.scheduler.set(&host, |model| model.faults.extend(std::iter::repeat_n(fault, times)));
+        ["fails", text] => {
+            let (fault, times) = text.rsplit_once(' ').ok_or("fails HOW TIMES")?;
+            let times: usize = times.parse().map_err(|_| "for how many calls?")?;
+            let named =
+                |known: &&DaskFault| format!("{known:?}").eq_ignore_ascii_case(&fault.replace('-', ""));
+            let fault = *DaskFault::ALL.iter().find(named).ok_or("there is no such fault of a scheduler")?;
+            sim.scheduler.fail(&host, std::iter::repeat_n(fault, times));
         }
-        ["retire-off"] => sim.scheduler.set(&host, |model| model.retire_off = true),
+        ["answers"] => sim.scheduler.heal(),
+        ["http-only"] => sim.scheduler.behave(&host, |behaviour| behaviour.http_only = true),
+        ["submit", text] => {
+            let (tasks, takes) = text.split_once(' ').ok_or("submit TASKS TIME")?;
+            let tasks: usize = tasks.parse().map_err(|_| "how many tasks?")?;
+            let takes: SignedDuration = takes.parse().map_err(|error| format!("{error}"))?;
+            sim.scheduler.set(&host, |model| (0..tasks).for_each(|_| model.submit(takes, 100)));
+            sim.scheduler.work(now);
+        }
         ["stubborn", name] => {
             let address = address_of(sim, name)?;
             sim.scheduler.set(&host, |model| model.stubborn.insert(address));
@@ -238,7 +254,7 @@ fn tell_dask(sim: &mut Sim, cluster: &str, what: &[&str]) -> Result<(), String> 
             let bytes = bytes.parse().map_err(|_| "how many bytes?")?;
             sim.scheduler.set(&host, |model| {
                 if let Some(worker) = model.workers.get_mut(&address) {
-                    worker.stored_bytes = Some(bytes);
+                    worker.bytes = bytes;
                 }
             });
         }
@@ -248,13 +264,13 @@ fn tell_dask(sim: &mut Sim, cluster: &str, what: &[&str]) -> Result<(), String> 
             let tasks = tasks.parse().map_err(|_| "how many tasks?")?;
             sim.scheduler.set(&host, |model| {
                 if let Some(worker) = model.workers.get_mut(&address) {
-                    worker.tasks = Some(tasks);
+                    worker.busy = tasks;
                 }
             });
         }
         _ => {
             return Err(
-                "dask knows wanted, idle, busy, off, retire-off, stubborn, willing, holds, runs".into()
+                "dask knows wanted, idle, busy, fails, answers, http-only, submit, stubborn, willing, holds, runs".into()
             );
         }
     }

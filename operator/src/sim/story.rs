@@ -4,8 +4,11 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::script::NAMESPACE;
-use super::{Sim, SimConfig, create, delete, patch};
+use super::{Sim, SimConfig, create, dask, delete, patch};
 use crate::names;
+use crate::scheduler::WorkerStatus;
+use crate::scheduler::model::Model;
+use crate::scheduler::scripted::Fault as DaskFault;
 use crate::seed::Seed;
 use crate::store::call::Verb;
 use crate::store::faults::{Fault, Rule};
@@ -16,6 +19,8 @@ pub struct Story {
     pub sim: Sim,
     /// How often each kind of event happened, for counters of what was reached.
     pub reached: std::collections::BTreeMap<&'static str, u32>,
+    /// Tasks that had no result when they should, in words.
+    pub unfinished: Vec<String>,
 }
 
 const CLUSTERS: [&str; 2] = ["alpha", "beta"];
@@ -25,20 +30,27 @@ const JOBS: [&str; 1] = ["sum"];
 pub fn play(seed: u64, length: usize) -> Story {
     let mut draw = Seed(seed);
     let sim = Sim::new(SimConfig { seed, ..SimConfig::default() });
-    let mut story = Story { sim, reached: std::collections::BTreeMap::new() };
+    let mut story = Story { sim, reached: std::collections::BTreeMap::new(), unfinished: Vec::new() };
     for _ in 0..length {
         let happened = story.happen(&mut draw);
         *story.reached.entry(happened).or_default() += 1;
     }
     story.sim.store.heal();
+    story.sim.scheduler.heal();
     story.sim.advance(SignedDuration::from_mins(15));
+    // Results that somebody wants keep the last workers of a group that is to have none.
+    story.unfinished = story.unfinished();
+    for host in story.sim.scheduler.hosts() {
+        story.sim.scheduler.set(&host, Model::release);
+    }
+    story.sim.advance(SignedDuration::from_mins(5));
     story
 }
 
 impl Story {
     fn happen(&mut self, draw: &mut Seed) -> &'static str {
         let number = draw.below(1_000_000);
-        match draw.below(20) {
+        match draw.below(23) {
             0..=9 => {
                 self.sim.step_by(number);
                 "step"
@@ -54,6 +66,8 @@ impl Story {
             16 => self.kill_pod(draw),
             17 => self.remove(draw),
             18 => self.fault(draw),
+            19 | 20 => self.submit(draw),
+            21 => self.scheduler_fault(draw),
             _ => {
                 self.sim.restart();
                 "restart"
@@ -103,6 +117,7 @@ impl Story {
         let pods = self.sim.list("v1", "pods");
         if let Some(pod) = (!pods.is_empty()).then(|| &pods[draw.below(pods.len())]) {
             let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            self.excuse(|other| other["metadata"]["name"] == name);
             let _ = self.sim.user(&delete("v1", "pods", NAMESPACE, &name));
         }
         "pod killed"
@@ -113,8 +128,57 @@ impl Story {
             0 => ("daskjobs", JOBS[0]),
             _ => ("daskclusters", CLUSTERS[draw.below(CLUSTERS.len())]),
         };
+        self.excuse(|pod| pod["metadata"]["labels"][names::CLUSTER_NAME] == name);
         let _ = self.sim.user(&delete(names::API_VERSION, plural, NAMESPACE, name));
         "removed"
+    }
+
+    /// Clients hand in tasks.
+    fn submit(&mut self, draw: &mut Seed) -> &'static str {
+        let hosts = self.sim.scheduler.hosts();
+        if let Some(host) = (!hosts.is_empty()).then(|| &hosts[draw.below(hosts.len())]) {
+            for _ in 0..=draw.below(6) {
+                let takes = SignedDuration::from_secs(1 + draw.below(40) as i64);
+                self.sim.scheduler.set(host, |model| model.submit(takes, draw.below(1_000) as u64));
+            }
+            self.sim.scheduler.work(self.sim.now());
+        }
+        "tasks"
+    }
+
+    /// What becomes of these pods' workers is not the operator's doing.
+    fn excuse(&mut self, which: impl Fn(&Value) -> bool) {
+        let ips: Vec<String> =
+            self.sim.list("v1", "pods").iter().filter(|pod| which(pod)).map(dask::ip).collect();
+        for host in self.sim.scheduler.hosts() {
+            self.sim
+                .scheduler
+                .set(&host, |model| ips.iter().for_each(|ip| model.excuse(&format!("//{ip}:"))));
+        }
+    }
+
+    /// The next calls to a scheduler fail.
+    fn scheduler_fault(&mut self, draw: &mut Seed) -> &'static str {
+        let hosts = self.sim.scheduler.hosts();
+        if let Some(host) = (!hosts.is_empty()).then(|| &hosts[draw.below(hosts.len())]) {
+            let number = 1 + draw.below(3);
+            let faults: Vec<DaskFault> =
+                (0..number).map(|_| DaskFault::ALL[draw.below(DaskFault::ALL.len())]).collect();
+            self.sim.scheduler.fail(host, faults);
+        }
+        "scheduler fault"
+    }
+
+    /// Tasks without a result though there are workers and nothing fails any more.
+    fn unfinished(&self) -> Vec<String> {
+        let unfinished = |host: &String| {
+            let (held, all, idle) = self.sim.scheduler.set(host, |model| {
+                let (held, all) = model.results();
+                (held, all, model.workers.values().all(|worker| worker.status != WorkerStatus::Running))
+            });
+            (held < all && !idle).then(|| format!("{host}: {held} of {all} tasks have their result"))
+        };
+        self.sim.scheduler.hosts().iter().filter_map(unfinished).collect()
     }
 
     fn fault(&mut self, draw: &mut Seed) -> &'static str {
@@ -140,7 +204,7 @@ impl Story {
 
 /// What is wrong with a world that has come to rest: every sentence names an object.
 pub fn judge(sim: &Sim) -> Vec<String> {
-    let mut wrong = Vec::new();
+    let mut wrong = sim.scheduler.lost();
     let groups = sim.list(names::API_VERSION, "daskworkergroups");
     let pods = sim.list("v1", "pods");
     for cluster in sim.list(names::API_VERSION, "daskclusters") {

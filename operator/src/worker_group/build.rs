@@ -45,7 +45,8 @@ pub fn build(resource: &Resource, cluster: &Resource, valid: &Valid, settings: &
         &metadata::inherited_annotations(&resource.annotations),
         &worker.metadata.annotations,
     ]);
-    let address = names::scheduler_address(cluster.name(), resource.namespace(), &settings.domain);
+    let tls = settings.tls_secret(&cluster.annotations).is_some();
+    let address = names::scheduler_address(cluster.name(), resource.namespace(), &settings.domain, tls);
     // Of metadata only what the group itself says: a label edited on the cluster does not make workers outdated.
     let hash = hash::of(&json!([worker.metadata, worker.spec, address]));
     Desired {

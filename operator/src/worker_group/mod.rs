@@ -1,7 +1,9 @@
 //! DaskWorkerGroup: any number of equal workers of one cluster.
 
 mod build;
+mod drain;
 mod plan;
+mod roll;
 mod status;
 mod update;
 mod validate;
@@ -13,7 +15,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 pub use build::{Desired, build};
+pub(crate) use drain::{ANSWER_MAX_AGE, grace};
 pub use plan::plan;
+pub use roll::Roll;
 pub use update::{Amount, Update};
 pub use validate::{Valid, validate};
 pub use worker::Worker;

@@ -1,27 +1,22 @@
 //! What to write for a DaskWorkerGroup.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::build::Desired;
+use super::drain::{self, Split};
 use super::update::Turn;
 use super::validate::Valid;
-use super::victims::{self, Choice};
 use super::worker::Worker;
 use super::{View, status};
 use crate::names;
 use crate::observe::{Child, ChildId, ChildKind, Resource};
 use crate::ownership;
-use crate::plan::{Ask, Plan, Step, Target, Victim};
-use crate::scheduler::Snapshot;
+use crate::plan::{Plan, Step, Target};
 use crate::spec::Invalid;
 use crate::world::World;
 
 /// At most this many workers are made by one plan, so that a large group does not hold up others; the rest follows at once.
 const CREATES_MAX: usize = 256;
-/// An answer of the scheduler older than this does not choose who goes.
-const ANSWER_MAX_AGE: SignedDuration = SignedDuration::from_secs(3);
-/// How long it is believed that a scheduler serves no way to retire workers.
-const UNSERVED_FOR: SignedDuration = SignedDuration::from_mins(10);
 
 /// Missing workers are made, ended ones replaced, superfluous ones drained.
 pub fn plan(world: &World, view: &View, valid: &Valid, desired: Option<&Desired>, now: Timestamp) -> Plan {
@@ -57,12 +52,16 @@ pub fn plan(world: &World, view: &View, valid: &Valid, desired: Option<&Desired>
     }
     let mut rest = Plan::nothing();
     let alive: Vec<&Worker> = view.workers.iter().filter(|worker| worker.alive()).collect();
-    let turn = valid.update.turn(&alive, &view.workers, desired, valid.replicas);
+    let split = Split::of(&alive, view.scheduler.as_ref());
+    let turn = valid.update.turn(&split.staying, &view.workers, desired, valid.replicas);
     recreate(view, &turn, &mut rest);
-    if turn.retire > 0 {
-        shrink(world, view, &turn.candidates, turn.retire, &mut rest, now);
+    // Those that are deleted whatever they hold need not be retired.
+    let obstacle =
+        if turn.at_once.is_empty() { drain::drain(world, view, &split, &turn, &mut rest, now) } else { None };
+    if drain::unanswered_since(view).is_some() && obstacle.as_ref().is_none_or(|known| !known.unanswered()) {
+        rest.then(drain::answered(view));
     }
-    if turn.make == 0 && alive.len() > valid.replicas {
+    if turn.make == 0 && split.staying.len() > valid.replicas {
         rest.stage(view.workers.iter().filter(|w| w.ended() && !w.carrier.deleting).map(ended).collect());
     } else {
         grow(world, view, desired, turn.make, &mut rest, now);
@@ -72,7 +71,9 @@ pub fn plan(world: &World, view: &View, valid: &Valid, desired: Option<&Desired>
     let beginning =
         resource.status["observedGeneration"].is_null() && rest.steps().any(|step| step.creates().is_some());
     if !beginning || trouble.is_some() {
-        let wanted = status::status(view, valid.replicas, &turn, trouble.as_ref(), &rest.waiting, now);
+        let said =
+            status::Said { trouble: trouble.as_ref(), waiting: &rest.waiting, obstacle: obstacle.as_ref() };
+        let wanted = status::status(view, valid.replicas, &turn, &said, now);
         crate::status::write(&mut plan, world, resource, wanted, now);
     }
     plan.stages.append(&mut rest.stages);
@@ -125,11 +126,17 @@ fn recreate(view: &View, turn: &Turn<'_>, plan: &mut Plan) {
 /// Makes `missing` workers in the lowest free slots. A worker that ended is replaced after a pause that grows with each
 /// failure in a row, and goes once its successor exists.
 fn grow(world: &World, view: &View, desired: &Desired, missing: usize, plan: &mut Plan, now: Timestamp) {
+    // One that was being retired has ended as it should, and has no successor.
+    let (retired, mut over): (Vec<&Worker>, Vec<&Worker>) = view
+        .workers
+        .iter()
+        .filter(|w| w.ended() && !w.carrier.deleting)
+        .partition(|w| w.carrier.retiring.is_some());
+    plan.stage(retired.into_iter().map(ended).collect());
     if let Some(first) = view.first.as_ref().filter(|_| missing > 0) {
         plan.waiting.push(first.clone());
         return;
     }
-    let mut over: Vec<&Worker> = view.workers.iter().filter(|w| w.ended() && !w.carrier.deleting).collect();
     over.sort_by_key(|worker| worker.replacement());
     let resting = over.iter().filter(|worker| worker.replacement().0 > now).count();
     // Workers that ended and may not be replaced yet keep their seat.
@@ -200,91 +207,4 @@ fn free_slots<'a>(
                 .all(|kind| world.cache.child(&ChildId::new(*kind, group.namespace(), name)).is_none())
         })
         .map(|name| ChildId::new(desired.carrier, group.namespace(), &name))
-}
-
-/// Takes `excess` workers away: those that never started at once, the others after the scheduler has retired them.
-fn shrink(world: &World, view: &View, alive: &[&Worker], excess: usize, plan: &mut Plan, now: Timestamp) {
-    let facts = view.scheduler.as_ref();
-    let answer = facts
-        .and_then(|f| f.workers.as_ref())
-        .filter(|(asked, _)| now.duration_since(*asked) <= ANSWER_MAX_AGE);
-    let choice = victims::choose(alive, excess, answer.map(|(_, known)| known));
-    let unanswered = facts.and_then(|f| f.failure.as_ref()).filter(|_| answer.is_none());
-    if choice.undecided > 0 && unanswered.is_some_and(|failure| failure.api_off) {
-        return blindly(view, alive, excess, plan);
-    }
-    let Choice { unstarted, unregistered, registered, undecided } = choice;
-    let gone = unstarted.iter().map(|worker| Step::delete_as_seen(&worker.carrier, "it never started"));
-    let idle =
-        unregistered.iter().map(|w| Step::delete_as_seen(&w.carrier, "the scheduler does not know it"));
-    plan.stage(gone.chain(idle).collect());
-    let cluster = view.cluster.as_ref().map(|cluster| cluster.name().to_owned()).unwrap_or_default();
-    let address = world.scheduler_address(view.resource.namespace(), &cluster);
-    let unserved =
-        facts.and_then(|f| f.retire_unserved).filter(|seen| now.duration_since(*seen) < UNSERVED_FOR);
-    if let (Some(_), Some((_, known))) = (unserved, answer) {
-        unretired(view, &registered, known, plan);
-    } else if let Some(at) = address.filter(|_| !registered.is_empty()) {
-        let victims = registered
-            .into_iter()
-            .map(|(worker, addresses)| Victim {
-                carrier: worker.carrier.id.clone(),
-                uid: worker.carrier.uid.to_string(),
-                addresses,
-            })
-            .collect();
-        plan.then(Step::Drain { at: at.clone(), victims });
-        // Those that the scheduler could not retire now stay, and are asked for again.
-        plan.look_again(now + world.settings.pace.poll);
-    }
-    let held = excess - unstarted.len() - unregistered.len();
-    if held > 0 {
-        let why = unanswered.map(|failure| format!(": {}", failure.message)).unwrap_or_default();
-        plan.waiting.push(format!("waiting for the scheduler to let go of {held} of them{why}"));
-    }
-    if undecided > 0 {
-        let ask = Ask { workers: true, ..Ask::default() };
-        let mut poll = world.poll(view.resource.namespace(), &cluster, ask, now);
-        // The first question of a scale-down does not wait for the pace of others.
-        if facts.is_none_or(|f| f.failures == 0) {
-            poll.at = now;
-        }
-        plan.poll = Some(poll);
-    }
-}
-
-/// The scheduler says who holds what, but serves no way to retire anybody: the victims it would have retired are deleted. Those
-/// that run or hold something are named aloud.
-fn unretired(view: &View, victims: &[(&Worker, Vec<String>)], known: &Snapshot, plan: &mut Plan) {
-    let holds = |worker: &Worker| {
-        let registered = worker.registered(known);
-        registered
-            .iter()
-            .any(|(_, dask)| dask.tasks.is_none_or(|n| n > 0) || dask.stored_bytes.is_none_or(|n| n > 0))
-    };
-    let losing: Vec<&str> =
-        victims.iter().filter(|(worker, _)| holds(worker)).map(|(worker, _)| worker.name()).collect();
-    if !losing.is_empty() {
-        plan.then(Step::announce(&view.resource, true, "ScaleDownUnconfirmed", unconfirmed(&losing)));
-    }
-    plan.stage(
-        victims.iter().map(|(worker, _)| Step::delete(&worker.carrier, "fewer workers are wanted")).collect(),
-    );
-}
-
-fn unconfirmed(names: &[&str]) -> String {
-    format!(
-        "deleting {} without the scheduler's word, because its HTTP API is off; what they hold may be computed again",
-        names.join(", ")
-    )
-}
-
-/// The scheduler runs but offers no way to ask which workers are idle: Kubernetes' facts choose, and that is said aloud.
-fn blindly(view: &View, alive: &[&Worker], excess: usize, plan: &mut Plan) {
-    let chosen = victims::choose_blindly(alive, excess);
-    let names: Vec<&str> = chosen.iter().map(|worker| worker.name()).collect();
-    plan.then(Step::announce(&view.resource, true, "ScaleDownUnconfirmed", unconfirmed(&names)));
-    plan.stage(
-        chosen.into_iter().map(|worker| Step::delete(&worker.carrier, "fewer workers are wanted")).collect(),
-    );
 }

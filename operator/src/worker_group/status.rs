@@ -4,20 +4,31 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::View;
+use super::drain::Obstacle;
 use super::update::Turn;
 use crate::conditions::{self, Condition};
 use crate::names;
 use crate::world::Trouble;
+
+/// What the plan found.
+pub(super) struct Said<'a> {
+    /// Why the last plan could not be carried out.
+    pub trouble: Option<&'a Trouble>,
+    /// What is waited for.
+    pub waiting: &'a [String],
+    /// What keeps the group from getting smaller.
+    pub obstacle: Option<&'a Obstacle>,
+}
 
 /// The whole status.
 pub(super) fn status(
     view: &View,
     replicas: usize,
     turn: &Turn<'_>,
-    trouble: Option<&Trouble>,
-    waiting: &[String],
+    said: &Said<'_>,
     now: Timestamp,
 ) -> Map<String, Value> {
+    let Said { trouble, waiting, obstacle } = said;
     let alive: Vec<_> = view.workers.iter().filter(|worker| worker.alive()).collect();
     let ready = alive.iter().filter(|worker| worker.ready()).count();
     let counts = format!("{ready} of {replicas} workers are ready");
@@ -27,7 +38,7 @@ pub(super) fn status(
         let why = waiting.first().cloned().unwrap_or_default();
         Condition::no(
             "Ready",
-            "ScalingDown",
+            obstacle.map_or("ScalingDown", |obstacle| obstacle.reason),
             format!("{} workers exist, {replicas} are wanted; {why}", alive.len()),
         )
     } else if ready >= replicas {

@@ -80,11 +80,11 @@ impl Update {
         Ok(Self::Rolling { unavailable, surge })
     }
 
-    /// What is to be done now with the workers that count. `all` are those that are going or have ended besides.
+    /// What is to be done now with the workers that count: those `staying`. `all` are those that are going or have ended besides.
     pub(super) fn turn<'a>(
         self,
         staying: &[&'a Worker],
-        all: &[Worker],
+        all: &'a [Worker],
         desired: &Desired,
         replicas: usize,
     ) -> Turn<'a> {
@@ -97,7 +97,7 @@ impl Update {
             candidates: Vec::new(),
             at_once: Vec::new(),
             clearing: false,
-            outdated: outdated.len(),
+            outdated: all.iter().filter(|worker| worker.alive() && desired.is_outdated(worker)).count(),
             update: self,
         };
         match self {
@@ -107,7 +107,8 @@ impl Update {
                 if turn.clearing {
                     turn.make = 0;
                 }
-                turn.at_once.clone_from(&outdated);
+                turn.at_once =
+                    all.iter().filter(|worker| worker.alive() && desired.is_outdated(worker)).collect();
             }
             Self::Rolling { unavailable, surge } if !outdated.is_empty() => {
                 turn.roll(
@@ -120,7 +121,8 @@ impl Update {
             }
             Self::OnDelete | Self::Rolling { .. } => {}
         }
-        let excess = staying.len().saturating_sub(turn.most + turn.at_once.len());
+        let counted = if turn.at_once.is_empty() { staying.len() } else { updated.len() };
+        let excess = counted.saturating_sub(turn.most);
         if excess > 0 {
             // Fewer are wanted: those that would have to go anyway go first.
             turn.retire = excess;

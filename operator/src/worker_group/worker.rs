@@ -5,7 +5,6 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::observe::{Child, ChildKind, Facts, Phase, PodFacts, Resource};
-use crate::scheduler::{self as dask, Snapshot};
 use crate::world::World;
 
 /// First pause before a worker that failed is replaced once more; doubles up to [`PAUSE_MAX`], as the kubelet does.
@@ -95,24 +94,9 @@ impl Worker {
         Some(format!("worker {}: {}: {}", self.name(), blocked.reason, blocked.message))
     }
 
-    /// The Dask workers that run in it, by address: found by name (with `--nworkers` followed by a number), or else by the
-    /// pod's address.
-    pub fn registered<'a>(&self, known: &'a Snapshot) -> Vec<(&'a str, &'a dask::Worker)> {
-        let addresses: Vec<&str> = self.pod_facts().filter_map(|facts| facts.ip.as_deref()).collect();
-        let named = |worker: &dask::Worker| {
-            worker.name.strip_prefix(self.name()).is_some_and(|rest| {
-                rest.is_empty()
-                    || rest
-                        .strip_prefix('-')
-                        .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
-            })
-        };
-        known
-            .workers
-            .iter()
-            .filter(|(address, worker)| named(worker) || addresses.contains(&host(address)))
-            .map(|(address, worker)| (address.as_str(), worker))
-            .collect()
+    /// Addresses of its pods.
+    pub fn ips(&self) -> impl Iterator<Item = &str> {
+        self.pod_facts().filter_map(|facts| facts.ip.as_deref())
     }
 
     /// For a worker that ended: from when on it may be replaced, and which count its successor carries.
@@ -146,10 +130,4 @@ fn made_by(pod: &Child, deployment: &Child) -> bool {
         && pod.controller().is_some_and(|owner| {
             owner.name.rsplit_once('-').is_some_and(|(name, _)| name == &*deployment.id.name)
         })
-}
-
-/// Host part of a Dask address such as `tcp://10.0.0.1:40331`.
-fn host(address: &str) -> &str {
-    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
-    rest.rsplit_once(':').map_or(rest, |(host, _)| host)
 }

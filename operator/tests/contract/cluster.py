@@ -89,6 +89,8 @@ class Cluster:
         """Answered once every registered worker has reported what it holds and runs now."""
         for worker in self.workers.values():
             if worker.address in self.scheduler.workers:
+                # One that is on its way was written before now, and makes a worker skip the next.
+                await self.until(lambda: not worker.heartbeat_active)
                 await worker.heartbeat()
 
     async def release(self):

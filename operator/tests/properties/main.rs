@@ -5,7 +5,8 @@ mod crowds;
 mod updates;
 
 use dask_operator::names;
-use dask_operator::sim::{Sim, SimConfig, create, delete, patch, story, transcript::Transcript};
+use dask_operator::scheduler::scripted::Fault;
+use dask_operator::sim::{Sim, SimConfig, create, dask, delete, patch, story, transcript::Transcript};
 use dask_operator::store::faults::CrashPoint;
 use jiff::SignedDuration;
 use serde_json::json;
@@ -79,7 +80,8 @@ fn pain_8_a_crash_at_any_write_of_a_jobs_life_changes_nothing_about_its_end() {
 fn every_history_converges_and_stays() {
     for seed in 0..HISTORIES {
         let mut story = story::play(seed, LENGTH);
-        let wrong = story::judge(&story.sim);
+        let mut wrong = story::judge(&story.sim);
+        wrong.append(&mut story.unfinished);
         assert!(wrong.is_empty(), "seed {seed}: {wrong:#?}; replay with `cargo xtask sim --seed {seed}`");
         let writes = story.sim.store.writes();
         story.sim.advance(SignedDuration::from_mins(10));
@@ -126,8 +128,65 @@ fn histories_reach_every_kind_of_event() {
             *reached.entry(what).or_insert(0) += times;
         }
     }
-    for what in ["step", "time", "cluster", "scale", "job", "pod killed", "removed", "fault", "restart"] {
+    for what in [
+        "step",
+        "time",
+        "cluster",
+        "scale",
+        "job",
+        "pod killed",
+        "removed",
+        "fault",
+        "restart",
+        "tasks",
+        "scheduler fault",
+    ] {
         assert!(reached.get(what).copied().unwrap_or(0) >= 3, "{what} was hardly reached: {reached:?}");
+    }
+}
+
+/// A cluster that has tasks and is made smaller twice; one call to its scheduler fails so, if asked for. How many calls there
+/// were, and what is wrong at the end.
+fn scale_down_with(fault: Option<(u64, Fault)>) -> (u64, Vec<String>) {
+    let mut sim = Sim::new(SimConfig::default());
+    let object = story::cluster("simple", 4);
+    sim.user(&create(names::API_VERSION, "daskclusters", Some("default"), &object))
+        .expect("the cluster is accepted");
+    sim.advance(SignedDuration::from_secs(20));
+    let host = dask::host(&sim, "default", "simple").expect("the Service is there");
+    let mut calls = 0;
+    sim.scheduler.behave(&host, |behaviour| {
+        behaviour.faults.extend(fault.map(|(nth, fault)| (behaviour.calls + nth, fault)));
+        calls = behaviour.calls;
+    });
+    for replicas in [2, 1] {
+        for takes in [1, 3, 2, 5, 4, 3] {
+            sim.scheduler.set(&host, |model| model.submit(SignedDuration::from_secs(takes), 100));
+        }
+        sim.advance(SignedDuration::from_secs(2));
+        let body = json!({"spec": {"worker": {"replicas": replicas}}});
+        sim.user(&patch(names::API_VERSION, "daskworkergroups", "default", "simple-default", body))
+            .expect("the group is there");
+        sim.advance(SignedDuration::from_mins(4));
+    }
+    let mut wrong = story::judge(&sim);
+    let (held, all) = sim.scheduler.set(&host, |model| model.results());
+    if held < all {
+        wrong.push(format!("{held} of {all} tasks have their result"));
+    }
+    sim.scheduler.behave(&host, |behaviour| calls = behaviour.calls - calls);
+    (calls, wrong)
+}
+
+#[test]
+fn pain_1_no_fault_of_the_scheduler_at_any_call_loses_work_or_stops_a_scale_down() {
+    let (calls, wrong) = scale_down_with(None);
+    assert!(calls >= 6 && wrong.is_empty(), "{calls} calls; {wrong:#?}");
+    for nth in 0..calls {
+        for fault in Fault::ALL {
+            let (_, wrong) = scale_down_with(Some((nth, fault)));
+            assert!(wrong.is_empty(), "{fault:?} at call {nth} of {calls}: {wrong:#?}");
+        }
     }
 }
 
