@@ -1,12 +1,13 @@
 //! Cluster IPs: each address and port is listened on in the node's network and passed on to a ready endpoint.
 //!
-//! As with kube-proxy, a service without a ready endpoint refuses connections: nothing listens.
+//! As with kube-proxy, a service without a ready endpoint refuses connections: nothing listens. Those that were made before go on,
+//! whatever becomes of the service and of the endpoint's readiness, until one of their ends closes them.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddrV4;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -20,9 +21,13 @@ const TRIES: usize = 3;
 
 type Targets = Arc<Vec<SocketAddrV4>>;
 
+/// What has been accepted for any service; ends with the node.
+type Connections = Arc<Mutex<JoinSet<()>>>;
+
 /// Follows the services until the table's writer is gone.
 pub(super) async fn run(links: Links, mut table: watch::Receiver<Arc<ServiceTable>>) {
     let mut tasks = JoinSet::new();
+    let connections = Connections::default();
     let mut open: BTreeMap<SocketAddrV4, (watch::Sender<Targets>, AbortHandle)> = BTreeMap::new();
     loop {
         let wanted = table.borrow_and_update().forwards();
@@ -46,7 +51,7 @@ pub(super) async fn run(links: Links, mut table: watch::Receiver<Arc<ServiceTabl
             match listen(&links, address).await {
                 Ok(listener) => {
                     let (sender, receiver) = watch::channel(targets);
-                    open.insert(address, (sender, tasks.spawn(serve(listener, receiver))));
+                    open.insert(address, (sender, tasks.spawn(serve(listener, receiver, connections.clone()))));
                 }
                 Err(error) => tracing::warn!(%address, %error, "a service's address cannot be listened on"),
             }
@@ -69,13 +74,14 @@ async fn listen(links: &Links, address: SocketAddrV4) -> io::Result<TcpListener>
     }
 }
 
-async fn serve(listener: TcpListener, targets: watch::Receiver<Targets>) {
+async fn serve(listener: TcpListener, targets: watch::Receiver<Targets>, connections: Connections) {
     let turn = Arc::new(AtomicUsize::new(0));
-    let mut connections = JoinSet::new();
     loop {
         match listener.accept().await {
             Ok((client, _)) => {
+                let mut connections = connections.lock().unwrap_or_else(PoisonError::into_inner);
                 connections.spawn(forward(client, targets.clone(), turn.clone()));
+                while connections.try_join_next().is_some() {}
             }
             Err(error) => {
                 // Out of file descriptors, mostly: give the others time to end.
@@ -83,7 +89,6 @@ async fn serve(listener: TcpListener, targets: watch::Receiver<Targets>) {
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             }
         }
-        while connections.try_join_next().is_some() {}
     }
 }
 

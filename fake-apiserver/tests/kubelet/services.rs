@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use kube::api::{LogParams, PostParams};
 use serde_json::json;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::suite::Body;
 use crate::world::{NAMESPACE, World, program, until_processes};
@@ -66,8 +66,17 @@ async fn readiness(world: World) {
     // The program answers 503 while its own /tmp has this file.
     let own = world.pods().get("web").await.expect("the pod").metadata.uid.expect("a uid");
     let tmp = world.state.path().join("pods").join(own).join("containers/main/tmp");
+    // Made while the pod was ready, this one goes on, as with kube-proxy: a busy Dask scheduler misses a probe now and then.
+    let services: Api<Service> = Api::namespaced(world.client.clone(), NAMESPACE);
+    let address = services.get("web").await.expect("the service").spec.expect("a spec").cluster_ip;
+    let address = format!("{}:80", address.expect("a cluster IP"));
+    let mut before = tokio::net::TcpStream::connect(address).await.expect("the pod is ready");
     std::fs::write(tmp.join("broken"), "").expect("the file can be written");
     world.until_ready("web", false).await;
+    before.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("the connection goes on");
+    let mut answer = String::new();
+    before.read_to_string(&mut answer).await.expect("it is answered");
+    assert!(answer.ends_with("web"), "{answer:?}");
     let script = "for i in 1 2 3 4 5 6 7 8 9 10; do fetch web:80 > /tmp/out 2>&1 || break; sleep 0.2; done; cat /tmp/out";
     world
         .pod("asks", json!({"restartPolicy": "Never", "containers": [{"image": "tools:1", "args": ["/bin/sh", "-c", script]}]}))

@@ -34,7 +34,8 @@ fn main() -> ExitCode {
     let mut failed = 0;
     for seed in seeds.clone() {
         let story = story::play(seed, args.length);
-        let wrong = story::judge(&story.sim);
+        let mut wrong = story::judge(&story.sim);
+        wrong.extend(story.unfinished);
         if args.seed.is_some() {
             for line in story.sim.history() {
                 println!("{line}");

@@ -25,6 +25,12 @@ pub fn register(sim: &mut Sim) {
             hosts.insert(place, service["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned());
         }
     }
+    // Nobody finds a scheduler whose Service is gone.
+    for host in sim.scheduler.hosts() {
+        if !hosts.values().any(|known| *known == host) {
+            sim.scheduler.remove(&host);
+        }
+    }
     for ((namespace_of, cluster), host) in hosts {
         let of_cluster =
             |pod: &&Value| namespace(pod) == namespace_of && label(pod, names::CLUSTER_NAME) == cluster;

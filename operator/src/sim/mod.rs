@@ -364,6 +364,8 @@ impl Sim {
             }
             Some(Work::Poll(question)) => {
                 self.questions += 1;
+                // Heartbeats carry the time.
+                self.scheduler.work(self.now());
                 let answer = execute::ask(&self.scheduler, &question)
                     .now_or_never()
                     .expect("the scripted scheduler answers at once");

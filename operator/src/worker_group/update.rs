@@ -110,14 +110,11 @@ impl Update {
                 turn.at_once =
                     all.iter().filter(|worker| worker.alive() && desired.is_outdated(worker)).collect();
             }
-            Self::Rolling { unavailable, surge } if !outdated.is_empty() => {
-                turn.roll(
-                    &outdated,
-                    &updated,
-                    replicas,
-                    unavailable.of(replicas, false),
-                    surge.of(replicas, true),
-                );
+            Self::Rolling { unavailable, surge } if turn.outdated > 0 => {
+                // Those that are being retired still have their places: the surge bounds all that run.
+                let running = all.iter().filter(|worker| worker.alive()).count();
+                let bounds = (unavailable.of(replicas, false), surge.of(replicas, true));
+                turn.roll(&outdated, &updated, running, replicas, bounds);
             }
             Self::OnDelete | Self::Rolling { .. } => {}
         }
@@ -162,15 +159,14 @@ impl<'a> Turn<'a> {
         &mut self,
         outdated: &[&'a Worker],
         updated: &[&'a Worker],
+        running: usize,
         replicas: usize,
-        unavailable: usize,
-        surge: usize,
+        (unavailable, surge): (usize, usize),
     ) {
         // Rounding may have left nothing to move with.
         let unavailable = if unavailable + surge == 0 { 1 } else { unavailable };
-        let present = outdated.len() + updated.len();
         self.most = replicas + surge;
-        self.make = self.most.saturating_sub(present).min(replicas.saturating_sub(updated.len()));
+        self.make = self.most.saturating_sub(running).min(replicas.saturating_sub(updated.len()));
         let least = replicas.saturating_sub(unavailable);
         let (serving, idle): (Vec<&Worker>, Vec<&Worker>) =
             outdated.iter().copied().partition(|worker| worker.ready());
