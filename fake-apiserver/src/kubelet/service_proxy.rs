@@ -51,7 +51,10 @@ pub(super) async fn run(links: Links, mut table: watch::Receiver<Arc<ServiceTabl
             match listen(&links, address).await {
                 Ok(listener) => {
                     let (sender, receiver) = watch::channel(targets);
-                    open.insert(address, (sender, tasks.spawn(serve(listener, receiver, connections.clone()))));
+                    open.insert(
+                        address,
+                        (sender, tasks.spawn(serve(listener, receiver, connections.clone()))),
+                    );
                 }
                 Err(error) => tracing::warn!(%address, %error, "a service's address cannot be listened on"),
             }

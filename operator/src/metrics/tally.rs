@@ -85,13 +85,12 @@ impl Tally {
         if let Some(failure) = &outcome.failure {
             *self.failures.entry((task.key.kind, failure.reason.clone())).or_default() += 1;
         }
+        self.kept += outcome.kept.len() as u64;
         for step in task.plan.steps() {
             match step {
                 Step::Drain { victims, .. } => {
                     let gone = |carrier| outcome.deleted.iter().any(|(id, _)| id == carrier);
-                    let gone = victims.iter().filter(|victim| gone(&victim.carrier)).count();
-                    self.drained += gone as u64;
-                    self.kept += (victims.len() - gone) as u64;
+                    self.drained += victims.iter().filter(|victim| gone(&victim.carrier)).count() as u64;
                 }
                 Step::Status { body, .. } if outcome.status_written => {
                     let state = if task.key.kind == Kind::Job { &body["jobStatus"] } else { &body["phase"] };
