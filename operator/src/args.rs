@@ -1,14 +1,16 @@
 //! Command line of `dask-operator`, including the options that charts and users pass to kopf today.
 
+mod settings;
+
 use std::net::SocketAddr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
 use crate::election::{Election, Timing};
-use crate::settings::{Carrier, Settings};
+use crate::settings::Settings;
 use crate::store::ObjectKey;
-use crate::store::served::Look;
+pub use settings::{CarrierArg, SettingsArgs};
 
 /// Dask on Kubernetes.
 #[derive(Debug, Parser)]
@@ -26,6 +28,11 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Print the CustomResourceDefinitions as YAML, or bring the installed ones to this version.
     Crds(CrdsArgs),
+    /// Take a cluster over from the Python operator: tell what changes on each object, and take away what that operator has left
+    /// behind and its way back does not need. To be done after it has stopped; `run` does the rest.
+    Adopt(Box<AdoptArgs>),
+    /// Tell what would change on each object if the operator ran now; ends with 1 if something would.
+    Diff(Box<LookArgs>),
     /// Run manifests without Kubernetes: the operator, an API server and Dask processes on this machine.
     #[cfg(feature = "local")]
     Local(Box<crate::local::LocalArgs>),
@@ -37,6 +44,34 @@ pub struct CrdsArgs {
     /// Create the definitions or bring them to this version; objects that are stored stay as they are.
     #[arg(long)]
     pub apply: bool,
+}
+
+/// Options of `adopt`.
+#[derive(Args, Debug)]
+pub struct AdoptArgs {
+    /// Change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Where to look.
+    #[command(flatten)]
+    pub look: LookArgs,
+}
+
+/// Where `adopt` and `diff` look, and for an operator with which settings.
+#[derive(Args, Debug)]
+pub struct LookArgs {
+    /// Look only at this namespace; may be repeated, and may be a comma-separated list.
+    #[arg(short, long, value_delimiter = ',', env = "KOPF_RUN_NAMESPACE")]
+    pub namespace: Vec<String>,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+impl LookArgs {
+    /// Operator-wide settings.
+    pub fn settings(&self) -> Settings {
+        self.settings.settings()
+    }
 }
 
 /// Options of `run`.
@@ -51,35 +86,8 @@ pub struct RunArgs {
     /// Where to answer health questions, for instance http://0.0.0.0:8080/healthz; the last one counts.
     #[arg(short = 'L', long, value_name = "URL")]
     pub liveness: Vec<String>,
-    /// What carries a worker.
-    #[arg(long, value_enum, default_value = "pod", env = "DASK_OPERATOR_WORKER_CARRIER")]
-    pub worker_carrier: CarrierArg,
-    /// DNS domain of the Kubernetes cluster.
-    #[arg(long, default_value = "cluster.local", env = "DASK_OPERATOR_CLUSTER_DOMAIN")]
-    pub cluster_domain: String,
-    /// Seconds a scale-down waits for a scheduler that cannot be asked, or for running tasks, before workers are deleted all the
-    /// same.
-    #[arg(long, value_name = "SECONDS", default_value = "1800", env = "DASK_OPERATOR_SCALE_DOWN_GRACE")]
-    pub scale_down_grace: u32,
-    /// Speak TLS to schedulers, with the Secret of this name (ca.crt, tls.crt, tls.key) in each cluster's namespace.
-    #[arg(long, value_name = "SECRET", env = "DASK_OPERATOR_SCHEDULER_TLS_SECRET")]
-    pub scheduler_tls_secret: Option<String>,
-    /// Leave the label sidecar.istio.io/inject to the user.
-    #[arg(long, env = "DASK_OPERATOR_NO_ISTIO_LABEL")]
-    pub no_istio_label: bool,
-    /// Workers of a group made in one round; 0 or nothing means all.
-    #[arg(long, env = "DASK_KUBERNETES__CONTROLLER__WORKER_ALLOCATION__BATCH_SIZE", value_parser = number_or_none)]
-    pub worker_batch_size: Option<f64>,
-    /// Seconds between rounds.
-    #[arg(long, env = "DASK_KUBERNETES__CONTROLLER__WORKER_ALLOCATION__DELAY", value_parser = number_or_none)]
-    pub worker_batch_delay: Option<f64>,
-    /// Post Kubernetes Events.
-    #[arg(long, default_value = "true", env = "DASK_KUBERNETES__CONTROLLER__EVENTS__ENABLED", value_parser = boolean, action = clap::ArgAction::Set)]
-    pub events: bool,
-    /// Read and follow the CustomResourceDefinitions, which are of cluster scope, to learn which fields are stored; `false`: look
-    /// only at which endpoints there are.
-    #[arg(long, default_value = "true", env = "DASK_OPERATOR_READ_DEFINITIONS", value_parser = boolean, action = clap::ArgAction::Set)]
-    pub read_definitions: bool,
+    #[command(flatten)]
+    settings: SettingsArgs,
     /// Of several operators only one works: the one that holds a Lease (coordination.k8s.io).
     #[arg(long)]
     pub leader_elect: bool,
@@ -135,15 +143,6 @@ struct KopfArgs {
     module: Vec<String>,
 }
 
-/// `--worker-carrier`.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum CarrierArg {
-    /// A bare Pod for each worker.
-    Pod,
-    /// A Deployment of one replica for each worker, as the Python operator makes them.
-    Deployment,
-}
-
 /// `--log-format`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -158,22 +157,7 @@ pub enum LogFormat {
 impl RunArgs {
     /// Operator-wide settings.
     pub fn settings(&self) -> Settings {
-        Settings {
-            carrier: match self.worker_carrier {
-                CarrierArg::Pod => Carrier::Pod,
-                CarrierArg::Deployment => Carrier::Deployment,
-            },
-            domain: self.cluster_domain.clone(),
-            istio_label: !self.no_istio_label,
-            batch_size: self.worker_batch_size.unwrap_or(0.0).max(0.0) as u32,
-            batch_delay: SignedDuration::try_from_secs_f64(self.worker_batch_delay.unwrap_or(0.0).max(0.0))
-                .unwrap_or(SignedDuration::ZERO),
-            scale_down_grace: SignedDuration::from_secs(i64::from(self.scale_down_grace)),
-            tls_secret: self.scheduler_tls_secret.clone(),
-            events: self.events,
-            look: if self.read_definitions { Look::Definitions } else { Look::Discovery },
-            ..Settings::default()
-        }
+        self.settings.settings()
     }
 
     /// How the leader is elected, if it is; `namespace` is the operator's own, and `identity` names this process.
@@ -255,26 +239,9 @@ impl RunArgs {
     }
 }
 
-/// A number; `null`, `None` and the empty string mean none, as in Dask's configuration.
-fn number_or_none(text: &str) -> Result<f64, String> {
-    match text.trim() {
-        "" | "null" | "None" | "none" => Ok(0.0),
-        number => number.parse().map_err(|_| format!("{text} is not a number")),
-    }
-}
-
 /// A time as Kubernetes' options have it: `15s`, `1m30s`, `500ms`.
 fn duration(text: &str) -> Result<SignedDuration, String> {
     text.parse().map_err(|_| format!("{text} is not a time such as 15s"))
-}
-
-/// A boolean as Dask's configuration writes it.
-fn boolean(text: &str) -> Result<bool, String> {
-    match text.trim().to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" | "on" => Ok(true),
-        "false" | "0" | "no" | "off" | "null" | "none" | "" => Ok(false),
-        _ => Err(format!("{text} is neither true nor false")),
-    }
 }
 
 #[cfg(test)]

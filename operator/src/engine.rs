@@ -345,12 +345,7 @@ impl Engine {
     }
 
     fn plan(&mut self, key: Key, now: Timestamp) -> Option<Work> {
-        let plan = match key.kind {
-            Kind::Job => job::reconcile(&self.world, &key, now),
-            Kind::Cluster => cluster::reconcile(&self.world, &key, now),
-            Kind::WorkerGroup => worker_group::reconcile(&self.world, &key, now),
-            Kind::Autoscaler => autoscaler::reconcile(&self.world, &key, now),
-        };
+        let plan = plan(&self.world, &key, now);
         let violations = check::check(&self.world, &key, &plan, now);
         if !violations.is_empty() {
             tracing::error!(%key, ?violations, "refusing a plan that breaks an invariant");
@@ -510,5 +505,15 @@ impl Engine {
 
     fn sync(&mut self, source: &Source) -> &mut Sync {
         self.sources.entry(source.clone()).or_default()
+    }
+}
+
+/// What to do about a resource. Whoever carries it out checks it first.
+pub fn plan(world: &World, key: &Key, now: Timestamp) -> Plan {
+    match key.kind {
+        Kind::Job => job::reconcile(world, key, now),
+        Kind::Cluster => cluster::reconcile(world, key, now),
+        Kind::WorkerGroup => worker_group::reconcile(world, key, now),
+        Kind::Autoscaler => autoscaler::reconcile(world, key, now),
     }
 }

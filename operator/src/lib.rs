@@ -13,6 +13,7 @@
 //! | [`run`], [`args`], [`health`], [`clock`] | the shell: watches, timers, command line, signs of life |
 //! | [`metrics`] | what Prometheus is told |
 //! | [`rbac`] | the rights it needs, and why |
+//! | [`takeover`] | what would change, before it does: `dask-operator adopt` and `diff` |
 //! | [`scheduler`] | the seam to Dask: one trait, its implementations over the comm protocol and HTTP, and one for tests |
 //! | [`sim`] | the simulation: scenarios, seeded histories |
 //! | [`store`] | the seam to Kubernetes: one trait, its implementations and decorators |
@@ -55,5 +56,6 @@ pub mod sim;
 pub mod spec;
 pub mod status;
 pub mod store;
+pub mod takeover;
 pub mod worker_group;
 pub mod world;

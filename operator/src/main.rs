@@ -4,9 +4,9 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use clap::Parser;
-use dask_operator::args::{Cli, Command, LogFormat, RunArgs};
+use dask_operator::args::{AdoptArgs, Cli, Command, LogFormat, LookArgs, RunArgs};
 use dask_operator::clock::Clock;
 use dask_operator::election;
 use dask_operator::health::{self, Health};
@@ -14,6 +14,7 @@ use dask_operator::metrics::Metrics;
 use dask_operator::run::{Deps, run};
 use dask_operator::scheduler::dask::DaskScheduler;
 use dask_operator::store::{KubeStore, MeteringStore};
+use dask_operator::takeover::Survey;
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
@@ -22,6 +23,8 @@ fn main() -> ExitCode {
     fake_apiserver::kubelet::maybe_run_helper();
     let result = match Cli::parse().command {
         Command::Run(args) => operate(&args),
+        Command::Adopt(args) => return told(adopt(&args)),
+        Command::Diff(args) => return told(diff(&args)),
         Command::Crds(args) if args.apply => apply_crds(),
         Command::Crds(_) => print_crds(),
         #[cfg(feature = "local")]
@@ -34,6 +37,49 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The exit code of commands that have one to tell.
+fn told(result: anyhow::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        eprintln!("dask-operator: {error:#}");
+        ExitCode::from(2)
+    })
+}
+
+fn diff(args: &LookArgs) -> anyhow::Result<ExitCode> {
+    let report = look(args, async |_, survey| Ok(survey.report(false)))?;
+    print!("{report}");
+    Ok(if report.changes() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn adopt(args: &AdoptArgs) -> anyhow::Result<ExitCode> {
+    look(&args.look, async |store, survey| {
+        print!("{}", survey.report(true));
+        if args.dry_run {
+            return Ok(());
+        }
+        if let Some(rival) = survey.rivals().first() {
+            bail!("nothing was changed: {rival}");
+        }
+        let changed = survey.clean(store).await?;
+        println!("{changed} objects were cleaned of what kopf had left; `dask-operator run` does the rest");
+        Ok(())
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Looks at everything and does something with it.
+fn look<T>(
+    args: &LookArgs,
+    with: impl AsyncFnOnce(&KubeStore, &Survey) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    log_to_stderr(LogFormat::Full, "warn");
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let store = KubeStore::new(client().await?);
+        let survey = Survey::look(&store, args.settings(), &args.namespace, Clock::system().now()).await?;
+        with(&store, &survey).await
+    })
 }
 
 fn operate(args: &RunArgs) -> anyhow::Result<()> {

@@ -1,0 +1,156 @@
+//! Taking a cluster over from the Python operator: what would change, told for each object, and the clean-up.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`kopf`] | what kopf leaves on objects; what goes and what must stay |
+//! | [`rival`] | whether the Python operator still runs |
+//! | [`report`] | plans in words, for each object |
+//!
+//! The operator itself takes over whatever it finds, without being asked ([`crate::ownership`], compatibility contract §10.2).
+//! A [`Survey`] tells beforehand what that will be: it lists what the operator would list and plans with the operator's own planners,
+//! and carries nothing out. What is told is the first plan of each resource; later ones depend on what becomes of these.
+
+pub mod kopf;
+pub mod report;
+pub mod rival;
+#[cfg(all(test, feature = "fake"))]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::check;
+use crate::engine::{self, Engine, What};
+use crate::execute::{self, MANAGER};
+use crate::observe::{ChildId, Key};
+use crate::plan::Target;
+use crate::run;
+use crate::settings::Settings;
+use crate::store::served::served;
+use crate::store::{Event, ObjectKey, Part, Patch, PatchOptions, Scope, Store, StoreError};
+use report::Report;
+
+/// Why there is no survey.
+#[derive(Debug, thiserror::Error)]
+pub enum SurveyError {
+    /// Without the definitions there is nothing to take over.
+    #[error("{kinds} are not served: install the definitions with `dask-operator crds --apply`")]
+    NotServed {
+        /// The kinds.
+        kinds: String,
+    },
+    /// A list failed.
+    #[error("cannot look at what there is")]
+    Store(#[from] StoreError),
+}
+
+/// Everything the operator would see, at one moment.
+#[derive(Debug)]
+pub struct Survey {
+    engine: Engine,
+    /// The objects as they are, by what a plan calls them.
+    objects: BTreeMap<Target, Value>,
+    rivals: Vec<String>,
+    now: Timestamp,
+}
+
+impl Survey {
+    /// Lists everything in the namespaces, or in all if none is named.
+    pub async fn look(
+        store: &dyn Store,
+        settings: Settings,
+        namespaces: &[String],
+        now: Timestamp,
+    ) -> Result<Self, SurveyError> {
+        let served = served(store, settings.look).await?;
+        if !served.missing().is_empty() {
+            return Err(SurveyError::NotServed { kinds: served.missing().join(", ") });
+        }
+        let sources = run::sources(namespaces);
+        let mut engine = Engine::new(settings, sources.clone(), 0);
+        engine.world.served = Some(served);
+        let mut objects = BTreeMap::new();
+        for source in sources {
+            let (resource, scope) = run::watched(&source);
+            engine.observe(&source, Event::Init, now);
+            for object in store.list(&resource, &scope).await? {
+                let key = ObjectKey::of(&object);
+                let namespace = key.namespace.unwrap_or_default();
+                let target = match source.what {
+                    What::Resource(kind) => Target::Resource(Key::new(kind, &namespace, &key.name)),
+                    What::Child(kind) => Target::Child(ChildId::new(kind, &namespace, &key.name)),
+                };
+                objects.insert(target, serde_json::to_value(&object).unwrap_or_default());
+                engine.observe(&source, Event::InitApply(object), now);
+            }
+            engine.observe(&source, Event::InitDone, now);
+        }
+        let mut rivals = running(store, namespaces).await?;
+        rivals.extend(rival::traces(&objects, now));
+        Ok(Self { engine, objects, rivals, now })
+    }
+
+    /// What would change if the operator ran now; with `cleaning` also what [`Survey::clean`] would do.
+    pub fn report(&self, cleaning: bool) -> Report {
+        let world = &self.engine.world;
+        let mut report = Report::new(&self.objects, self.rivals.clone());
+        if cleaning {
+            for (target, object) in &self.objects {
+                report.cleaned(target, &kopf::Leftovers::of(object));
+            }
+        }
+        for resource in world.cache.resources() {
+            let plan = engine::plan(world, &resource.key, self.now);
+            let violations = check::check(world, &resource.key, &plan, self.now);
+            report.planned(&resource.key, &plan, &violations);
+        }
+        report
+    }
+
+    /// What says that the Python operator still runs.
+    pub fn rivals(&self) -> &[String] {
+        &self.rivals
+    }
+
+    /// Takes away what kopf has left, and nothing else; how many objects were changed.
+    ///
+    /// An object that has changed since it was looked at is left alone: whoever changed it may be kopf.
+    pub async fn clean(&self, store: &dyn Store) -> Result<usize, StoreError> {
+        let mut changed = 0;
+        for (target, object) in &self.objects {
+            let Some(body) = kopf::Leftovers::of(object).removal() else { continue };
+            let (_, _, namespace, name) = target.parts();
+            let key = ObjectKey::namespaced(namespace, name);
+            let options = PatchOptions { manager: MANAGER.into(), part: Part::Object };
+            match store.patch(&execute::resource_of(target), &key, &Patch::Merge(body), &options).await {
+                Ok(_) => changed += 1,
+                // It went away by itself.
+                Err(StoreError::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(changed)
+    }
+}
+
+/// Deployments of the Python operator, in all namespaces if that may be asked.
+async fn running(store: &dyn Store, namespaces: &[String]) -> Result<Vec<String>, StoreError> {
+    let deployments = execute::child_resource(crate::observe::ChildKind::Deployment);
+    let mut found = match store.list(&deployments, &Scope::everywhere()).await {
+        Err(StoreError::Forbidden { .. }) if !namespaces.is_empty() => Vec::new(),
+        answer => return Ok(rival::deployments(&answer?)),
+    };
+    for namespace in namespaces {
+        found.extend(store.list(&deployments, &Scope::namespace(namespace)).await?);
+    }
+    let mut said = rival::deployments(&found);
+    if said.is_empty() {
+        tracing::warn!(
+            "only the named namespaces may be looked at; the Python operator may run in another one"
+        );
+    }
+    said.dedup();
+    Ok(said)
+}
