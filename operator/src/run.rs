@@ -18,6 +18,7 @@ use crate::scheduler::Scheduler;
 use crate::settings::Settings;
 use crate::store::served::{Served, changes, served};
 use crate::store::{Event, Scope, Store, StoreError};
+use crate::takeover;
 
 /// Plans under way at once. Each has at most 16 writes under way.
 const TASKS_AT_ONCE: usize = 32;
@@ -66,7 +67,7 @@ pub async fn run(deps: Deps, shutdown: impl Future<Output = ()>) {
     let served = tokio::select! {
         biased;
         () = &mut shutdown => return,
-        served = definitions(&deps) => served,
+        served = look_around(&deps) => served,
     };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -128,6 +129,20 @@ pub fn watched(source: &Source) -> (kube::core::ApiResource, Scope) {
             (execute::child_resource(kind), place.with_labels(components))
         }
     }
+}
+
+/// What must be known before the loop begins: what is served, and whether somebody else does the same work.
+async fn look_around(deps: &Deps) -> Served {
+    let served = definitions(deps).await;
+    match alive_until(deps, takeover::neighbours(&*deps.store, &deps.namespaces)).await {
+        Ok(rivals) => {
+            for rival in rivals {
+                tracing::warn!("{rival}; until then each undoes the other's work");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "cannot find out whether the Python operator runs"),
+    }
+    served
 }
 
 /// Waits until the four kinds are served, saying what is missing.

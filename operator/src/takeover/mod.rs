@@ -135,6 +135,21 @@ impl Survey {
     }
 }
 
+/// Deployments of the Python operator's chart that want pods, in words; what the operator looks for at its start. With
+/// namespaces nothing else is asked for.
+pub async fn neighbours(store: &dyn Store, namespaces: &[String]) -> Result<Vec<String>, StoreError> {
+    let deployments = execute::child_resource(crate::observe::ChildKind::Deployment);
+    let scopes = match namespaces {
+        [] => vec![Scope::everywhere()],
+        some => some.iter().map(Scope::namespace).collect(),
+    };
+    let mut said = Vec::new();
+    for scope in scopes {
+        said.extend(rival::deployments(&store.list(&deployments, &scope.with_labels(rival::LABEL)).await?));
+    }
+    Ok(said)
+}
+
 /// Deployments of the Python operator, in all namespaces if that may be asked.
 async fn running(store: &dyn Store, namespaces: &[String]) -> Result<Vec<String>, StoreError> {
     let deployments = execute::child_resource(crate::observe::ChildKind::Deployment);

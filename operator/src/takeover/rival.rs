@@ -10,6 +10,8 @@ use crate::plan::Target;
 
 /// Name of the image and of the chart, which are the same for both operators.
 const NAME: &str = "dask-kubernetes-operator";
+/// Label of the chart's objects, unless its user has chosen another name.
+pub(super) const LABEL: &str = "app.kubernetes.io/name=dask-kubernetes-operator";
 /// The Python module of the controller.
 const MODULE: &str = "dask_kubernetes.operator";
 /// So long after it wrote something kopf may still be there.

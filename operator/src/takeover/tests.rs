@@ -181,6 +181,39 @@ fn a_python_operator_that_runs_is_named() {
     assert!(survey.report(true).to_string().starts_with("WARNING: the Python operator runs"));
 }
 
+/// As the charts of both operators make them.
+fn chart(name: &str, namespace: &str, ours: bool) -> Request {
+    let labels =
+        json!({"app.kubernetes.io/name": "dask-kubernetes-operator", "app.kubernetes.io/instance": name});
+    let mut container = json!({"name": "o", "image": "ghcr.io/dask/dask-kubernetes-operator:1"});
+    if ours {
+        container["readinessProbe"] = json!({"httpGet": {"path": "/readyz", "port": 8080}});
+    }
+    let object = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}}},
+    });
+    Request::create("apps/v1", "deployments", object)
+}
+
+#[test]
+fn at_its_start_the_operator_finds_the_python_operator_and_not_itself() {
+    let store = world();
+    for request in [chart("python", "kube-system", false), chart("this", "default", true)] {
+        store.inner().server().request(&request).unwrap();
+    }
+    let look = |namespaces: &[String]| neighbours(&store, namespaces).now_or_never().unwrap().unwrap();
+    let found = look(&[]);
+    assert!(found.len() == 1 && found[0].contains("deployment kube-system/python"), "{found:?}");
+    store.take();
+    assert_eq!(look(&["default".to_owned()]), [""; 0]);
+    assert!(
+        store.take().iter().all(|entry| entry.call.namespace == "default"),
+        "nothing else may be asked for"
+    );
+}
+
 #[test]
 fn without_definitions_the_next_step_is_said() {
     let store = FakeStore::new(Server::new(Config::default()));
