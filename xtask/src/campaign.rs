@@ -1,10 +1,15 @@
 //! `cargo xtask campaign`: random histories on real Dask; nothing may be computed again because of a scale-down.
 
-use ::e2e::campaign;
+use std::fmt::Write as _;
+
+use ::e2e::campaign::{self, Found, Operator};
 use ::e2e::{Options, provider::Provider};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::shell;
+
+/// Where figures are kept.
+const RESULTS: &str = "benches/CAMPAIGN.md";
 
 /// Play random histories on real Dask, without Kubernetes, and check that no scale-down loses work.
 ///
@@ -17,6 +22,9 @@ pub(crate) struct Campaign {
     /// How many histories.
     #[arg(long, default_value_t = 200)]
     histories: u64,
+    /// Keep the figures, in benches/CAMPAIGN.md.
+    #[arg(long)]
+    update: bool,
     /// Use the program as it was built last.
     #[arg(long)]
     no_build: bool,
@@ -34,29 +42,56 @@ impl Campaign {
             folder: shell::target().join("campaign").join(std::process::id().to_string()),
             only: Vec::new(),
         };
-        let found = campaign::run(&options, self.seed..self.seed + self.histories)?;
-        println!(
-            "\n{} histories from seed {} in {:.0} s, {} of them with a killed worker\n\
-             {} results computed, {} workers left\n\
-             {} tasks begun again for a killed worker, {} because of a scale-down, {} wrong results",
-            found.histories,
-            self.seed,
-            found.took.as_secs_f64(),
-            found.killing,
-            found.computed,
-            found.removed,
-            found.again - found.guilty.len() as u64,
-            found.guilty.len(),
-            found.wrong.len(),
-        );
-        if !found.guilty.is_empty() || !found.wrong.is_empty() {
-            bail!(
-                "work was lost (seed, task): begun again {:?}; wrong {:?}; the logs are in {}",
-                found.guilty,
-                found.wrong,
-                options.folder.display()
+        let found = campaign::run(&options, None, self.seed..self.seed + self.histories)?;
+        let table = table(&found);
+        println!("\n{table}");
+        for (operator, why) in
+            found.iter().filter_map(|found| Some((found.operator, found.stopped.as_ref()?)))
+        {
+            println!("{} went no further: {why}", operator.name());
+        }
+        if self.update {
+            let text = format!(
+                "# Work lost to scale-downs\n\n\
+                 Made by `cargo xtask campaign --update`: random histories on real Dask.\n\n{table}"
             );
+            std::fs::write(shell::root().join(RESULTS), text)
+                .with_context(|| format!("cannot write {RESULTS}"))?;
+        }
+        let lost = found.iter().filter(|found| found.operator == Operator::Ours).flat_map(complaints);
+        let lost: Vec<String> = lost.collect();
+        if !lost.is_empty() {
+            bail!("{}; the logs are in {}", lost.join("; "), options.folder.display());
         }
         Ok(())
     }
+}
+
+/// The figures, a column for each operator.
+fn table(found: &[Found]) -> String {
+    type Figure = fn(&Found) -> u64;
+    let rows: [(&str, Figure); 8] = [
+        ("histories", |found| found.histories),
+        ("of these, with a killed worker", |found| found.killing),
+        ("results computed", |found| found.computed),
+        ("workers that left", |found| found.removed),
+        ("tasks begun again for a killed worker", |found| found.again - found.guilty.len() as u64),
+        ("tasks begun again because of a scale-down", |found| found.guilty.len() as u64),
+        ("wrong results", |found| found.wrong.len() as u64),
+        ("seconds", |found| found.took.as_secs()),
+    ];
+    let names: Vec<&str> = found.iter().map(|found| found.operator.name()).collect();
+    let mut text = format!("| | {} |\n|---|{}\n", names.join(" | "), "---|".repeat(names.len()));
+    for (what, figure) in rows {
+        let figures: Vec<String> = found.iter().map(|found| figure(found).to_string()).collect();
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "| {what} | {} |", figures.join(" | "));
+    }
+    text
+}
+
+fn complaints(found: &Found) -> Vec<String> {
+    let again = found.guilty.iter().map(|task| format!("begun again (seed, task): {task:?}"));
+    let wrong = found.wrong.iter().map(|task| format!("wrong (seed, task): {task:?}"));
+    again.chain(wrong).chain(found.stopped.clone()).collect()
 }

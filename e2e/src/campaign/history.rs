@@ -17,6 +17,13 @@ pub enum Act {
     Release(Vec<String>),
     /// The group is to have so many workers.
     Scale(usize),
+    /// An autoscaler decides for so many milliseconds, up to so many workers.
+    Adapt {
+        /// Its maximum.
+        maximum: usize,
+        /// How long it is there.
+        millis: u64,
+    },
     /// So many milliseconds pass.
     Pass(u64),
     /// A worker's pod is gone without notice: the n-th of those that run.
@@ -26,13 +33,15 @@ pub enum Act {
 /// The history of a seed.
 ///
 /// Tasks take up to a second and a half, and their results are kept until the end or released; some need others' results.
-/// A third of the histories kills a worker. Each makes the group smaller at least once while tasks run.
+/// A third of the histories kills a worker, a quarter has an autoscaler for a while. Each makes the group smaller at least once while tasks run.
 pub fn history(seed: u64) -> Vec<Act> {
     let mut draw = Seed(seed);
     let mut keys: Vec<String> = Vec::new();
     let mut acts = vec![Act::Scale(2 + draw.below(WORKERS_MAX - 1)), submit(&mut draw, seed, &mut keys)];
     let kills = draw.below(3) == 0;
     let kill_at = draw.below(ACTS);
+    let adapts = draw.below(4) == 0;
+    let adapt_at = draw.below(ACTS);
     for number in 0..ACTS {
         acts.push(match draw.below(8) {
             0..=2 => submit(&mut draw, seed, &mut keys),
@@ -42,6 +51,9 @@ pub fn history(seed: u64) -> Vec<Act> {
         });
         if kills && number == kill_at {
             acts.push(Act::Kill(draw.below(WORKERS_MAX)));
+        }
+        if adapts && number == adapt_at {
+            acts.push(Act::Adapt { maximum: WORKERS_MAX, millis: 6_000 + draw.below(6_000) as u64 });
         }
     }
     acts.push(submit(&mut draw, seed, &mut keys));
@@ -88,5 +100,8 @@ mod tests {
         }
         let killing = all.iter().filter(|acts| acts.iter().any(|act| matches!(act, Act::Kill(_)))).count();
         assert!((40..100).contains(&killing), "{killing} of 200");
+        let adapting =
+            all.iter().filter(|acts| acts.iter().any(|act| matches!(act, Act::Adapt { .. }))).count();
+        assert!((25..80).contains(&adapting), "{adapting} of 200");
     }
 }

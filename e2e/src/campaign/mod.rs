@@ -12,10 +12,11 @@
 mod client;
 pub mod history;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use dask_operator::api::{DaskCluster, DaskWorkerGroup};
+use dask_operator::api::{DaskAutoscaler, DaskCluster, DaskWorkerGroup};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams};
@@ -24,17 +25,31 @@ use serde_json::{Value, json};
 use self::client::Client;
 use self::history::{Act, history};
 use crate::Options;
+use crate::provider::{self, Cluster};
 use crate::stage::Stage;
 
 /// The cluster of a campaign, and its group.
 const CLUSTER: &str = "campaign";
 const GROUP: &str = "campaign-default";
+/// Where the operators' pods run.
+const OPERATORS: &str = "operators";
 /// How long one history may take.
 const HISTORY_MAX: Duration = Duration::from_mins(5);
 
-/// What a campaign found.
-#[derive(Clone, Debug, Default)]
+/// Whose operator keeps the cluster that a history is played on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operator {
+    /// This one.
+    Ours,
+    /// The Python operator of dask-kubernetes.
+    Python,
+}
+
+/// What a campaign found with one operator.
+#[derive(Clone, Debug)]
 pub struct Found {
+    /// Whose.
+    pub operator: Operator,
     /// Histories played.
     pub histories: u64,
     /// Of these, with a killed worker.
@@ -51,40 +66,132 @@ pub struct Found {
     pub wrong: Vec<(u64, Value)>,
     /// How long the histories took.
     pub took: Duration,
+    /// Why no more histories were played, if they did not come to their end.
+    pub stopped: Option<String>,
 }
 
-/// Plays histories with these seeds on one cluster.
+/// An operator with a cluster and a client in a namespace of its own.
+struct Arm {
+    stage: Stage,
+    client: Client,
+    found: Found,
+}
+
+impl Operator {
+    /// What it is called, which is also its namespace.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "dask-operator",
+            Self::Python => "dask-kubernetes",
+        }
+    }
+
+    fn pod(self) -> Value {
+        let namespace = self.name();
+        let watched = format!("--namespace={namespace}");
+        let arguments = match self {
+            Self::Ours => json!(["run", watched]),
+            Self::Python => json!(["kopf", "run", "--module=dask_kubernetes.operator", watched]),
+        };
+        json!({
+            "metadata": {"name": namespace},
+            "spec": {"containers": [{"name": "operator", "image": format!("{namespace}:campaign"), "args": arguments}]},
+        })
+    }
+}
+
+/// Plays histories with these seeds; each on a cluster of ours and, with `python`, then on one of the Python operator, on the same server.
+///
+/// `python`: the folder of programs of an environment with dask-kubernetes.
 ///
 /// # Errors
-/// When the cluster cannot be had, or a history does not come to its end.
-pub fn run(options: &Options, seeds: std::ops::Range<u64>) -> Result<Found> {
+/// When the clusters cannot be had.
+pub fn run(
+    options: &Options,
+    python: Option<&std::path::Path>,
+    seeds: std::ops::Range<u64>,
+) -> Result<Vec<Found>> {
     std::fs::create_dir_all(&options.folder).context("cannot make a folder for this run")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let cluster = options.provider.up(options)?;
+    let cluster = provider::local_without_operator(options, &images(options, python)?)?;
     ensure!(cluster.runs_pods, "a campaign needs pods that run");
     runtime.block_on(async {
-        let stage = Stage::open(&cluster, "campaign").await?;
+        let operators = Stage::open(&cluster, OPERATORS).await?;
+        let mut arms = Vec::new();
+        for operator in [Operator::Ours].into_iter().chain(python.map(|_| Operator::Python)) {
+            operators.create::<Pod>(&operator.pod()).await?;
+            arms.push(Arm::open(&cluster, options, operator).await?);
+        }
+        for seed in seeds {
+            for arm in arms.iter_mut().filter(|arm| arm.found.stopped.is_none()) {
+                arm.play(seed).await;
+            }
+        }
+        Ok(arms.into_iter().map(|arm| arm.found).collect())
+    })
+}
+
+/// Writes down what the operators' images stand for.
+fn images(options: &Options, python: Option<&std::path::Path>) -> Result<PathBuf> {
+    let program = std::path::absolute(&options.operator)?;
+    let mut images = vec![json!({
+        "image": format!("{}:campaign", Operator::Ours.name()),
+        "entrypoint": ["dask-operator"],
+        "pathPrepend": [program.parent()],
+    })];
+    images.extend(python.map(
+        |programs| json!({"image": format!("{}:campaign", Operator::Python.name()), "pathPrepend": [programs]}),
+    ));
+    let path = options.folder.join("images.yaml");
+    std::fs::write(&path, serde_yaml::to_string(&json!({"images": images}))?)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
+}
+
+impl Arm {
+    async fn open(cluster: &Cluster, options: &Options, operator: Operator) -> Result<Self> {
+        let stage = Stage::open(cluster, operator.name()).await?;
         stage.create::<DaskCluster>(&mk_cluster()?).await?;
         stage.until::<Pod>("the first workers", &worker_labels(), |pods| !pods.is_empty()).await?;
-        let mut client = Client::start(&stage, &options.folder, CLUSTER).await?;
-        let mut found = Found::default();
+        let folder = options.folder.join(operator.name());
+        std::fs::create_dir_all(&folder)?;
+        let client = Client::start(&stage, &folder, CLUSTER).await?;
+        let found = Found {
+            operator,
+            histories: 0,
+            killing: 0,
+            computed: 0,
+            removed: 0,
+            again: 0,
+            guilty: Vec::new(),
+            wrong: Vec::new(),
+            took: Duration::ZERO,
+            stopped: None,
+        };
+        Ok(Self { stage, client, found })
+    }
+
+    /// One history, and what is to be said of it.
+    async fn play(&mut self, seed: u64) {
         let begun = Instant::now();
-        for seed in seeds {
-            let played = tokio::time::timeout(HISTORY_MAX, play(&stage, &mut client, seed, &mut found)).await;
-            played
-                .context("it was not over in time")
-                .flatten()
-                .with_context(|| format!("history {seed}; the logs are in {}", options.folder.display()))?;
-            found.took = begun.elapsed();
-            let (again, guilty) = (found.again, found.guilty.len());
-            println!(
-                "history {seed}: {} results so far, {again} begun again, {guilty} by a scale-down",
-                found.computed
-            );
+        let played = play(&self.stage, &mut self.client, seed, &mut self.found);
+        let played = tokio::time::timeout(HISTORY_MAX, played).await.context("it was not over in time");
+        let found = &mut self.found;
+        found.took += begun.elapsed();
+        let name = found.operator.name();
+        if let Err(error) = played.flatten() {
+            println!("{name}, history {seed}: {error:#}");
+            found.stopped = Some(format!("history {seed}: {error:#}"));
+            return;
         }
-        stage.close().await?;
-        Ok(found)
-    })
+        println!(
+            "{name}, history {seed}: {} results so far, {} begun again, {} by a scale-down, {} wrong",
+            found.computed,
+            found.again,
+            found.guilty.len(),
+            found.wrong.len()
+        );
+    }
 }
 
 async fn play(stage: &Stage, client: &mut Client, seed: u64, found: &mut Found) -> Result<()> {
@@ -103,6 +210,7 @@ async fn play(stage: &Stage, client: &mut Client, seed: u64, found: &mut Found) 
                 let patch = json!({"spec": {"worker": {"replicas": replicas}}});
                 stage.patch::<DaskWorkerGroup>(GROUP, &patch).await?;
             }
+            Act::Adapt { maximum, millis } => adapt(stage, maximum, Duration::from_millis(millis)).await?,
             Act::Pass(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
             Act::Kill(number) => killed.extend(kill(stage, number).await?),
         }
@@ -118,6 +226,19 @@ async fn play(stage: &Stage, client: &mut Client, seed: u64, found: &mut Found) 
     found.removed += number("removed");
     found.again += number("again");
     found.guilty.extend(audit["guilty"].as_array().into_iter().flatten().map(|key| (seed, key.clone())));
+    Ok(())
+}
+
+/// Lets an autoscaler decide for a while.
+async fn adapt(stage: &Stage, maximum: usize, time: Duration) -> Result<()> {
+    let autoscaler = json!({
+        "metadata": {"name": CLUSTER},
+        "spec": {"cluster": CLUSTER, "minimum": 1, "maximum": maximum},
+    });
+    stage.create::<DaskAutoscaler>(&autoscaler).await?;
+    tokio::time::sleep(time).await;
+    stage.api::<DaskAutoscaler>().delete(CLUSTER, &DeleteParams::default()).await?;
+    stage.until::<DaskAutoscaler>("the autoscaler to be gone", "", <[_]>::is_empty).await?;
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! `dask-operator local --serve`: nothing is needed but this machine.
 
+use std::ffi::OsStr;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -13,12 +15,26 @@ use crate::process::Running;
 const READY_MAX: Duration = Duration::from_mins(5);
 
 pub(super) fn up(options: &Options) -> Result<Cluster> {
+    serve(options, &[])
+}
+
+/// The same without the operator, whose place others take: pods with images of this catalogue.
+pub(super) fn without_operator(options: &Options, images: &Path) -> Result<Cluster> {
+    let arguments = ["--no-operator".as_ref(), "--images".as_ref(), images.as_os_str()];
+    Ok(Cluster { has_operator: false, ..serve(options, &arguments)? })
+}
+
+fn serve(options: &Options, arguments: &[&OsStr]) -> Result<Cluster> {
     let (operator, folder) = (&options.operator, &options.folder);
     let (kubeconfig, log) = (folder.join("kubeconfig"), folder.join("local.log"));
     let check =
         Command::new(operator).args(["local", "--check"]).status().context("cannot start dask-operator")?;
     let mut command = Command::new(operator);
-    command.args(["local", "--serve", "--dir"]).arg(folder).env("DASK_OPERATOR_CACHE", &options.cache);
+    command
+        .args(["local", "--serve", "--dir"])
+        .arg(folder)
+        .args(arguments)
+        .env("DASK_OPERATOR_CACHE", &options.cache);
     let mut running = Running::start(&mut command, &log)?;
     running.wait_for(&kubeconfig, READY_MAX, &log).context("dask-operator local")?;
     let guard = Guard::Program { _running: running };

@@ -74,6 +74,14 @@ impl Provider {
     }
 }
 
+/// The local cluster without the operator, whose place others take: pods with images of this catalogue.
+///
+/// # Errors
+/// When it does not start.
+pub fn local_without_operator(options: &Options, images: &std::path::Path) -> Result<Cluster> {
+    local::without_operator(options, images)
+}
+
 impl Cluster {
     /// Nothing of it is taken down at the end.
     fn keeps(kubeconfig: PathBuf) -> Self {

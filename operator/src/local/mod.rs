@@ -67,6 +67,9 @@ pub struct LocalArgs {
     /// Run no processes: pods only change their status.
     #[arg(long)]
     simulate: bool,
+    /// Run no operator: to try another one, which may run in a pod. Nothing is applied.
+    #[arg(long, requires = "serve", conflicts_with = "files")]
+    no_operator: bool,
     /// Ask roles and bindings (RBAC) about requests of pods and of other users than the administrator.
     #[arg(long)]
     rbac: bool,
@@ -150,7 +153,7 @@ impl Ready {
     fn run(self, args: &LocalArgs, folder: &Path) -> Result<(), LocalError> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         runtime.map_err(LocalError::setup("start"))?.block_on(async {
-            let mut session = Session::start(self.listener, folder, self.pods, args.rbac).await?;
+            let mut session = Session::start(self.listener, folder, self.pods, args).await?;
             println!("export KUBECONFIG={}", session.kubeconfig.display());
             let limit = args.timeout.map(Duration::from_secs);
             let mut story = Story::begin(&mut session, Screen::stdout(), limit);

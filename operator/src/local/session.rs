@@ -19,6 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::LocalArgs;
 use super::error::LocalError;
 use super::python::Python;
 use crate::clock::Clock;
@@ -69,18 +70,18 @@ pub(super) struct Session {
 impl Session {
     /// Starts everything; the listener was bound before the node's namespaces were entered.
     ///
-    /// With `rbac`, requests of pods and of others with credentials of their own need roles that allow them.
+    /// Heeds `--rbac` and `--no-operator`.
     pub(super) async fn start(
         listener: TcpListener,
         folder: &Path,
         pods: Pods,
-        rbac: bool,
+        args: &LocalArgs,
     ) -> Result<Self, LocalError> {
         let interrupted = interrupted()?;
         let address = listener.local_addr().map_err(LocalError::setup("serve HTTPS"))?;
         let identity = Identity::new(&[address.ip()]).map_err(LocalError::setup("serve HTTPS"))?;
         let token_key = random_token_key().map_err(LocalError::setup("serve HTTPS"))?;
-        let mut config = Config { options: options(&pods), rbac, token_key, ..Config::default() };
+        let mut config = Config { options: options(&pods), rbac: args.rbac, token_key, ..Config::default() };
         config.options.root_ca.clone_from(&identity.authority);
         let server = Server::new(config);
         let client = kube::Client::new(server.service(), "default");
@@ -117,10 +118,12 @@ impl Session {
                 "the kubelet"
             });
         }
-        session.parts.spawn(async move {
-            run(deps(store), raised(stopped)).await;
-            "the operator"
-        });
+        if !args.no_operator {
+            session.parts.spawn(async move {
+                run(deps(store), raised(stopped)).await;
+                "the operator"
+            });
+        }
         // Last: whoever waits for the file finds everything ready.
         reach.write(&session.kubeconfig).map_err(LocalError::setup("write the kubeconfig"))?;
         Ok(session)
