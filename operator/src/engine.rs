@@ -455,10 +455,28 @@ impl Engine {
     }
 
     fn delete_child(&mut self, id: &ChildId, now: Timestamp) {
+        self.note_vanished(id, now);
         let keys =
             self.world.cache.child(id).map(|child| self.world.cache.concerned(child)).unwrap_or_default();
         self.world.cache.delete_child(id);
         self.touch(keys, now);
+    }
+
+    /// A worker that ran to the last and was not being retired may still be known to its scheduler.
+    fn note_vanished(&mut self, id: &ChildId, now: Timestamp) {
+        let Some(child) = self.world.cache.child(id) else { return };
+        let ran = child.pod().is_some_and(|facts| facts.started && !facts.ended());
+        let Some(group) = child.group.as_deref().filter(|_| ran && child.retiring.is_none()) else { return };
+        let group = Key::new(Kind::WorkerGroup, &id.namespace, group);
+        let Some(cluster) = self.world.cache.resource(&group).and_then(|group| group.follows()) else {
+            return;
+        };
+        let place = (id.namespace.to_string(), cluster.to_owned());
+        let cluster = self.world.cache.resource(&Key::new(Kind::Cluster, &place.0, &place.1));
+        if cluster.is_none_or(|cluster| cluster.deleting) {
+            return;
+        }
+        self.world.schedulers.entry(place).or_default().vanish(id.clone(), now);
     }
 
     fn listed(&mut self, source: &Source, now: Timestamp) {

@@ -83,7 +83,13 @@ pub struct SchedulerFacts {
     pub quiet: BTreeMap<String, Timestamp>,
     /// Workers, by their carrier, that it was asked to retire and did not.
     pub kept: BTreeMap<ChildId, Kept>,
+    /// Workers, by their carrier, that vanished without having been let go, and when.
+    pub vanished: BTreeMap<ChildId, Timestamp>,
 }
+
+/// How long a scheduler may count on a worker that has vanished without closing its connection, as with its node: Dask's
+/// `distributed.scheduler.worker-ttl` is five minutes. It refuses another worker of the same name for so long ("name taken").
+const VANISHED_FOR: SignedDuration = SignedDuration::from_mins(6);
 
 /// A worker that the scheduler did not retire.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,6 +123,17 @@ impl SchedulerFacts {
     /// scheduler misses one now and then.
     pub fn silence(&self) -> Option<&Unanswered> {
         self.failure.as_ref().filter(|_| self.failures >= FAILURES_MIN)
+    }
+
+    /// Takes note of a worker that vanished.
+    pub fn vanish(&mut self, carrier: ChildId, now: Timestamp) {
+        self.vanished.retain(|_, since| now.duration_since(*since) < VANISHED_FOR);
+        self.vanished.insert(carrier, now);
+    }
+
+    /// Whether the scheduler may still count on a worker of this carrier, so that none may have its name.
+    pub fn may_count_on(&self, carrier: &ChildId, now: Timestamp) -> bool {
+        self.vanished.get(carrier).is_some_and(|since| now.duration_since(*since) < VANISHED_FOR)
     }
 
     /// Takes in what the scheduler says of its workers.
@@ -325,6 +342,20 @@ fn turn(namespace: &str, cluster: &str, every: SignedDuration, from: Timestamp) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_name_of_a_worker_that_vanished_is_kept_longer_than_dask_counts_on_it() {
+        let worker = |name: &str| ChildId::new(ChildKind::Pod, "d", name);
+        let start = Timestamp::from_second(1_000).unwrap();
+        let mut facts = SchedulerFacts::default();
+        facts.vanish(worker("a"), start);
+        assert!(facts.may_count_on(&worker("a"), start + SignedDuration::from_mins(5)));
+        assert!(!facts.may_count_on(&worker("b"), start));
+        let later = start + VANISHED_FOR;
+        assert!(!facts.may_count_on(&worker("a"), later));
+        facts.vanish(worker("b"), later);
+        assert_eq!(facts.vanished.len(), 1, "what is over is forgotten");
+    }
 
     #[test]
     fn turns_are_spread_over_the_interval_and_come_at_its_pace() {

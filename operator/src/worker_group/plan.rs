@@ -9,7 +9,7 @@ use super::validate::Valid;
 use super::worker::Worker;
 use super::{View, status};
 use crate::names;
-use crate::observe::{Child, ChildId, ChildKind, Resource};
+use crate::observe::{Child, ChildId, ChildKind};
 use crate::ownership;
 use crate::plan::{Plan, Step, Target};
 use crate::spec::Invalid;
@@ -155,7 +155,7 @@ fn grow(world: &World, view: &View, desired: &Desired, missing: usize, plan: &mu
     let mut failures: Vec<u32> =
         over.iter().filter(|w| w.replacement().0 <= now).map(|w| w.replacement().1).collect();
     failures.reverse();
-    let created: Vec<Step> = free_slots(world, &view.resource, desired)
+    let created: Vec<Step> = free_slots(world, view, desired, now)
         .take(count)
         .map(|id| {
             let body = desired.worker(&id.name, failures.pop().unwrap_or(0));
@@ -192,19 +192,25 @@ fn batch(world: &World, view: &View, plan: &mut Plan, now: Timestamp) -> usize {
     }
 }
 
-/// Names of free slots, lowest first. A name that anything has, even something that is going, is not free.
+/// Names of free slots, lowest first. A name that anything has, even something that is going, is not free; nor is that of a worker
+/// that vanished, on which the scheduler may still count.
 fn free_slots<'a>(
     world: &'a World,
-    group: &'a Resource,
+    view: &'a View,
     desired: &'a Desired,
+    now: Timestamp,
 ) -> impl Iterator<Item = ChildId> + 'a {
+    let group = &*view.resource;
+    let known = view.scheduler.as_ref();
     (0..)
-        .map(|slot| names::worker(group.name(), &group.uid, slot))
+        .map(move |slot| names::worker(group.name(), &group.uid, slot))
         // Dask knows a worker by its name, whatever carries it: after a change of the carrier both kinds live side by side.
-        .filter(|name| {
-            [ChildKind::Pod, ChildKind::Deployment]
-                .iter()
-                .all(|kind| world.cache.child(&ChildId::new(*kind, group.namespace(), name)).is_none())
+        .filter(move |name| {
+            [ChildKind::Pod, ChildKind::Deployment].iter().all(|kind| {
+                let carrier = ChildId::new(*kind, group.namespace(), name);
+                world.cache.child(&carrier).is_none()
+                    && !known.is_some_and(|facts| facts.may_count_on(&carrier, now))
+            })
         })
-        .map(|name| ChildId::new(desired.carrier, group.namespace(), &name))
+        .map(move |name| ChildId::new(desired.carrier, group.namespace(), &name))
 }
