@@ -133,7 +133,7 @@ pub fn watched(source: &Source) -> (kube::core::ApiResource, Scope) {
 
 /// What must be known before the loop begins: what is served, and whether somebody else does the same work.
 async fn look_around(deps: &Deps) -> Served {
-    let served = definitions(deps).await;
+    let served = definitions(deps, None).await;
     match alive_until(deps, takeover::neighbours(&*deps.store, &deps.namespaces)).await {
         Ok(rivals) => {
             for rival in rivals {
@@ -145,12 +145,12 @@ async fn look_around(deps: &Deps) -> Served {
     served
 }
 
-/// Waits until the four kinds are served, saying what is missing.
-async fn definitions(deps: &Deps) -> Served {
+/// Waits until the four kinds are served, saying what is missing; what was `known` to be missing is not said again.
+async fn definitions(deps: &Deps, known: Option<Served>) -> Served {
     loop {
         match alive_until(deps, served(&*deps.store, deps.settings.look)).await {
             Ok(served) if served.missing().is_empty() => {
-                for shortcoming in served.shortcomings() {
+                for shortcoming in served.shortcomings_beyond(known.as_ref()) {
                     tracing::warn!("{shortcoming}");
                 }
                 return served;
@@ -263,7 +263,8 @@ impl<'a> Shell<'a> {
     }
 
     fn look_at_definitions(&self) {
-        self.definitions.push(definitions(self.deps).boxed());
+        let known = self.engine.world.served.clone();
+        self.definitions.push(definitions(self.deps, known).boxed());
     }
 
     fn observe(&mut self, events: Events) {

@@ -1,6 +1,8 @@
 //! What to do next with a pod's containers. Pure: the kubelet's `computePodActions` and restart policy.
 
-use jiff::Timestamp;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
 
 use super::backoff::{Backoff, Verdict};
 
@@ -231,6 +233,18 @@ fn start_or_wait(record: &mut Record, index: usize, pod: &str, now: Timestamp, n
         return;
     }
     next.start.push(index);
+}
+
+/// When the object of a deleted pod may go, if not yet: its logs can be read so long after its containers have ended.
+///
+/// A pod that had ended before this kubelet saw it has nothing more to take down.
+pub(super) fn removal_due(
+    torn_down: Option<Timestamp>,
+    stays: Duration,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let stays = SignedDuration::try_from(stays).unwrap_or(SignedDuration::ZERO);
+    torn_down.and_then(|at| at.checked_add(stays).ok()).filter(|due| *due > now)
 }
 
 #[cfg(test)]

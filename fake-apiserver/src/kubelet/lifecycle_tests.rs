@@ -107,3 +107,11 @@ fn a_container_on_hold_is_not_started_before_its_time() {
     assert_eq!((waiting.start, waiting.wake), (Vec::new(), Some(at(10))));
     assert_eq!(next(&mut all, RestartPolicy::Always, 10).start, [0]);
 }
+
+#[test]
+fn the_object_of_a_deleted_pod_stays_a_while_so_that_its_log_can_be_read() {
+    let due = |torn_down, now| removal_due(torn_down, Duration::from_secs(2), at(now));
+    assert_eq!(due(Some(at(10)), 10), Some(at(12)));
+    assert_eq!(due(Some(at(10)), 12), None);
+    assert_eq!(due(None, 10), None);
+}

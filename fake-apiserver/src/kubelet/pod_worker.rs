@@ -91,6 +91,8 @@ pub(super) struct PodWorker {
     notes: mpsc::UnboundedReceiver<Note>,
     gone: bool,
     ending: Ending,
+    /// When network and volumes were taken down, if this worker did it.
+    torn_down: Option<Timestamp>,
 }
 
 impl PodWorker {
@@ -125,6 +127,7 @@ impl PodWorker {
             note,
             notes,
             gone: false,
+            torn_down: None,
             ending: if is_terminal(&pod) { Ending::TornDown } else { Ending::No },
             node,
             pod,
@@ -192,6 +195,10 @@ impl PodWorker {
             return Some(Timestamp::now() + RETRY);
         }
         if self.pod.metadata.deletion_timestamp.is_some() && self.ending == Ending::TornDown {
+            let due = lifecycle::removal_due(self.torn_down, self.node.config.removal, Timestamp::now());
+            if due.is_some() {
+                return due;
+            }
             if !self.remove_object().await {
                 return Some(Timestamp::now() + RETRY);
             }
@@ -399,6 +406,7 @@ impl PodWorker {
         self.around.sandbox = false;
         self.files.remove();
         self.ending = Ending::TornDown;
+        self.torn_down = Some(Timestamp::now());
     }
 
     /// Announces something about the pod or one of its containers.

@@ -64,6 +64,8 @@ impl World {
         let _ = nodes.delete(SIMULATED, &DeleteParams::default()).await;
         let state = tempfile::tempdir().expect("a state directory");
         let mut config = KubeletConfig::new(NODE, state.path(), catalogue(), network);
+        // Every test waits for its pods to be gone.
+        config.removal = Duration::ZERO;
         config.visible = PathBuf::from(program()).parent().map(PathBuf::from).into_iter().collect();
         let kubelet = Kubelet::new(client.clone(), config);
         server.set_node(NODE, kubelet.node_proxy());

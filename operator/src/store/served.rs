@@ -91,6 +91,12 @@ impl Served {
     pub fn shortcomings(&self) -> Vec<String> {
         self.kinds.iter().filter_map(|(name, kind)| shortcoming(name, kind)).collect()
     }
+
+    /// Those that were not said of `known`, what was seen before: a definition changes its status far more often than its fields.
+    pub fn shortcomings_beyond(&self, known: Option<&Self>) -> Vec<String> {
+        let said = known.map(Self::shortcomings).unwrap_or_default();
+        self.shortcomings().into_iter().filter(|shortcoming| !said.contains(shortcoming)).collect()
+    }
 }
 
 fn shortcoming(name: &str, kind: &ServedKind) -> Option<String> {
@@ -327,6 +333,15 @@ mod tests {
         let kind = from_definition(&definition, "v1");
         assert!(!kind.served && !kind.stores("status.phase"));
         assert!(shortcoming("DaskJob", &kind).expect("all is missing").starts_with("DaskJob is not served"));
+    }
+
+    #[test]
+    fn what_was_said_of_a_definition_is_not_said_again() {
+        let ours = Served { kinds: [("DaskJob", from_definition(&crds()[0], "v1"))].into() };
+        let gone = Served { kinds: [("DaskJob", ServedKind::default())].into() };
+        assert_eq!(gone.shortcomings_beyond(None).len(), 1);
+        assert_eq!(gone.shortcomings_beyond(Some(&ours)).len(), 1);
+        assert_eq!(gone.shortcomings_beyond(Some(&gone)), Vec::<String>::new());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What to write for a DaskWorkerGroup.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::build::Desired;
 use super::drain::{self, Split};
@@ -12,11 +12,15 @@ use crate::names;
 use crate::observe::{Child, ChildId, ChildKind};
 use crate::ownership;
 use crate::plan::{Plan, Step, Target};
+use crate::settings::Carrier;
 use crate::spec::Invalid;
 use crate::world::World;
 
 /// At most this many workers are made by one plan, so that a large group does not hold up others; the rest follows at once.
 const CREATES_MAX: usize = 256;
+/// Worker Deployments come so long after their group's time stamp, which has whole seconds: at least a quarter of a second after the
+/// group itself. The Python operator takes that long, and its suite (`test_object_dask_cluster`) relies on it.
+const SETTLING: SignedDuration = SignedDuration::from_millis(1_250);
 
 /// Missing workers are made, ended ones replaced, superfluous ones drained.
 pub fn plan(world: &World, view: &View, valid: &Valid, desired: Option<&Desired>, now: Timestamp) -> Plan {
@@ -68,8 +72,8 @@ pub fn plan(world: &World, view: &View, valid: &Valid, desired: Option<&Desired>
     }
     let trouble = world.remembered(&resource.key).trouble;
     // The first workers are on their way: there is nothing to say before one of them has been seen.
-    let beginning =
-        resource.status["observedGeneration"].is_null() && rest.steps().any(|step| step.creates().is_some());
+    let beginning = resource.status["observedGeneration"].is_null()
+        && (rest.steps().any(|step| step.creates().is_some()) || settled_at(world, resource, now).is_some());
     if !beginning || trouble.is_some() {
         let said =
             status::Said { trouble: trouble.as_ref(), waiting: &rest.waiting, obstacle: obstacle.as_ref() };
@@ -137,6 +141,11 @@ fn grow(world: &World, view: &View, desired: &Desired, missing: usize, plan: &mu
         plan.waiting.push(first.clone());
         return;
     }
+    if let Some(at) = settled_at(world, &view.resource, now).filter(|_| missing > 0) {
+        plan.waiting.push("waiting a moment before the first worker Deployments are made".into());
+        plan.look_again(at);
+        return;
+    }
     over.sort_by_key(|worker| worker.replacement());
     let resting = over.iter().filter(|worker| worker.replacement().0 > now).count();
     // Workers that ended and may not be replaced yet keep their seat.
@@ -169,6 +178,14 @@ fn grow(world: &World, view: &View, desired: &Desired, missing: usize, plan: &mu
     plan.stage(created);
     let settled = over.iter().filter(|w| w.replacement().0 <= now || missing == 0);
     plan.stage(settled.copied().map(ended).collect());
+}
+
+/// When the first Deployments may be made, if not yet. A time stamp in the future is another clock's and means nothing.
+fn settled_at(world: &World, group: &Resource, now: Timestamp) -> Option<Timestamp> {
+    let since = Some(group.created).filter(|created| {
+        world.settings.carrier == Carrier::Deployment && *created <= now && *created + SETTLING > now
+    });
+    since.map(|created| created + SETTLING)
 }
 
 fn ended(worker: &Worker) -> Step {

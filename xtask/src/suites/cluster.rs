@@ -20,12 +20,15 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    /// Starts the built `fake-apiserver` with its files in `folder`, which `<cache>` stands for in `images`; pods are processes where the machine can.
+    /// Starts the built `fake-apiserver` with its files in `folder`; pods are processes where the machine can.
+    ///
+    /// In `images`, `<cache>` stands for that folder and `<programs>` for that of our own programs.
     pub(super) fn start(folder: &Path, images: &Path) -> Result<Self> {
         let (kubeconfig, log) = (folder.join("kubeconfig"), folder.join("fake-apiserver.log"));
         let catalogue = std::fs::read_to_string(images)
             .with_context(|| format!("cannot read {}", images.display()))?
-            .replace("<cache>", &folder.to_string_lossy());
+            .replace("<cache>", &folder.to_string_lossy())
+            .replace("<programs>", &std::path::absolute(shell::program(""))?.to_string_lossy());
         let images = folder.join("images.yaml");
         std::fs::write(&images, catalogue).with_context(|| format!("cannot write {}", images.display()))?;
         let _ = std::fs::remove_file(&kubeconfig);
@@ -42,19 +45,25 @@ impl Cluster {
         Ok(Self { kubeconfig, _running: Some(running) })
     }
 
-    /// Makes what a manifest says and waits until its Deployments are available.
+    /// Makes what a manifest says.
     pub(super) fn apply(&self, manifest: &Path) -> Result<()> {
-        let kubectl = || -> Result<Command> {
-            let mut command = Command::new(kubectl()?);
-            command.arg("--kubeconfig").arg(&self.kubeconfig);
-            Ok(command)
-        };
-        shell::run(kubectl()?.args(["apply", "--filename"]).arg(manifest))?;
+        shell::run(self.kubectl()?.args(["apply", "--filename"]).arg(manifest))
+    }
+
+    /// Makes what a manifest says and waits until its Deployments are available.
+    pub(super) fn deploy(&self, manifest: &Path) -> Result<()> {
+        self.apply(manifest)?;
         shell::run(
-            kubectl()?
+            self.kubectl()?
                 .args(["wait", "--for=condition=Available", "--timeout=60s", "--filename"])
                 .arg(manifest),
         )
+    }
+
+    fn kubectl(&self) -> Result<Command> {
+        let mut command = Command::new(kubectl()?);
+        command.arg("--kubeconfig").arg(&self.kubeconfig);
+        Ok(command)
     }
 
     /// A cluster that is up already.

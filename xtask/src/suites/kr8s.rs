@@ -3,7 +3,8 @@
 use anyhow::Result;
 
 use super::ledger::Results;
-use super::{Run, data, pytest, python};
+use super::pytest::Pytest;
+use super::{Run, data, python};
 
 pub(super) const VERSION: &str = "0.20.15";
 
@@ -11,8 +12,8 @@ pub(super) const VERSION: &str = "0.20.15";
 const ARGUMENTS: [&str; 7] = ["-q", "--keep-cluster", "-o", "addopts=", "-o", "timeout=60", "kr8s"];
 
 pub(super) fn run(run: &Run<'_>) -> Result<Results> {
-    run.cluster.apply(&data(run.suite.name).join("cluster.yaml"))?;
+    run.cluster.deploy(&data(run.suite.name).join("cluster.yaml"))?;
     let python = python::environment(run.cache, &data(run.suite.name).join("requirements.txt"))?;
     let source = python::source(run.cache, &python, "kr8s", VERSION)?;
-    pytest::run(run, &python, &source, &ARGUMENTS)
+    Pytest::new(&python, &source, &ARGUMENTS).run(run)
 }

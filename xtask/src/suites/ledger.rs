@@ -6,7 +6,7 @@ use std::fmt;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::data;
+use super::Suite;
 
 /// How a test ended. Ordered from good to bad.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,7 +21,17 @@ pub(super) enum Ending {
 /// Endings by the suite's own names of its tests.
 pub(super) type Results = BTreeMap<String, Ending>;
 
-/// A ledger file, `suites/NAME/ledger.yaml`.
+/// Takes over the endings that are worse.
+pub(super) fn worsen(worst: &mut Results, results: Results) {
+    for (test, ending) in results {
+        let known = worst.entry(test).or_insert(Ending::Passed);
+        if ending > *known {
+            *known = ending;
+        }
+    }
+}
+
+/// A ledger file, `suites/NAME/ledger.yaml` or, of one arm, `ledger-ARM.yaml`.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Ledger {
@@ -51,8 +61,8 @@ pub(crate) struct Verdict {
 
 impl Ledger {
     /// The ledger of a suite; empty if there is none yet.
-    pub(super) fn read(suite: &str, version: &str) -> Result<Self> {
-        let path = data(suite).join("ledger.yaml");
+    pub(super) fn read(suite: &Suite) -> Result<Self> {
+        let (path, version) = (suite.ledger(), suite.version);
         let mut ledger: Self = match std::fs::read_to_string(&path) {
             Ok(text) => {
                 serde_yaml::from_str(&text).with_context(|| format!("{} is not a ledger", path.display()))?
@@ -66,9 +76,9 @@ impl Ledger {
         Ok(ledger)
     }
 
-    pub(super) fn write(&self, suite: &str) -> Result<()> {
-        let path = data(suite).join("ledger.yaml");
-        let text = HEADER.replace("NAME", suite) + &serde_yaml::to_string(self)?;
+    pub(super) fn write(&self, suite: &Suite) -> Result<()> {
+        let path = suite.ledger();
+        let text = HEADER.replace("NAME", suite.name) + &serde_yaml::to_string(self)?;
         if std::fs::read_to_string(&path).is_ok_and(|there| there == text) {
             return Ok(());
         }
@@ -184,6 +194,16 @@ mod tests {
         check(&[("f", Ending::Failed("no".into()))], &[]);
         check(&[("g", Ending::Failed("no".into()))], &["g fails without a reason in the ledger: no"]);
         check(&[("h", Ending::Failed("no".into()))], &["h fails without a reason in the ledger: no"]);
+    }
+
+    #[test]
+    fn of_several_times_the_worst_counts() {
+        let failed = Ending::Failed("no".into());
+        let mut worst = Results::new();
+        for ending in [Ending::Passed, failed.clone(), Ending::Passed] {
+            worsen(&mut worst, [("a".to_owned(), ending)].into());
+        }
+        assert_eq!(worst["a"], failed);
     }
 
     #[test]

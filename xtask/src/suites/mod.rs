@@ -2,16 +2,21 @@
 //!
 //! A suite comes from its registry at a pinned version into a cache below the target folder; nothing of it is in the
 //! repository. What is: `suites/NAME/`, its requirements, what its pods' images stand for, and the ledger.
+//!
+//! A suite may be run in several arms, for instance with one operator and with another; each has its own ledger.
 
 mod cluster;
+mod dask_kubernetes;
 mod kr8s;
 mod ledger;
 mod pytest;
 mod python;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use clap::builder::PossibleValuesParser;
 
 use self::cluster::Cluster;
 use self::ledger::{Ledger, Results};
@@ -21,14 +26,20 @@ use crate::shell;
 #[derive(clap::Args)]
 pub(crate) struct Suites {
     /// Only these suites; all of them if none is named.
-    #[arg(value_name = "SUITE", value_parser = SUITES.map(|suite| suite.name))]
+    #[arg(value_name = "SUITE", value_parser = PossibleValuesParser::new(names()))]
     only: Vec<String>,
+    /// Only these arms of suites that have arms.
+    #[arg(long, value_name = "ARM", value_parser = PossibleValuesParser::new(arms()))]
+    arm: Vec<String>,
     /// Write the ledgers: reasons that are there stay, and those that are missing are left for you to write.
     #[arg(long, conflicts_with_all = ["filter", "kubeconfig"])]
     update: bool,
     /// Only tests whose name contains this.
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
+    /// Run each suite so many times, each time on a new server; a test counts as its worst time.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    times: u32,
     /// Run against this cluster instead, to see what a real one makes of a test.
     #[arg(long, value_name = "PATH")]
     kubeconfig: Option<PathBuf>,
@@ -37,10 +48,12 @@ pub(crate) struct Suites {
     no_build: bool,
 }
 
-/// One foreign suite.
+/// One foreign suite, in one of its arms.
 #[derive(Clone, Copy)]
 struct Suite {
     name: &'static str,
+    /// Empty if it has but one.
+    arm: &'static str,
     version: &'static str,
     run: fn(&Run<'_>) -> Result<Results>,
 }
@@ -55,7 +68,26 @@ struct Run<'a> {
 }
 
 /// Cheapest first.
-const SUITES: [Suite; 1] = [Suite { name: "kr8s", version: kr8s::VERSION, run: kr8s::run }];
+const SUITES: [Suite; 4] = [
+    Suite { name: "kr8s", arm: "", version: kr8s::VERSION, run: kr8s::run },
+    dask_kubernetes(dask_kubernetes::PYTHON),
+    dask_kubernetes(dask_kubernetes::DEPLOYMENT),
+    dask_kubernetes(dask_kubernetes::POD),
+];
+
+const fn dask_kubernetes(arm: &'static str) -> Suite {
+    Suite { name: dask_kubernetes::NAME, arm, version: dask_kubernetes::VERSION, run: dask_kubernetes::run }
+}
+
+fn names() -> Vec<&'static str> {
+    let mut names: Vec<_> = SUITES.iter().map(|suite| suite.name).collect();
+    names.dedup();
+    names
+}
+
+fn arms() -> Vec<&'static str> {
+    SUITES.iter().map(|suite| suite.arm).filter(|arm| !arm.is_empty()).collect()
+}
 
 impl Suites {
     pub(crate) fn run(self) -> Result<()> {
@@ -63,28 +95,52 @@ impl Suites {
             shell::build()?;
         }
         let mut bad = Vec::new();
-        for suite in SUITES {
-            if !self.only.is_empty() && !self.only.iter().any(|name| name == suite.name) {
-                continue;
+        for suite in SUITES.into_iter().filter(|suite| self.wants(suite)) {
+            let mut worst = Results::new();
+            for time in 1..=self.times {
+                println!(
+                    "\n━━ {suite}{}",
+                    if self.times > 1 { format!(", time {time}") } else { String::new() }
+                );
+                let results = play(suite, self.kubeconfig.as_deref(), self.filter.as_deref())?;
+                ledger::worsen(&mut worst, results);
             }
-            println!("\n━━ {} {}", suite.name, suite.version);
-            let results = play(suite, self.kubeconfig.as_deref(), self.filter.as_deref())?;
-            let mut ledger = Ledger::read(suite.name, suite.version)?;
+            let mut ledger = Ledger::read(&suite)?;
             if self.update {
-                ledger.update(&results);
-                ledger.write(suite.name)?;
+                ledger.update(&worst);
+                ledger.write(&suite)?;
             }
-            let verdict = ledger.judge(&results, self.filter.is_some());
-            println!("{verdict}");
+            let verdict = ledger.judge(&worst, self.filter.is_some());
+            println!("\n{suite}: {verdict}");
             // A real cluster is asked for its opinion; the ledger is ours.
             if self.kubeconfig.is_none() && !verdict.is_good() {
-                bad.push(suite.name);
+                bad.push(suite.to_string());
             }
         }
         if !bad.is_empty() {
             bail!("not as their ledgers say: {}", bad.join(", "));
         }
         Ok(())
+    }
+
+    fn wants(&self, suite: &Suite) -> bool {
+        let named = |list: &[String], name: &str| list.is_empty() || list.iter().any(|wanted| wanted == name);
+        named(&self.only, suite.name) && named(&self.arm, suite.arm)
+    }
+}
+
+impl Suite {
+    /// Where its ledger is.
+    fn ledger(&self) -> PathBuf {
+        let arm = if self.arm.is_empty() { String::new() } else { format!("-{}", self.arm) };
+        data(self.name).join(format!("ledger{arm}.yaml"))
+    }
+}
+
+impl fmt::Display for Suite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.version)?;
+        if self.arm.is_empty() { Ok(()) } else { write!(f, " ({})", self.arm) }
     }
 }
 
@@ -97,7 +153,7 @@ fn play(suite: Suite, kubeconfig: Option<&Path>, filter: Option<&str>) -> Result
         None => Cluster::start(&cache, &data(suite.name).join("images.yaml"))?,
     };
     (suite.run)(&Run { suite, cache: &cache, cluster: &cluster, filter })
-        .with_context(|| format!("the suite {} could not be run; see {}", suite.name, cache.display()))
+        .with_context(|| format!("the suite {suite} could not be run; see {}", cache.display()))
 }
 
 /// What the repository has for a suite.

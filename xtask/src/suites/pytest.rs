@@ -1,14 +1,15 @@
 //! Running pytest and reading what our plugin (`suites/ledger_plugin.py`) says of each test.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::Run;
 use super::cluster::kubectl;
 use super::ledger::{Ending, Results};
+use super::{Run, data};
 use crate::shell;
 
 /// Exit codes of pytest that mean that the tests ran: all passed, some failed.
@@ -23,29 +24,61 @@ struct Line {
     why: String,
 }
 
-/// Runs `python -m pytest` with these arguments in a folder, in which pytest-kind finds a cluster: ours.
+/// `python -m pytest` in a folder, in which pytest-kind finds a cluster: ours.
 ///
 /// pytest-kind asks a program `kind` which clusters there are and uses a kubectl and a kubeconfig, all three below
 /// `.pytest-kind/NAME`, and downloads the programs it does not find there.
-pub(super) fn run(run: &Run<'_>, python: &Path, folder: &Path, arguments: &[&str]) -> Result<Results> {
-    stand_in_for_kind(run, folder)?;
-    let results = run.cache.join("results.jsonl");
-    let _ = std::fs::remove_file(&results);
-    let mut command = Command::new(python);
-    command.current_dir(folder).args(["-m", "pytest", "-p", "ledger_plugin", "--tb=short"]).args(arguments);
-    if let Some(filter) = run.filter {
-        command.args(["-k", filter]);
+pub(super) struct Pytest<'a> {
+    python: &'a Path,
+    folder: &'a Path,
+    arguments: &'a [&'a str],
+    /// Found before all others on the path.
+    pub(super) programs: Option<&'a Path>,
+    /// A module in the suite's folder of the repository that is loaded before the suite's own.
+    pub(super) plugin: Option<&'a str>,
+    pub(super) env: Vec<(&'a str, String)>,
+}
+
+impl<'a> Pytest<'a> {
+    pub(super) fn new(python: &'a Path, folder: &'a Path, arguments: &'a [&'a str]) -> Self {
+        Self { python, folder, arguments, programs: None, plugin: None, env: Vec::new() }
     }
-    command
-        .env("PYTHONPATH", shell::root().join("suites"))
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .env("LEDGER_RESULTS", &results)
-        .env("KUBECONFIG", folder.join(".pytest-kind/pytest-kind/kubeconfig"));
-    let status = command.status().context("cannot start pytest")?;
-    if !status.code().is_some_and(|code| RAN.contains(&code)) {
-        bail!("pytest ended with {status}");
+
+    /// How each test ended.
+    pub(super) fn run(&self, run: &Run<'_>) -> Result<Results> {
+        stand_in_for_kind(run, self.folder)?;
+        let results = run.cache.join("results.jsonl");
+        let _ = std::fs::remove_file(&results);
+        let mut command = Command::new(self.python);
+        command.current_dir(self.folder).args(["-m", "pytest", "-p", "ledger_plugin", "--tb=short"]);
+        if let Some(plugin) = self.plugin {
+            command.args(["-p", plugin]);
+        }
+        if let Some(filter) = run.filter {
+            command.args(["-k", filter]);
+        }
+        command
+            .args(self.arguments)
+            .env("PATH", path(self.programs)?)
+            .env("PYTHONPATH", std::env::join_paths([data(run.suite.name), shell::root().join("suites")])?)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("LEDGER_RESULTS", &results)
+            .env("KUBECONFIG", self.folder.join(".pytest-kind/pytest-kind/kubeconfig"))
+            .envs(self.env.iter().map(|(name, value)| (name, value)));
+        let status = command.status().context("cannot start pytest")?;
+        if !status.code().is_some_and(|code| RAN.contains(&code)) {
+            bail!("pytest ended with {status}");
+        }
+        read(&std::fs::read_to_string(&results).context("pytest left no results")?)
     }
-    read(&std::fs::read_to_string(&results).context("pytest left no results")?)
+}
+
+/// The path, with these programs first.
+fn path(programs: Option<&Path>) -> Result<OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let first = programs.map(Path::to_owned).into_iter();
+    std::env::join_paths(first.chain(std::env::split_paths(&path)))
+        .context("the cache's path has a colon in it")
 }
 
 fn stand_in_for_kind(run: &Run<'_>, folder: &Path) -> Result<()> {
