@@ -9,7 +9,7 @@ use super::validate::Valid;
 use super::worker::Worker;
 use super::{View, status};
 use crate::names;
-use crate::observe::{Child, ChildId, ChildKind};
+use crate::observe::{Child, ChildId, ChildKind, Resource};
 use crate::ownership;
 use crate::plan::{Plan, Step, Target};
 use crate::settings::Carrier;
