@@ -22,11 +22,15 @@
 //!   with Ed25519 where a real server uses RSA.
 //! - Admission webhooks are asked about creates, updates and deletes of objects, but not about `pods/binding`, `pods/eviction`,
 //!   `serviceaccounts/token` and streams, nor about what the server's own controllers write; they need a `caBundle`.
-//!   Admission policies (ValidatingAdmissionPolicy, MutatingAdmissionPolicy) are stored, never evaluated.
+//! - ValidatingAdmissionPolicies are evaluated, about the same requests and about what controllers write; their expressions
+//!   have no `authorizer`, are not checked for types and have no cost limit, and audit annotations go nowhere.
+//!   MutatingAdmissionPolicies are stored, never evaluated.
 //! - Admission plugins are those listed in [`server`]'s `admission`; where no controller makes service accounts, pods of a
 //!   namespace without the account `default` are admitted without a token. Quotas have no scope `VolumeAttributesClass`.
 //! - Conversion webhooks: versions of a custom resource differ in `apiVersion` alone.
-//! - Subresources `resize`, `ephemeralcontainers`, `approval` (writes) and `nodes/proxy` of the core kinds answer 501.
+//! - Definitions are accepted and established at once, where a real server needs some milliseconds.
+//! - Bodies in YAML are read as YAML 1.2: a bare `y` is a text. Messages do not quote the internal Go types of objects.
+//! - Subresources `resize`, `approval` (writes) and `nodes/proxy` of the core kinds answer 501.
 //! - Proxies speak plain HTTP to pods; a name with the scheme `https` answers 501.
 //! - Services are IPv4; a headless service without a selector says both families, as a real server does.
 

@@ -29,6 +29,8 @@ pub struct Request {
     pub params: Params,
     /// The decoded body; for a JSON patch the array of operations.
     pub body: Option<Value>,
+    /// What a strict decoder has against the text of the body, for instance `duplicate field "data.a"`.
+    pub body_faults: Vec<String>,
     /// Who asks.
     pub user: User,
 }

@@ -32,6 +32,7 @@ mod service_account;
 mod stateful_set;
 mod template;
 mod token;
+mod volume_protection;
 
 use jiff::Timestamp;
 
@@ -98,6 +99,7 @@ impl Controllers {
             Box::new(endpoint_slice::EndpointSlices::default()),
             Box::new(endpoints::EndpointsLoop::default()),
             Box::new(load_balancer::LoadBalancers),
+            Box::new(volume_protection::VolumeProtection::default()),
             Box::new(events::EventLoop::default()),
         ];
         let loops = loops.into_iter().filter(|l| !options.disabled.contains(l.name()));

@@ -75,23 +75,27 @@ pub(super) fn resources(registry: &Registry, group: &str, version: &str) -> Opti
     let served = known.versions.get(version)?;
     let rows: Vec<Value> = served.values().flat_map(|resource| legacy_rows(resource)).collect();
     let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-    Some(
-        json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": rows}),
-    )
+    let mut list = json!({"kind": "APIResourceList", "groupVersion": group_version, "resources": rows});
+    // The core group's list is of the version before there were groups, which does not name itself.
+    if !group.is_empty() {
+        list["apiVersion"] = json!("v1");
+    }
+    Some(list)
 }
 
 /// The resource and, as rows of their own, its subresources.
 fn legacy_rows(resource: &Resource) -> Vec<Value> {
     let mut row = json!({
         "name": resource.plural, "singularName": resource.singular, "namespaced": resource.namespaced,
-        "kind": resource.kind, "verbs": sorted(&resource.verbs),
+        "kind": resource.kind, "verbs": verbs(resource),
     });
     for (name, list) in [("shortNames", &resource.short_names), ("categories", &resource.categories)] {
         if !list.is_empty() {
             row[name] = json!(list);
         }
     }
-    if resource.allows("list") {
+    // What is computed for each answer is not stored.
+    if resource.allows("list") && resource.plural != "componentstatuses" {
         row["storageVersionHash"] = json!(storage_version_hash(resource));
     }
     let mut rows = vec![row];
@@ -111,7 +115,11 @@ fn legacy_rows(resource: &Resource) -> Vec<Value> {
 
 /// `StorageVersionHash` of `k8s.io/apiserver/pkg/endpoints/discovery`.
 fn storage_version_hash(resource: &Resource) -> String {
-    let stored = &resource.storage_api_version;
+    let stored = match resource.kind.as_str() {
+        // Definitions are kept in the version before the only one that is served.
+        "CustomResourceDefinition" if resource.custom.is_none() => "apiextensions.k8s.io/v1beta1",
+        _ => &resource.storage_api_version,
+    };
     let slash = if stored.contains('/') { "" } else { "/" };
     let named = format!("{slash}{stored}/{}", resource.kind);
     let digest = digest(&SHA256, named.as_bytes());
@@ -125,6 +133,17 @@ fn is_home(resource: &Resource, sub: &Subresource) -> bool {
 fn sorted(verbs: &[String]) -> Vec<String> {
     let mut verbs = verbs.to_vec();
     verbs.sort();
+    verbs
+}
+
+/// The verbs of a resource: by name, and those of a custom resource as the real server lists them.
+fn verbs(resource: &Resource) -> Vec<String> {
+    const CUSTOM: [&str; 8] =
+        ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
+    let mut verbs = sorted(&resource.verbs);
+    if resource.custom.is_some() {
+        verbs.sort_by_key(|verb| CUSTOM.iter().position(|known| known == verb));
+    }
     verbs
 }
 
@@ -158,10 +177,10 @@ fn aggregated_group(name: &str, group: &Group) -> Value {
 fn aggregated_resource(resource: &Arc<Resource>) -> Value {
     let mut row = json!({
         "resource": resource.plural,
-        "responseKind": {"group": resource.group, "version": resource.version, "kind": resource.kind},
+        "responseKind": response_kind(&resource.group, &resource.version, &resource.kind),
         "scope": if resource.namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": resource.singular,
-        "verbs": sorted(&resource.verbs),
+        "verbs": verbs(resource),
     });
     for (name, list) in [("shortNames", &resource.short_names), ("categories", &resource.categories)] {
         if !list.is_empty() {
@@ -172,13 +191,18 @@ fn aggregated_resource(resource: &Arc<Resource>) -> Value {
         let rows = resource.subresources.iter().map(|sub| {
             json!({
                 "subresource": sub.name,
-                "responseKind": {"group": sub.group, "version": sub.version, "kind": sub.kind},
+                "responseKind": response_kind(&sub.group, &sub.version, &sub.kind),
                 "verbs": sorted(&sub.verbs),
             })
         });
         row["subresources"] = rows.collect();
     }
     row
+}
+
+/// Kinds of the core group are named without their version, which is that of the list they are in.
+fn response_kind(group: &str, version: &str, kind: &str) -> Value {
+    json!({"group": group, "version": if group.is_empty() { "" } else { version }, "kind": kind})
 }
 
 /// A short text that changes with `content`; for entity tags and document addresses.

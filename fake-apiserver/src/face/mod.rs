@@ -4,8 +4,8 @@
 //! |---|---|
 //! | [`Server`], `publish` | the handle: lock, clock, timers, watchers; where it is reached |
 //! | `http`, `resource`, `watch`, `logs`, `documents` | requests by what they are for |
-//! | `path`, `negotiate`, `protobuf` | how a request is read |
-//! | `render`, `table`, `body` | how an answer is written |
+//! | `path`, `negotiate`, `decode`, `protobuf` | how a request is read |
+//! | `render`, `yaml`, `table`, `body` | how an answer is written |
 //! | `discovery`, `openapi` | what is served, for clients that ask |
 //! | `node`, `simulated`, `stream` | what a pod's node answers: logs, exec, attach, port-forward, proxies |
 //! | `webhook` | calls of admission webhooks |
@@ -17,6 +17,7 @@ mod server;
 mod access;
 mod auth;
 mod body;
+mod decode;
 mod discovery;
 mod documents;
 mod http;
@@ -40,6 +41,7 @@ mod table;
 pub mod tls;
 mod watch;
 mod webhook;
+mod yaml;
 
 pub use auth::{Authentication, random_token_key};
 pub use body::ResponseBody;

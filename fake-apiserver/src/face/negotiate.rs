@@ -1,11 +1,6 @@
-//! Content negotiation: which form of an answer a client accepts, and what its request body is.
+//! Content negotiation: which form of an answer a client accepts.
 
-use serde_json::Value;
-
-use crate::request::PatchType;
 use crate::status::Status;
-
-use super::protobuf;
 
 /// The form of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,8 +10,10 @@ pub(super) enum Shape {
     Whole,
     /// `as=Table`, of meta.k8s.io version v1 or v1beta1.
     Table(TableVersion),
-    /// `as=PartialObjectMetadata` and `as=PartialObjectMetadataList`.
+    /// `as=PartialObjectMetadata`: of one object, and of each in a watch.
     Metadata,
+    /// `as=PartialObjectMetadataList`: of a list.
+    MetadataList,
 }
 
 /// Version of a Table answer.
@@ -98,15 +95,24 @@ pub(super) fn accept(header: &str) -> Result<Accept, Status> {
     if header.trim().is_empty() {
         return Ok(Accept::default());
     }
-    for clause in clauses(header) {
+    let clauses = clauses(header);
+    // The router in front of the API knows whole media types and the one pattern for all.
+    let offered = |name: &str| name == "*/*" || OFFERED.split(", ").any(|offered| offered == name);
+    if !clauses.iter().any(|clause| offered(clause.media_type)) {
+        return Err(Status::generic(
+            406,
+            "NotAcceptable",
+            format!("406: Not Acceptable\n\nAvailable representations: {OFFERED}"),
+        ));
+    }
+    for clause in clauses {
         let Some(encoding) = clause.encoding() else { continue };
         let shape = match (clause.param("as"), clause.param("g"), clause.param("v")) {
             ("", _, _) => Shape::Whole,
             ("Table", "meta.k8s.io", "v1") => Shape::Table(TableVersion::V1),
             ("Table", "meta.k8s.io", "v1beta1") => Shape::Table(TableVersion::V1beta1),
-            ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io", "v1" | "v1beta1") => {
-                Shape::Metadata
-            }
+            ("PartialObjectMetadata", "meta.k8s.io", "v1" | "v1beta1") => Shape::Metadata,
+            ("PartialObjectMetadataList", "meta.k8s.io", "v1" | "v1beta1") => Shape::MetadataList,
             _ => continue,
         };
         return Ok(Accept { shape, encoding });
@@ -141,96 +147,6 @@ pub(super) fn discovery(header: &str, beta: bool) -> Result<Discovery, Status> {
         }
     }
     if header.trim().is_empty() { Ok(Discovery::Legacy) } else { Err(not_acceptable()) }
-}
-
-/// Decodes the body of a create, update or delete; an empty one is `None`.
-///
-/// # Errors
-/// 415 for media types that are not known, 400 for bytes that do not parse.
-pub(super) fn body(content_type: &str, bytes: &[u8]) -> Result<Option<Value>, Status> {
-    if bytes.is_empty() {
-        return Ok(None);
-    }
-    match media_type(content_type).as_str() {
-        "" | "application/json" => json(bytes).map(Some),
-        "application/yaml" => yaml(bytes).map(Some),
-        "application/vnd.kubernetes.protobuf" => protobuf::decode(bytes).map(Some),
-        _ => Err(Status::unsupported_media_type(format!(
-            "the body of the request was in an unknown format - accepted media types include: {OFFERED}"
-        ))),
-    }
-}
-
-/// Decodes the body of a PATCH.
-///
-/// # Errors
-/// 415 for media types that are no patch, 400 for bytes that do not parse.
-pub(super) fn patch(content_type: &str, bytes: &[u8]) -> Result<(PatchType, Value), Status> {
-    match media_type(content_type).as_str() {
-        "application/json-patch+json" => Ok((PatchType::Json, patch_json(bytes, DECODING)?)),
-        "application/merge-patch+json" => {
-            Ok((PatchType::Merge, object(patch_json(bytes, DECODING)?, DECODING)?))
-        }
-        "application/strategic-merge-patch+json" => {
-            Ok((PatchType::Strategic, object(patch_json(bytes, "")?, "")?))
-        }
-        "application/apply-patch+yaml" => Ok((PatchType::Apply, yaml(bytes)?)),
-        _ => Err(Status::unsupported_media_type("415: Unsupported Media Type")),
-    }
-}
-
-fn media_type(content_type: &str) -> String {
-    content_type.split(';').next().unwrap_or_default().trim().to_lowercase()
-}
-
-/// What stands before the complaints about most patches.
-const DECODING: &str = "error decoding patch: ";
-
-/// A patch, refused in the words of Go's decoder.
-fn patch_json(bytes: &[u8], before: &str) -> Result<Value, Status> {
-    serde_json::from_slice(bytes)
-        .map_err(|error| Status::bad_request(format!("{before}{}", go_syntax_error(bytes, &error))))
-}
-
-/// A patch that is a map.
-fn object(value: Value, before: &str) -> Result<Value, Status> {
-    let found = match value {
-        Value::Object(_) => return Ok(value),
-        Value::Array(_) => "array",
-        Value::String(_) => "string",
-        Value::Number(_) => "number",
-        Value::Bool(_) => "bool",
-        // Go decodes null to a map without members.
-        Value::Null => return Ok(Value::Object(serde_json::Map::new())),
-    };
-    let said =
-        format!("{before}json: cannot unmarshal {found} into Go value of type map[string]interface {{}}");
-    Err(Status::bad_request(said))
-}
-
-/// What Go's JSON decoder says of text that is no JSON.
-fn go_syntax_error(bytes: &[u8], error: &serde_json::Error) -> String {
-    let line = bytes.split(|byte| *byte == b'\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
-    match line.get(error.column().saturating_sub(1)) {
-        Some(byte) if !error.is_eof() => {
-            format!("invalid character {:?} looking for beginning of value", char::from(*byte))
-        }
-        _ => "unexpected end of JSON input".to_owned(),
-    }
-}
-
-fn json(bytes: &[u8]) -> Result<Value, Status> {
-    serde_json::from_slice(bytes)
-        .map_err(|error| Status::bad_request(format!("the request body is not valid JSON: {error}")))
-}
-
-/// YAML, of which JSON is a part: JSON is tried first because it is faster and keeps big numbers.
-fn yaml(bytes: &[u8]) -> Result<Value, Status> {
-    if let Ok(value) = serde_json::from_slice(bytes) {
-        return Ok(value);
-    }
-    serde_yaml::from_slice(bytes)
-        .map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))
 }
 
 #[cfg(test)]
@@ -268,13 +184,5 @@ mod tests {
         assert_eq!(discovery(&format!("{v2beta1},application/json"), false).unwrap(), Discovery::Legacy);
         assert_eq!(discovery(v2beta1, false).unwrap_err().code, 406);
         assert_eq!(discovery("", false).unwrap(), Discovery::Legacy);
-    }
-
-    #[test]
-    fn bodies_are_refused_by_media_type() {
-        assert_eq!(body("text/plain", b"x").unwrap_err().code, 415);
-        assert_eq!(body("application/json", b"{").unwrap_err().code, 400);
-        assert_eq!(body("application/yaml; charset=utf-8", b"a: 1").unwrap().unwrap()["a"], 1);
-        assert_eq!(patch("application/json", b"{}").unwrap_err().code, 415);
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::body::ResponseBody;
 use super::negotiate::{Accept, Encoding, Shape};
 use super::table::{Include, Printer, metadata_only};
+use super::yaml;
 use crate::response::List;
 use crate::status::Status;
 
@@ -69,10 +70,7 @@ pub(super) fn json(code: u16, value: &Value) -> Response<ResponseBody> {
 pub(super) fn value(code: u16, value: &Value, encoding: Encoding) -> Response<ResponseBody> {
     match encoding {
         Encoding::Json => bytes(status_code(code), "application/json", value.to_string()),
-        Encoding::Yaml => match serde_yaml::to_string(value) {
-            Ok(text) => bytes(status_code(code), "application/yaml", text),
-            Err(error) => json(500, &Status::internal(error.to_string()).to_value()),
-        },
+        Encoding::Yaml => bytes(status_code(code), "application/yaml", yaml::text(value)),
     }
 }
 
@@ -119,7 +117,7 @@ pub(super) fn list(code: u16, list: &List, form: &Form) -> Response<ResponseBody
     let objects: Vec<Value> = list.items.iter().map(|item| item.value()).collect();
     let answer = match (form.table(), form.accept.shape) {
         (Some((printer, version)), _) => printer.table(version, &metadata, &objects, form.include, form.now),
-        (None, Shape::Metadata) => {
+        (None, Shape::MetadataList) => {
             let items: Vec<Value> =
                 objects.iter().map(|object| metadata_only(object, "meta.k8s.io/v1")).collect();
             json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": items})

@@ -3,6 +3,7 @@
 use http::{Method, Response, header};
 
 use super::body::ResponseBody;
+use super::decode::{self, Wanted};
 use super::http::{HttpService, Incoming};
 use super::negotiate::{self, Shape};
 use super::path::ResourcePath;
@@ -20,7 +21,7 @@ pub(super) async fn answer(
     incoming: Incoming,
 ) -> Result<Response<ResponseBody>, Status> {
     let server = service.server();
-    let mut request = request(path, &incoming)?;
+    let mut request = request(service, path, &incoming)?;
     let log = request.resource == "pods" && request.subresource.as_deref() == Some("log");
     if log && request.group.is_empty() && request.verb == Verb::Get {
         // Whether the user may do this was asked before; what else it takes is asked by the server itself.
@@ -28,10 +29,14 @@ pub(super) async fn answer(
         return logs::answer(server, &request).await;
     }
     let form = form(service, &request, &incoming)?;
-    let mut response = server.ask(&request).await?;
+    let mut response = match server.ask(&request).await {
+        Ok(response) => response,
+        Err(refusal) => return refused(service, &request, refusal, form.accept.encoding),
+    };
     if request.group == "authentication.k8s.io" {
         review(service, &request, &mut response.reply);
     }
+    check_shape(service, &request, &response.reply, form.accept.shape)?;
     let code = response.code;
     let mut answer = match response.reply {
         Reply::Object(stored) if form.is_whole_json() => render::bytes(
@@ -49,6 +54,48 @@ pub(super) async fn answer(
         Reply::Text(text) => render::text(code, text),
     };
     render::warn(answer.headers_mut(), &response.warnings);
+    Ok(answer)
+}
+
+/// An object cannot be shown as a list of metadata, nor a list as one object.
+fn check_shape(service: &HttpService, request: &Request, reply: &Reply, shape: Shape) -> Result<(), Status> {
+    let (wanted, is) = match (shape, reply) {
+        (Shape::Metadata, Reply::List(_)) => ("PartialObjectMetadata", "is a list"),
+        (Shape::MetadataList, Reply::Object(_) | Reply::Value(_)) => {
+            ("PartialObjectMetadataList", "is not a list")
+        }
+        _ => return Ok(()),
+    };
+    let kind = service.server().with(|api| {
+        let resource = api.registry().get(&request.group, &request.version, &request.resource)?;
+        Some((resource.kind.clone(), resource.custom.is_some()))
+    });
+    let list = if matches!(reply, Reply::List(_)) { "List" } else { "" };
+    let go_type = match kind {
+        Some((kind, false)) => {
+            let package = request.group.split('.').next().filter(|group| !group.is_empty()).unwrap_or("core");
+            format!("{package}.{kind}{list}")
+        }
+        _ => format!("unstructured.Unstructured{list}"),
+    };
+    let said = format!("you requested {wanted}, but the requested object {is} (*{go_type})");
+    Err(Status::new(406, "NotAcceptable", said))
+}
+
+/// A refusal; a version that is deprecated says so with this, too.
+fn refused(
+    service: &HttpService,
+    request: &Request,
+    refusal: Status,
+    encoding: negotiate::Encoding,
+) -> Result<Response<ResponseBody>, Status> {
+    let deprecation = service.server().with(|api| {
+        let resource = api.registry().get(&request.group, &request.version, &request.resource)?;
+        resource.deprecation.clone()
+    });
+    let Some(deprecation) = deprecation else { return Err(refusal) };
+    let mut answer = render::status(&refusal, encoding);
+    render::warn(answer.headers_mut(), &[deprecation]);
     Ok(answer)
 }
 
@@ -82,7 +129,7 @@ fn form(service: &HttpService, request: &Request, incoming: &Incoming) -> Result
 }
 
 /// The request of a URL, method and body.
-fn request(path: ResourcePath, incoming: &Incoming) -> Result<Request, Status> {
+fn request(service: &HttpService, path: ResourcePath, incoming: &Incoming) -> Result<Request, Status> {
     if path.rest.is_some() && path.subresource.as_deref() != Some("proxy") {
         return Err(no_such_resource());
     }
@@ -96,23 +143,29 @@ fn request(path: ResourcePath, incoming: &Incoming) -> Result<Request, Status> {
         name: path.name,
         params: incoming.query.params(&incoming.method)?,
         body: None,
+        body_faults: Vec::new(),
         user: incoming.user.clone(),
     };
     let content_type = incoming.header(&header::CONTENT_TYPE);
     match incoming.method {
         Method::PATCH => {
-            let (kind, body) = negotiate::patch(&content_type, &incoming.body)?;
+            let (kind, body) = decode::patch(&content_type, &incoming.body)?;
             if incoming.query.has("force") && kind != PatchType::Apply {
                 let fault = "Forbidden: may not be specified for non-apply patch";
                 let cause = Cause::new("FieldValueForbidden", "force", fault);
                 return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", vec![cause]));
             }
             request.verb = Verb::Patch(kind);
-            request.body = Some(body);
+            (request.body, request.body_faults) = (Some(body.value), body.faults);
         }
-        Method::POST | Method::PUT | Method::DELETE => {
-            request.body = negotiate::body(&content_type, &incoming.body)?;
+        Method::POST | Method::PUT => {
+            // What is not served has no kind; the state machine says so.
+            if let Some(wanted) = wanted(service, &request) {
+                let body = decode::object(&content_type, &incoming.body, &wanted)?;
+                (request.body, request.body_faults) = (Some(body.value), body.faults);
+            }
         }
+        Method::DELETE => request.body = decode::optional(&content_type, &incoming.body)?,
         _ => {}
     }
     if request.verb == Verb::Watch
@@ -124,6 +177,26 @@ fn request(path: ResourcePath, incoming: &Incoming) -> Result<Request, Status> {
             Some(selector.map_or_else(|| field.clone(), |given| format!("{given},{field}")));
     }
     Ok(request)
+}
+
+/// The kind that the endpoint of a write takes; `None` where there is no such endpoint.
+fn wanted(service: &HttpService, request: &Request) -> Option<Wanted> {
+    let known = |api: &mut crate::ApiServer| {
+        let resource = api.registry().get(&request.group, &request.version, &request.resource)?;
+        let whole = || Wanted {
+            kind: resource.kind.clone(),
+            api_version: resource.custom.as_ref().map(|_| resource.api_version()),
+        };
+        match request.subresource.as_deref() {
+            None => Some(whole()),
+            Some(name) => {
+                let sub = resource.subresources.iter().find(|sub| sub.name == name)?;
+                let same = sub.kind == resource.kind;
+                Some(if same { whole() } else { Wanted { kind: sub.kind.clone(), api_version: None } })
+            }
+        }
+    };
+    service.server().with(known)
 }
 
 fn verb(path: &ResourcePath, incoming: &Incoming) -> Result<Verb, Status> {

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::schema::go_name;
 use crate::status::Status;
 
 /// As the real server: `maxJSONPatchOperations`.
@@ -45,18 +46,6 @@ fn lenient(target: &Value, operations: &Value) -> Value {
         }
     }
     operations
-}
-
-/// What Go's JSON decoder calls a value.
-fn go_name(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
 }
 
 /// The real server keeps the reason to itself (`NewGenericServerResponse` of 422).

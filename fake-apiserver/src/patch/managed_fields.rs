@@ -208,7 +208,8 @@ pub fn track_update(schema: Option<&Schema>, old: Option<&Value>, new: &mut Valu
         if let Some(previous) = managers.take(&own) {
             own.set.union(previous.set);
         }
-        own.time = Some(by.time.clone());
+        // What is written through a Scale has no time there.
+        own.time = (by.subresource != "scale").then(|| by.time.clone());
         managers.0.push(own);
     }
     managers.cap();

@@ -6,6 +6,7 @@ mod field_set;
 mod json;
 mod managed_fields;
 mod merge;
+mod scale;
 mod strategic;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ pub use apply::apply;
 pub use json::json;
 pub use managed_fields::track_update;
 pub use merge::merge;
+pub(crate) use scale::{apply_scale, managers_of_scale};
 pub use strategic::strategic;
 
 /// Who applies or writes, and how.

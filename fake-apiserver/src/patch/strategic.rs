@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::schema::Schema;
 use crate::schema::node::{PatchStrategy, View};
+use crate::server::go_text::printed;
 use crate::status::Status;
 
 const DIRECTIVE: &str = "$patch";
@@ -138,7 +139,7 @@ fn follows_order(items: &[Value], order: &[Value], key: Option<&str>) -> Result<
     if kept.all(|item| order_left.any(|wanted| same(item, wanted))) {
         return Ok(());
     }
-    let shown = |list: &[Value]| go_map(&Value::Array(list.to_vec()));
+    let shown = |list: &[Value]| printed(&Value::Array(list.to_vec()));
     Err(unprocessed(format!(
         "The order in patch list:\n{}\n doesn't match $setElementOrder list:\n{}\n",
         shown(items),
@@ -275,29 +276,15 @@ fn unknown_directive(directive: &Value, map: &Object) -> Status {
     let mut whole = map.clone();
     whole.insert(DIRECTIVE.into(), directive.clone());
     let name = directive.as_str().map_or_else(|| directive.to_string(), Into::into);
-    unprocessed(format!("unknown patch type: {name} in map: {}", go_map(&Value::Object(whole))))
+    unprocessed(format!("unknown patch type: {name} in map: {}", printed(&Value::Object(whole))))
 }
 
 fn no_merge_key(map: &Object, key: &str) -> Status {
-    let map = go_map(&Value::Object(map.clone()));
+    let map = printed(&Value::Object(map.clone()));
     unprocessed(format!("map: {map} does not contain declared merge key: {key}"))
 }
 
 /// What the real server has no better answer for: 500 without a reason.
 fn unprocessed(message: impl Into<String>) -> Status {
     Status::new(500, "", message)
-}
-
-/// A value as Go's `%v` shows it.
-fn go_map(value: &Value) -> String {
-    match value {
-        Value::Object(map) => {
-            let entries: Vec<String> = map.iter().map(|(k, v)| format!("{k}:{}", go_map(v))).collect();
-            format!("map[{}]", entries.join(" "))
-        }
-        Value::Array(list) => format!("[{}]", list.iter().map(go_map).collect::<Vec<_>>().join(" ")),
-        Value::String(text) => text.clone(),
-        Value::Null => "<nil>".into(),
-        other => other.to_string(),
-    }
 }

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::field_set::{self, FieldSet};
-use crate::schema::node::{Additional, ListType, View};
+use crate::schema::cause::quote;
+use crate::schema::node::{Additional, ListType, Types, View};
+use crate::server::go_text::printed;
 
 /// Merges what is applied into the live object (`typed.Merge`): leaves are replaced, the rest is descended into; an
 /// empty map or list does not empty one that has something.
@@ -179,7 +181,8 @@ fn is_hollow(value: &Value) -> bool {
     }
 }
 
-/// Why an applied configuration does not fit its schema: unknown fields, items without keys, repeated items.
+/// Why an applied configuration does not fit its schema: unknown fields, items without keys, repeated items, values of
+/// another type.
 pub(crate) fn misfits(applied: &Value, schema: Option<View<'_>>) -> Vec<String> {
     let mut out = Vec::new();
     if let Some(schema) = schema {
@@ -189,6 +192,10 @@ pub(crate) fn misfits(applied: &Value, schema: Option<View<'_>>) -> Vec<String> 
 }
 
 fn check(value: &Value, schema: View<'_>, path: &str, out: &mut Vec<String>) {
+    if let Some(why) = wrong_type(value, schema.node.types) {
+        out.push(format!("{path}: {why}"));
+        return;
+    }
     match value {
         Value::Object(map) => {
             for (name, child) in map {
@@ -224,5 +231,65 @@ fn check(value: &Value, schema: View<'_>, path: &str, out: &mut Vec<String>) {
             }
         }
         _ => {}
+    }
+}
+
+/// Why a value is not of the types of its schema (`typed/validate.go`).
+fn wrong_type(value: &Value, types: Types) -> Option<String> {
+    let scalar = !value.is_object() && !value.is_array();
+    // As the library sees it: a type by itself, or any scalar.
+    let right = match types {
+        _ if types.is_any() || value.is_null() => true,
+        Types::OBJECT => value.is_object(),
+        Types::ARRAY => value.is_array(),
+        Types::STRING => value.is_string(),
+        Types::BOOLEAN => value.is_boolean(),
+        Types::INTEGER | Types::NUMBER => value.is_number(),
+        _ => scalar,
+    };
+    if right {
+        return None;
+    }
+    let inner = go_syntax(value);
+    Some(match types {
+        Types::OBJECT => format!("expected map, got &{{{}}}", printed(value)),
+        Types::ARRAY => format!("expected list, got &{{{}}}", printed(value)),
+        Types::STRING => format!("expected string, got &value.valueUnstructured{{Value:{inner}}}"),
+        Types::BOOLEAN => format!("expected boolean, got &value.valueUnstructured{{Value:{inner}}}"),
+        Types::INTEGER | Types::NUMBER => {
+            format!("expected numeric (int or float), got {}", go_type(value))
+        }
+        _ => format!("expected any scalar, got &{{{}}}", printed(value)),
+    })
+}
+
+/// A value as Go's `%#v` shows it.
+fn go_syntax(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let members: Vec<String> =
+                map.iter().map(|(key, value)| format!("{}:{}", quote(key), go_syntax(value))).collect();
+            format!("map[string]interface {{}}{{{}}}", members.join(", "))
+        }
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(go_syntax).collect();
+            format!("[]interface {{}}{{{}}}", items.join(", "))
+        }
+        Value::String(text) => quote(text),
+        Value::Null => "interface {}(nil)".into(),
+        other => other.to_string(),
+    }
+}
+
+/// A value's type as Go's `%T` shows it.
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
     }
 }

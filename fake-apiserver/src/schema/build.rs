@@ -13,6 +13,9 @@ use super::node::{
 };
 use super::object_meta;
 
+/// Lists that are required, and yet left out when they are empty.
+const OMITTED: [&str; 1] = ["validationActions"];
+
 /// Builds the graph of a CustomResourceDefinition's `openAPIV3Schema`.
 pub(super) fn custom(openapi: &Value) -> Graph {
     let mut builder = Builder::default();
@@ -60,7 +63,7 @@ impl Builder<'_> {
         let id = self.push(Node::default());
         self.known.insert(name.into(), id);
         self.unfinished.push(id);
-        let node = self.parse(&schema);
+        let node = Node { go: go_type(name), ..self.parse(&schema) };
         self.unfinished.pop();
         self.graph.nodes[id.0 as usize] = node;
         Some(id)
@@ -158,6 +161,7 @@ impl Builder<'_> {
         for (name, id) in &mut marked {
             let node = &self.graph.nodes[id.0 as usize];
             if !node.zero
+                && !OMITTED.contains(&&**name)
                 && required.contains(name)
                 && (node.types.has(Types::ARRAY) || node.types.has(Types::OBJECT))
             {
@@ -238,6 +242,13 @@ impl Checks {
             || lengths.iter().chain(&sizes).any(Option::is_some)
             || combined.iter().any(|all| !all.is_empty())
     }
+}
+
+/// `io.k8s.api.core.v1.PodSpec` is `v1.PodSpec` in Go.
+fn go_type(name: &str) -> Option<Arc<str>> {
+    let (rest, kind) = name.rsplit_once('.')?;
+    let package = rest.rsplit('.').next()?;
+    Some(format!("{package}.{kind}").into())
 }
 
 fn default_of(schema: &Value) -> Option<Arc<Value>> {

@@ -36,7 +36,7 @@ pub(super) fn convert(value: &Value, schema: Option<View<'_>>) -> Cel {
         Value::Object(map) => {
             let mut out = HashMap::with_capacity(map.len());
             for (key, child) in map {
-                let property = schema.and_then(|s| s.property(key));
+                let property = schema.and_then(|s| s.property(key).or_else(|| own_metadata(s, key)));
                 let child_schema = property.or_else(|| schema.and_then(View::additional));
                 let named = property.is_some() || schema.is_none_or(|s| s.additional().is_none());
                 let name = if named { escape(key) } else { key.clone() };
@@ -45,6 +45,18 @@ pub(super) fn convert(value: &Value, schema: Option<View<'_>>) -> Cel {
             Cel::Map(Map { map: Arc::new(out) })
         }
     }
+}
+
+/// `metadata` of a custom resource, which its schema does not name.
+fn own_metadata<'a>(schema: View<'a>, key: &str) -> Option<View<'a>> {
+    let meta = schema.graph.object_meta.filter(|_| schema.node.resource && key == "metadata")?;
+    Some(schema.graph.view(meta))
+}
+
+/// A map of values that are CEL's already.
+pub(super) fn map(members: impl Iterator<Item = (String, Cel)>) -> Cel {
+    let members = members.map(|(name, value)| (Key::String(Arc::new(name)), value));
+    Cel::Map(Map { map: Arc::new(members.collect()) })
 }
 
 fn text_value(text: &str, schema: Option<View<'_>>) -> Cel {

@@ -9,10 +9,11 @@ mod cel;
 mod cel_value;
 mod check_defaults;
 mod components;
-mod condition;
 mod default;
+mod expression;
 mod forbidden;
 mod format;
+mod go_type;
 mod list_type;
 pub(crate) mod node;
 mod object_meta;
@@ -28,7 +29,10 @@ use std::sync::{Arc, OnceLock};
 use serde_json::Value;
 
 pub use components::Components;
-pub use condition::Condition;
+pub(crate) use expression::{CelValue, Expression, Variables};
+pub(crate) use path::Path;
+
+pub(crate) use go_type::{Misfit, name as go_name};
 
 use crate::status::Cause;
 use node::{Graph, View};
@@ -80,8 +84,14 @@ impl Schema {
 
     /// Types, formats, bounds, list keys and CEL rules; with `old`, unchanged values are excused (ratcheting).
     pub fn validate(&self, value: &Value, old: Option<&Value>) -> Vec<Cause> {
-        let Some(root) = self.root() else { return Vec::new() };
+        self.validate_with(value, old, Vec::new())
+    }
+
+    /// The same, with causes that are found after those of types and before those of lists and rules.
+    pub(crate) fn validate_with(&self, value: &Value, old: Option<&Value>, more: Vec<Cause>) -> Vec<Cause> {
+        let Some(root) = self.root() else { return more };
         let mut causes = validate::validate(value, old, root);
+        causes.extend(more);
         if old.is_none_or(|old| list_type::validate(old, root).is_empty()) {
             causes.extend(list_type::validate(value, root));
         }
@@ -93,6 +103,11 @@ impl Schema {
             }
         }
         causes
+    }
+
+    /// The first value that the Go types of a built-in kind could not hold.
+    pub(crate) fn misfit(&self, value: &Value) -> Option<Misfit> {
+        self.root().filter(|root| root.graph.built_in).and_then(|root| go_type::misfit(value, root))
     }
 
     /// The root of the graph, for walks of other modules.

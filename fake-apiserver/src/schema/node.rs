@@ -41,6 +41,8 @@ pub(crate) struct Node {
     pub(crate) nullable: bool,
     /// The Go field is a plain struct or a required list or map: it is there in a zero value.
     pub(crate) zero: bool,
+    /// The Go type of a definition of a built-in kind: `v1.PodSpec`.
+    pub(crate) go: Option<Arc<str>>,
     pub(crate) default: Option<Arc<Value>>,
     /// The default is filled in; those of Go zero values only serve as keys of map lists.
     pub(crate) fills: bool,

@@ -23,7 +23,7 @@ pub(super) enum Fields {
 impl ApiServer {
     pub(super) fn create(&mut self, call: &Call<'_>) -> Result<Response, Status> {
         let mut value = call.body()?.clone();
-        let warnings = body::decode(call, &mut value)?;
+        let warnings = body::decode(&self.registry, call, &mut value)?;
         body::to_storage(call, &mut value);
         self.create_value(call, value, warnings, Fields::Tracked)
     }
@@ -63,6 +63,7 @@ impl ApiServer {
         if !causes.is_empty() {
             return Err(call.invalid(&key.name, causes));
         }
+        warnings.extend(self.validate_by_policies(call, Operation::Create, Some(&value), None)?);
         self.validate_by_webhooks(call, Operation::Create, Some(&value), None)?;
         self.validate_admission(call, &value)?;
         if self.storage.get(&resource.storage, &key).is_some() {
@@ -84,15 +85,14 @@ impl ApiServer {
     fn place(&mut self, call: &Call<'_>, value: &mut Value) -> Result<Key, Status> {
         let namespace = call.namespace();
         let metadata = meta::of(value)?;
-        for field in [
-            "uid",
-            "creationTimestamp",
-            "deletionTimestamp",
-            "deletionGracePeriodSeconds",
-            "generation",
-            "selfLink",
-        ] {
+        for field in
+            ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"]
+        {
             metadata.remove(field);
+        }
+        // Elsewhere nobody looks at it.
+        if call.resource.counts_generation {
+            metadata.remove("generation");
         }
         let version = metadata.remove("resourceVersion");
         let applied = matches!(call.request.verb, Verb::Patch(_));
@@ -166,11 +166,13 @@ pub(super) fn faults(call: &Call<'_>, value: &Value, old: Option<&Value>) -> Res
         _ => meta::validate(resource, &value["metadata"]),
     };
     if let Some(schema) = resource.schema() {
-        causes.extend(strategy::schema_faults(resource, schema, value, old)?);
+        let found = strategy::schema_faults(resource, schema, value, old)?;
+        let status = resource.custom.is_some() && call.request.subresource.as_deref() == Some("status");
+        causes.extend(if status { strategy::in_status(found) } else { found });
     }
     let own = match old {
         None => strategy::validate_create(resource, value),
-        Some(old) => strategy::validate_update(resource, value, old),
+        Some(old) => strategy::validate_update(resource, call.request.subresource.as_deref(), value, old),
     };
     // The schema and the kind's own rules may both miss the same field: it is said once, in the kind's own words.
     let of_schema = causes.len();

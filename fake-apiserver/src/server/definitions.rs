@@ -7,87 +7,38 @@ use serde_json::{Value, json};
 use super::call::Call;
 use super::delete::Options;
 use super::{ApiServer, DEFINITIONS, meta};
+use crate::patch::{self, Applier};
 use crate::registry::Registry;
 use crate::request::{Request, Verb};
-use crate::status::Cause;
 use crate::storage::{Key, Stored};
 
 const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 
-/// Faults of a definition, its schemas included.
-pub(super) fn faults(definition: &Value, old: Option<&Value>) -> Vec<Cause> {
-    let (spec, names) = (&definition["spec"], &definition["spec"]["names"]);
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let mut causes = Vec::new();
-    let mut required = |field: &str, value: &Value| {
-        if value.as_str().unwrap_or_default().is_empty() {
-            causes.push(Cause::new("FieldValueRequired", field, "Required value"));
-        }
-    };
-    required("spec.group", &spec["group"]);
-    required("spec.names.plural", &names["plural"]);
-    required("spec.names.kind", &names["kind"]);
-    let name = text(&definition["metadata"]["name"]);
-    let wanted = format!("{}.{}", text(&names["plural"]), text(&spec["group"]));
-    if name != wanted {
-        causes.push(meta::invalid("metadata.name", &name, "must be spec.names.plural+\".\"+spec.group"));
-    }
-    if !matches!(spec["scope"].as_str(), Some("Namespaced" | "Cluster")) {
-        let fault =
-            format!("Unsupported value: {}: supported values: \"Cluster\", \"Namespaced\"", spec["scope"]);
-        causes.push(Cause::new("FieldValueNotSupported", "spec.scope", fault));
-    }
-    let versions = spec["versions"].as_array().map_or(&[][..], Vec::as_slice);
-    let stored = versions.iter().filter(|version| version["storage"] == true).count();
-    if stored != 1 {
-        let fault = "must have exactly one version marked as storage version";
-        causes.push(Cause::new("FieldValueInvalid", "spec.versions", format!("Invalid value: {fault}")));
-    }
-    for (index, version) in versions.iter().enumerate() {
-        if !version["schema"]["openAPIV3Schema"].is_object() {
-            let field = format!("spec.versions[{index}].schema.openAPIV3Schema");
-            causes.push(Cause::new("FieldValueRequired", field, "Required value: schemas are required"));
-        }
-    }
-    if let Some(old) = old {
-        for field in ["group", "scope"] {
-            if old["spec"][field] != spec[field] {
-                causes.push(meta::immutable(&format!("spec.{field}"), &spec[field]));
-            }
-        }
-        for field in ["plural", "kind"] {
-            if old["spec"]["names"][field] != names[field] {
-                causes.push(meta::immutable(&format!("spec.names.{field}"), &names[field]));
-            }
-        }
-    }
-    if causes.is_empty()
-        && old.is_none_or(|old| old["spec"] != *spec)
-        && let Err(found) = Registry::custom(definition, 0)
-    {
-        causes.extend(found);
-    }
-    causes
-}
-
 /// The status a definition begins with.
 pub(super) fn begin(value: &mut Value) {
     let stored = value["spec"]["versions"].as_array().into_iter().flatten().filter(|v| v["storage"] == true);
-    let stored: Vec<Value> = stored.map(|version| version["name"].clone()).collect();
+    let stored: Vec<Value> = stored.map(|version| version["name"].clone()).take(1).collect();
     value["status"] =
         json!({"acceptedNames": {"kind": "", "plural": ""}, "conditions": null, "storedVersions": stored});
+}
+
+/// Remembers the version that is stored from now on.
+pub(super) fn remember_stored(value: &mut Value) {
+    let mut versions = value["status"]["storedVersions"].as_array().cloned().unwrap_or_default();
+    let stored = value["spec"]["versions"].as_array().into_iter().flatten().find(|v| v["storage"] == true);
+    if let Some(stored) = stored.map(|version| version["name"].clone())
+        && !versions.contains(&stored)
+    {
+        versions.push(stored);
+        value["status"]["storedVersions"] = json!(versions);
+    }
 }
 
 /// The status of a definition that is served, keeping the times of conditions that have not changed.
 pub(super) fn accept(value: &mut Value, now: &str) {
     let names = value["spec"]["names"].clone();
-    let stored = value["spec"]["versions"].as_array().into_iter().flatten();
-    let stored =
-        stored.filter(|v| v["storage"] == true).map(|v| v["name"].clone()).next().unwrap_or_default();
-    let mut versions = value["status"]["storedVersions"].as_array().cloned().unwrap_or_default();
-    if !versions.contains(&stored) {
-        versions.push(stored);
-    }
+    remember_stored(value);
+    let versions = value["status"]["storedVersions"].clone();
     let said = [
         ("NamesAccepted", "NoConflicts", "no conflicts found"),
         ("Established", "InitialNamesAccepted", "the initial names have been accepted"),
@@ -121,9 +72,16 @@ impl ApiServer {
         let has_status = value["status"]["conditions"].as_array().is_some_and(|c| !c.is_empty());
         if !has_status || value["status"]["acceptedNames"] != value["spec"]["names"] {
             // The second write is the one that the naming and establishing controllers make.
-            let mut value = value.clone();
-            accept(&mut value, &meta::time(call.now));
-            self.put(call, value);
+            let mut accepted = value.clone();
+            accept(&mut accepted, &meta::time(call.now));
+            let by = Applier {
+                manager: "kube-apiserver".into(),
+                subresource: "status".into(),
+                reset: vec![vec!["spec".into()]],
+                ..call.applier()
+            };
+            patch::track_update(call.resource.schema().map(AsRef::as_ref), Some(value), &mut accepted, &by);
+            self.put(call, accepted);
         }
     }
 

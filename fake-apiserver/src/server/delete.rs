@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
+use super::admission::Operation;
 use super::call::Call;
 use super::{ApiServer, NAMESPACES, convert, meta, strategy};
 use crate::response::{List, Reply, Response};
@@ -45,6 +46,12 @@ impl Options {
         let params = &call.request.params;
         let empty = Value::Null;
         let body = call.request.body.as_ref().unwrap_or(&empty);
+        if let Some(kind) = body["kind"].as_str().filter(|kind| !matches!(*kind, "" | "DeleteOptions")) {
+            let version = body["apiVersion"].as_str().unwrap_or_default();
+            return Err(Status::bad_request(format!(
+                "no kind {kind:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:111\""
+            )));
+        }
         let options = Self {
             grace: body["gracePeriodSeconds"].as_i64().or(params.grace_period_seconds),
             policy: body["propagationPolicy"]
@@ -117,7 +124,7 @@ impl ApiServer {
     pub(super) fn delete(&mut self, call: &Call<'_>) -> Result<Response, Status> {
         let key = call.key()?;
         let options = Options::read(call)?;
-        self.admit_delete(call, &key, &options)?;
+        let warnings = self.admit_delete(call, &key, &options)?;
         let outcome = self.delete_object(call, &key, &options)?;
         let resource = &call.resource;
         let accepted = options.orphan == Some(false);
@@ -129,10 +136,10 @@ impl ApiServer {
                 }
                 let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
                     "details": details});
-                Ok(Response { code: 200, reply: Reply::Value(status), warnings: Vec::new() })
+                Ok(Response { code: 200, reply: Reply::Value(status), warnings })
             }
             outcome => {
-                let mut response = call.answer(convert::present(resource, outcome.object()), Vec::new());
+                let mut response = call.answer(convert::present(resource, outcome.object()), warnings);
                 if matches!(outcome, Outcome::Pending(_)) && accepted {
                     response.code = 202;
                 }
@@ -141,14 +148,17 @@ impl ApiServer {
         }
     }
 
-    /// Asks the webhooks about the deletion of an object that may be deleted.
-    fn admit_delete(&mut self, call: &Call<'_>, key: &Key, options: &Options) -> Result<(), Status> {
-        if !self.has_webhooks() {
-            return Ok(());
+    /// Asks policies and webhooks about the deletion of an object that may be deleted; returns warnings.
+    fn admit_delete(&mut self, call: &Call<'_>, key: &Key, options: &Options) -> Result<Vec<String>, Status> {
+        if !self.has_webhooks() && !self.has_policies() {
+            return Ok(Vec::new());
         }
-        let Some(old) = self.storage.get(&call.resource.storage, key).cloned() else { return Ok(()) };
+        let Some(old) = self.storage.get(&call.resource.storage, key).cloned() else { return Ok(Vec::new()) };
         check_preconditions(call, &old, options)?;
-        self.ask_about_deletion(call, &old.value())
+        let old = old.value();
+        let warnings = self.validate_by_policies(call, Operation::Delete, None, Some(&old))?;
+        self.ask_about_deletion(call, &old)?;
+        Ok(warnings)
     }
 
     pub(super) fn delete_collection(&mut self, call: &Call<'_>) -> Result<Response, Status> {
@@ -160,9 +170,12 @@ impl ApiServer {
             .map(|collection| collection.select(&selection, None).cloned().collect())
             .unwrap_or_default();
         // Everybody is asked before anything is deleted.
-        if self.has_webhooks() {
+        let mut warnings = Vec::new();
+        if self.has_webhooks() || self.has_policies() {
             for object in &found {
-                self.ask_about_deletion(call, &object.value())?;
+                let old = object.value();
+                warnings.extend(self.validate_by_policies(call, Operation::Delete, None, Some(&old))?);
+                self.ask_about_deletion(call, &old)?;
             }
         }
         let mut items = Vec::with_capacity(found.len());
@@ -183,7 +196,7 @@ impl ApiServer {
             remaining: None,
             built_in: call.resource.custom.is_none(),
         };
-        Ok(Response { code: 200, reply: Reply::List(list), warnings: Vec::new() })
+        Ok(Response { code: 200, reply: Reply::List(list), warnings })
     }
 
     pub(super) fn delete_object(

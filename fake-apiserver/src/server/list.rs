@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::call::Call;
-use super::{ApiServer, convert};
+use super::{ApiServer, convert, go_text};
 use crate::response::{List, Reply, Response};
 use crate::status::{Cause, Status};
 use crate::storage::{FieldSelector, Key, LabelSelector, Selection, Stored};
@@ -211,15 +211,14 @@ fn encode_token(revision: u64, after: &Key) -> String {
 }
 
 fn decode_token(token: &str) -> Result<Continue, Status> {
+    let refused =
+        |why: &str| Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
+    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| refused("illegal base64 data at input byte 0"))?;
+    let token: Value =
+        serde_json::from_slice(&bytes).map_err(|error| refused(&go_text::syntax_error(&bytes, &error)))?;
     let parse = || {
-        let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
-        let token: Value = serde_json::from_slice(&bytes).ok()?;
         let after = Key::new(token["start"][0].as_str()?, token["start"][1].as_str()?);
         Some(Continue { revision: token["rv"].as_u64()?, after })
     };
-    parse().ok_or_else(|| {
-        Status::bad_request(
-            "invalid continue token: continue key is not valid: encoded continue token is malformed",
-        )
-    })
+    parse().ok_or_else(|| refused("encoded continue token is malformed"))
 }

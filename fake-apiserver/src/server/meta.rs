@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::names;
+use super::{go_text, names};
 use crate::registry::Resource;
+use crate::schema::go_name;
 use crate::status::{Cause, Status};
 
 /// RFC 3339 with whole seconds, as `metav1.Time` is written.
@@ -80,7 +81,7 @@ pub(super) fn decode(metadata: &mut Map<String, Value>) -> Result<Vec<String>, S
         let wrong = |value: &Value, wanted: &str| {
             Err(Status::bad_request(format!(
                 "json: cannot unmarshal {} into Go struct field ObjectMeta.metadata.{key} of type {wanted}",
-                type_name(value)
+                go_name(value)
             )))
         };
         let (inner, wanted) = match key.as_str() {
@@ -106,17 +107,6 @@ pub(super) fn decode(metadata: &mut Map<String, Value>) -> Result<Vec<String>, S
         }
     }
     Ok(unknown)
-}
-
-fn type_name(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
 }
 
 /// Faults of names, labels, annotations, finalizers and owner references.
@@ -192,15 +182,16 @@ fn owner_faults(owners: &Value) -> Vec<Cause> {
             causes.push(Cause::new(
                 "FieldValueInvalid",
                 field,
-                format!("Invalid value: {}: {fault}", owner_text(owner)),
+                format!("Invalid value: {}: {fault}", go_text::owner(owner)),
             ));
         }
         if owner["controller"] == true {
-            controllers.push(owner["name"].as_str().unwrap_or_default());
+            let text = |field: &str| owner[field].as_str().unwrap_or_default();
+            controllers.push(format!("{}/{}", text("kind"), text("name")));
         }
     }
     if controllers.len() > 1 {
-        let all: Vec<String> = owners.as_array().into_iter().flatten().map(owner_text).collect();
+        let all: Vec<String> = owners.as_array().into_iter().flatten().map(go_text::owner).collect();
         causes.push(Cause::new(
             "FieldValueInvalid",
             "metadata.ownerReferences",
@@ -214,17 +205,6 @@ fn owner_faults(owners: &Value) -> Vec<Cause> {
         ));
     }
     causes
-}
-
-/// An owner reference as Go writes it: in the order of its fields.
-fn owner_text(owner: &Value) -> String {
-    let fields = ["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"];
-    let said: Vec<String> = fields
-        .iter()
-        .filter(|field| !owner[**field].is_null())
-        .map(|field| format!("\"{field}\":{}", owner[*field]))
-        .collect();
-    format!("{{{}}}", said.join(","))
 }
 
 /// Each kind's own rule for names.

@@ -12,6 +12,7 @@ mod definitions;
 mod delete;
 mod eviction;
 mod get;
+pub(crate) mod go_text;
 mod internal;
 mod list;
 mod meta;
@@ -83,6 +84,7 @@ pub struct ApiServer {
     policy: authorization::Policy,
     classes: admission::Classes,
     webhooks: std::sync::Arc<admission::Webhooks>,
+    policies: std::sync::Arc<admission::Policies>,
     calls: admission::Calls,
     /// `spec` of each served definition: a write that does not change it changes nothing that is served.
     served_specs: BTreeMap<String, Value>,
@@ -109,6 +111,7 @@ impl ApiServer {
             policy: authorization::Policy::default(),
             classes: admission::Classes::default(),
             webhooks: std::sync::Arc::default(),
+            policies: std::sync::Arc::default(),
             calls: admission::Calls::default(),
             served_specs: BTreeMap::new(),
         };
@@ -191,14 +194,14 @@ impl ApiServer {
             ("eviction", Verb::Create) => self.evict(call),
             ("token", Verb::Create) => self.token(call),
             ("log", Verb::Get) => self.log(call),
-            ("status" | "approval", Verb::Get)
+            ("status" | "approval" | "ephemeralcontainers", Verb::Get)
             // The face connects to the object; here it is only found.
             | ("exec" | "attach" | "portforward", Verb::Get | Verb::Create) => self.get(call),
             ("proxy", _) if call.resource.namespaced => self.get(call),
-            ("status", Verb::Update) => self.update(call),
-            ("status", Verb::Patch(patch_type)) => self.patch(call, patch_type),
+            ("status" | "ephemeralcontainers", Verb::Update) => self.update(call),
+            ("status" | "ephemeralcontainers", Verb::Patch(patch_type)) => self.patch(call, patch_type),
             (
-                "status" | "finalize" | "binding" | "eviction" | "token" | "log" | "exec" | "attach" | "portforward",
+                "status" | "ephemeralcontainers" | "finalize" | "binding" | "eviction" | "token" | "log" | "exec" | "attach" | "portforward",
                 _,
             ) => Err(no_such_method()),
             (other, _) => Err(Status::not_modelled(format!(

@@ -23,7 +23,7 @@ impl ApiServer {
         let mut shown = old_value.clone();
         convert::from_storage(&call.resource, &mut shown);
         let mut new = patched(call, patch_type, &shown, change)?;
-        let warnings = body::decode(call, &mut new)?;
+        let warnings = body::decode(&self.registry, call, &mut new)?;
         body::to_storage(call, &mut new);
         self.update_value(call, &old, &old_value, new, warnings, Fields::Tracked)
     }
@@ -40,7 +40,7 @@ impl ApiServer {
         }
         let mut applied = call.body()?.clone();
         check_applied_type(call, &applied)?;
-        let warnings = body::decode(call, &mut applied)?;
+        let warnings = body::decode(&self.registry, call, &mut applied)?;
         place_applied(call, &mut applied, &key)?;
         let schema = call.resource.schema().map(AsRef::as_ref);
         let Some(old) = self.storage.get(&call.resource.storage, &key).cloned() else {

@@ -21,12 +21,15 @@ impl ApiServer {
     /// `pods/binding`: puts a pod on a node.
     pub(super) fn bind(&mut self, call: &Call<'_>) -> Result<Response, Status> {
         let binding = call.body()?.clone();
-        let mut key = call.key();
-        if call.resource.plural == "bindings" {
-            let name = binding["metadata"]["name"].as_str().unwrap_or_default();
-            key = Ok(crate::storage::Key::new(call.namespace(), name));
+        let name = binding["metadata"]["name"].as_str().unwrap_or_default();
+        let key = if call.resource.plural == "bindings" {
+            crate::storage::Key::new(call.namespace(), name)
+        } else {
+            call.key()?
+        };
+        if key.name != name {
+            return Err(Status::bad_request("name in URL does not match name in Binding object"));
         }
-        let key = key?;
         let pods = self.registry.get("", "v1", "pods").cloned().ok_or_else(super::no_such_resource)?;
         let call = Call { now: call.now, request: call.request, resource: pods };
         let old = self.storage.get(&super::PODS, &key).cloned().ok_or_else(|| call.not_found(&key.name))?;
@@ -132,10 +135,11 @@ impl ApiServer {
             self.storage.get(&super::NAMESPACES, &key).cloned().ok_or_else(|| call.not_found(&key.name))?;
         let old_value = old.value();
         let mut new = old_value.clone();
-        new["spec"]["finalizers"] = call.body()?["spec"]["finalizers"].clone();
-        if new["spec"]["finalizers"].is_null() {
-            new["spec"] = json!({});
-        }
+        let finalizers = &call.body()?["spec"]["finalizers"];
+        new["spec"] = match finalizers.as_array() {
+            Some(left) if !left.is_empty() => json!({"finalizers": finalizers}),
+            _ => json!({}),
+        };
         self.update_value(call, &old, &old_value, new, Vec::new(), Fields::Tracked)
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::authorization::{Attributes, Target};
 use super::call::Call;
-use super::{ApiServer, meta, tokens};
+use super::{ApiServer, go_text, meta, tokens};
 use crate::patch;
 use crate::request::User;
 use crate::response::{Reply, Response};
@@ -16,15 +16,10 @@ use crate::status::{Cause, Status};
 impl ApiServer {
     pub(super) fn review(&mut self, call: &Call<'_>) -> Result<Response, Status> {
         let mut review = call.body()?.clone();
-        super::body::decode(call, &mut review)?;
+        super::body::decode(&self.registry, call, &mut review)?;
         let metadata = meta::of(&mut review)?;
-        if metadata.keys().any(|field| field != "namespace") && call.resource.group == "authorization.k8s.io"
-        {
-            let shown = json!(metadata);
-            let fault = format!("Invalid value: {shown}: must be empty");
-            let cause = Cause::new("FieldValueInvalid", "metadata", fault);
-            return Err(Status::invalid(&call.resource.group, "", "", vec![cause]));
-        }
+        let named = metadata.keys().any(|field| field != "namespace")
+            && call.resource.group == "authorization.k8s.io";
         match call.resource.kind.as_str() {
             "SelfSubjectReview" => {
                 metadata.insert("creationTimestamp".into(), json!(meta::time(call.now)));
@@ -41,6 +36,11 @@ impl ApiServer {
                     &call.applier(),
                 );
             }
+        }
+        if named {
+            let fault = format!("Invalid value: {}: must be empty", go_text::meta(&review["metadata"]));
+            let cause = Cause::new("FieldValueInvalid", "metadata", fault);
+            return Err(Status::invalid(&call.resource.group, "", "", vec![cause]));
         }
         let user = &call.request.user;
         review["status"] = match call.resource.kind.as_str() {

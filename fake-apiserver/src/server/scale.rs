@@ -1,15 +1,37 @@
 //! The `scale` subresource: autoscaling/v1 Scale over the paths of the kind.
 
+use std::sync::{Arc, LazyLock};
+
 use serde_json::{Value, json};
 
-use super::ApiServer;
 use super::call::Call;
 use super::create::Fields;
+use super::{ApiServer, body};
 use crate::patch;
-use crate::registry::ScalePaths;
+use crate::registry::{Resource, ScalePaths, SchemaSource, components};
 use crate::request::{PatchType, Verb};
 use crate::response::{Reply, Response};
 use crate::status::{Cause, Status};
+use crate::storage::GroupResource;
+
+/// What a Scale is.
+static SCALE: LazyLock<Arc<Resource>> = LazyLock::new(|| {
+    Arc::new(Resource {
+        group: "autoscaling".into(),
+        version: "v1".into(),
+        plural: "scales".into(),
+        kind: "Scale".into(),
+        namespaced: true,
+        storage: GroupResource::new("autoscaling", "scales"),
+        storage_api_version: "autoscaling/v1".into(),
+        schema: SchemaSource::BuiltIn {
+            components: Arc::clone(components()),
+            definition: "io.k8s.api.autoscaling.v1.Scale".into(),
+            built: std::sync::OnceLock::new(),
+        },
+        ..Resource::default()
+    })
+});
 
 impl ApiServer {
     pub(super) fn scale(&mut self, call: &Call<'_>) -> Result<Response, Status> {
@@ -18,40 +40,51 @@ impl ApiServer {
         let old = self.storage.get(&call.resource.storage, &key).cloned();
         let old = old.ok_or_else(|| call.not_found(&key.name))?;
         let old_value = old.value();
-        let shown = scale_of(paths, &old_value)?;
-        let wanted = match call.request.verb {
-            Verb::Get => return Ok(answer(shown)),
-            Verb::Update => call.body()?.clone(),
+        let mut shown = scale_of(paths, &old_value)?;
+        if call.request.verb == Verb::Get {
+            return Ok(answer(shown));
+        }
+        let managers = patch::managers_of_scale(&old_value, &paths.spec_replicas);
+        if !managers.is_null() {
+            shown["metadata"]["managedFields"] = managers;
+        }
+        let mut wanted = match call.request.verb {
+            Verb::Update | Verb::Patch(PatchType::Apply) => call.body()?.clone(),
             Verb::Patch(PatchType::Json) => patch::json(&shown, call.body()?)?,
             Verb::Patch(_) => patch::merge(&shown, call.body()?),
             _ => return Err(super::no_such_method()),
         };
+        let as_scale = Call { now: call.now, request: call.request, resource: Arc::clone(&SCALE) };
+        let warnings = body::decode(&self.registry, &as_scale, &mut wanted)?;
         check_version(call, &wanted, &shown)?;
-        let replicas = wanted["spec"].get("replicas").cloned().unwrap_or_else(|| json!(0));
-        if replicas.as_i64().is_none() {
-            return Err(Status::bad_request(
-                "json: cannot unmarshal into Go struct field ScaleSpec.spec.replicas of type int32",
-            ));
-        }
-        if replicas.as_i64().is_some_and(|replicas| replicas < 0) {
-            let said = if call.resource.custom.is_some() {
-                "should be a non-negative integer"
-            } else {
-                "must be greater than or equal to 0"
-            };
-            let fault = format!("Invalid value: {replicas}: {said}");
+        let mut new = old_value.clone();
+        let applies = call.request.verb == Verb::Patch(PatchType::Apply);
+        let replicas = if applies {
+            let path = &paths.spec_replicas;
+            let (managers, replicas) =
+                patch::apply_scale(&old_value, &shown, path, &wanted, &call.applier())?;
+            new["metadata"]["managedFields"] = json!(managers);
+            replicas
+        } else {
+            wanted["spec"]["replicas"].clone()
+        };
+        let replicas = if replicas.is_null() { json!(0) } else { replicas };
+        // Custom resources are judged by their own rules.
+        if replicas.as_i64().is_some_and(|replicas| replicas < 0) && call.resource.custom.is_none() {
+            let fault = format!("Invalid value: {replicas}: must be greater than or equal to 0");
             let cause = Cause::new("FieldValueInvalid", "spec.replicas", fault);
             return Err(Status::invalid("autoscaling", "Scale", &key.name, vec![cause]));
         }
-        let mut new = old_value.clone();
         set(&mut new, &paths.spec_replicas, replicas);
-        let response = self.update_value(call, &old, &old_value, new, Vec::new(), Fields::Tracked)?;
+        let fields = if applies { Fields::Applied } else { Fields::Tracked };
+        let mut response = self.update_value(call, &old, &old_value, new, warnings, fields)?;
         let written = match response.reply {
             Reply::Object(object) => object.value(),
             Reply::Value(value) => value,
             _ => return Err(Status::internal("the answer of a write is an object")),
         };
-        Ok(answer(scale_of(paths, &written)?))
+        response.reply = Reply::Value(scale_of(paths, &written)?);
+        Ok(response)
     }
 }
 

@@ -18,7 +18,7 @@ impl ApiServer {
     pub(super) fn update(&mut self, call: &Call<'_>) -> Result<Response, Status> {
         let key = call.key()?;
         let mut value = call.body()?.clone();
-        let warnings = body::decode(call, &mut value)?;
+        let warnings = body::decode(&self.registry, call, &mut value)?;
         body::to_storage(call, &mut value);
         let Some(old) = self.storage.get(&call.resource.storage, &key).cloned() else {
             if strategy::creates_on_update(&call.resource) && call.request.subresource.is_none() {
@@ -37,7 +37,7 @@ impl ApiServer {
         old: &Arc<Stored>,
         old_value: &Value,
         mut new: Value,
-        warnings: Vec<String>,
+        mut warnings: Vec<String>,
         fields: Fields,
     ) -> Result<Response, Status> {
         let resource = &call.resource;
@@ -51,13 +51,14 @@ impl ApiServer {
         self.mutate(call, Operation::Update, &mut new, Some(old_value))?;
         strategy::complete(resource, &mut new);
         self.check_escalation(call, &new, Some(old_value))?;
-        if new == *old_value && !self.has_webhooks() {
+        if new == *old_value && !self.has_webhooks() && !self.has_policies() {
             return Ok(call.answer(convert::present(resource, old), warnings));
         }
         causes.extend(super::create::faults(call, &new, Some(old_value))?);
         if !causes.is_empty() {
             return Err(call.invalid(name, causes));
         }
+        warnings.extend(self.validate_by_policies(call, Operation::Update, Some(&new), Some(old_value))?);
         self.validate_by_webhooks(call, Operation::Update, Some(&new), Some(old_value))?;
         self.validate_admission_of_update(call, &new, old_value)?;
         if resource.counts_generation && strategy::desired_state_differs(resource, &new, old_value) {

@@ -135,22 +135,21 @@ fn bookmark(resource: Option<&Arc<Resource>>, revision: u64, end_of_initial: boo
 fn check_options<'a>(call: &'a Call<'_>) -> Result<Option<&'a str>, Status> {
     let params = &call.request.params;
     let how = params.resource_version_match.as_deref().unwrap_or_default();
-    let forbidden = |field: &str, fault: &str| {
-        let cause = Cause::new("FieldValueForbidden", field, format!("Forbidden: {fault}"));
-        Err(Status::invalid("meta.k8s.io", "ListOptions", "", vec![cause]))
+    let forbidden = |fault: &str| {
+        Cause::new("FieldValueForbidden", "resourceVersionMatch", format!("Forbidden: {fault}"))
     };
+    let refused = |causes: Vec<Cause>| Err(Status::invalid("meta.k8s.io", "ListOptions", "", causes));
+    let wanted = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
     match (params.send_initial_events, how) {
         (Some(_), "NotOlderThan") | (None, "") => Ok(params.resource_version.as_deref()),
-        (Some(_), "") => forbidden(
-            "resourceVersionMatch",
-            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-        ),
-        (Some(_), _) => {
-            forbidden("resourceVersionMatch", "sendInitialEvents requires resourceVersionMatch NotOlderThan")
+        (Some(_), "") => refused(vec![forbidden(wanted)]),
+        (Some(_), other) => {
+            let known = format!("Unsupported value: {other:?}: supported values: \"NotOlderThan\"");
+            let unknown = Cause::new("FieldValueNotSupported", "resourceVersionMatch", known);
+            refused(vec![forbidden(wanted), unknown])
         }
-        (None, _) => forbidden(
-            "resourceVersionMatch",
+        (None, _) => refused(vec![forbidden(
             "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-        ),
+        )]),
     }
 }

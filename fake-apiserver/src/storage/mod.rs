@@ -1,6 +1,7 @@
 //! Objects, their indices, the revision counter and the bounded change log.
 
 mod collection;
+mod label_parser;
 mod log;
 mod object;
 mod selection;

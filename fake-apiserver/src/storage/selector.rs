@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::Key;
+use super::{Key, label_parser};
 
 /// Requirements on labels, all of which hold for a match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct LabelSelector {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum LabelTest {
+pub(super) enum LabelTest {
     Is(String),
     IsNot(String),
     In(Vec<String>),
@@ -46,20 +46,7 @@ impl LabelSelector {
     /// # Errors
     /// What is wrong with the text.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let mut requirements = Vec::new();
-        for part in split_outside_brackets(text) {
-            let part = part.trim();
-            if part.is_empty() {
-                if text.trim().is_empty() {
-                    break;
-                }
-                return Err(format!("found '', expected: identifier in {text:?}"));
-            }
-            let requirement = parse_requirement(part)?;
-            check_key(&requirement.0)?;
-            requirements.push(requirement);
-        }
-        Ok(Self { requirements })
+        label_parser::parse(text).map(|requirements| Self { requirements })
     }
 
     /// The selector of an object: `matchLabels` and `matchExpressions`, or the plain map of older kinds.
@@ -181,90 +168,6 @@ impl FieldSelector {
             (value == requirement.value) != requirement.negated
         })
     }
-}
-
-fn parse_requirement(part: &str) -> Result<(String, LabelTest), String> {
-    if let Some(key) = part.strip_prefix('!') {
-        return Ok((key.trim().into(), LabelTest::Absent));
-    }
-    if let Some(open) = part.find('(') {
-        let values = part[open + 1..].strip_suffix(')').ok_or_else(|| {
-            format!("unable to parse requirement: found '', expected: ',' or ')' in {part:?}")
-        })?;
-        let values: Vec<String> = values.split(',').map(|v| v.trim().to_owned()).collect();
-        values.iter().try_for_each(|value| check_value(value))?;
-        let mut words = part[..open].split_whitespace();
-        return match (words.next(), words.next(), words.next()) {
-            (Some(key), Some("in"), None) => Ok((key.into(), LabelTest::In(values))),
-            (Some(key), Some("notin"), None) => Ok((key.into(), LabelTest::NotIn(values))),
-            _ => Err(format!("unable to parse requirement: expected: in, notin in {part:?}")),
-        };
-    }
-    if let Some(at) = part.find(['=', '!', '<', '>']) {
-        let (key, rest) = (part[..at].trim().to_owned(), &part[at..]);
-        let (operator, value) = ["==", "!=", "=", ">", "<"]
-            .iter()
-            .find_map(|operator| Some((*operator, rest.strip_prefix(operator)?.trim())))
-            .ok_or_else(|| format!("unable to parse requirement: found '!', expected: != in {part:?}"))?;
-        check_value(value)?;
-        let number = || {
-            value
-                .parse()
-                .map_err(|_| format!("for 'Gt', 'Lt' operators, the value must be an integer in {part:?}"))
-        };
-        return Ok((
-            key,
-            match operator {
-                "!=" => LabelTest::IsNot(value.into()),
-                ">" => LabelTest::Above(number()?),
-                "<" => LabelTest::Below(number()?),
-                _ => LabelTest::Is(value.into()),
-            },
-        ));
-    }
-    if part.contains(char::is_whitespace) {
-        let second = part.split_whitespace().nth(1).unwrap_or_default();
-        return Err(format!(
-            "unable to parse requirement: found '{second}', expected: in, notin, =, ==, !=, gt, lt"
-        ));
-    }
-    Ok((part.into(), LabelTest::Exists))
-}
-
-fn check_key(key: &str) -> Result<(), String> {
-    match crate::server::names::qualified_name(key).as_slice() {
-        [] => Ok(()),
-        faults => {
-            Err(format!("unable to parse requirement: <nil>: Invalid value: {key:?}: {}", faults.join("; ")))
-        }
-    }
-}
-
-fn check_value(value: &str) -> Result<(), String> {
-    match crate::server::names::label_value(value).as_slice() {
-        [] => Ok(()),
-        faults => Err(format!(
-            "unable to parse requirement: values[0][key]: Invalid value: {value:?}: {}",
-            faults.join("; ")
-        )),
-    }
-}
-
-fn split_outside_brackets(text: &str) -> Vec<&str> {
-    let (mut parts, mut depth, mut start) = (Vec::new(), 0_u32, 0);
-    for (at, letter) in text.char_indices() {
-        match letter {
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
-            ',' if depth == 0 => {
-                parts.push(&text[start..at]);
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    parts.push(&text[start..]);
-    parts
 }
 
 fn split_unescaped(text: &str) -> Vec<&str> {

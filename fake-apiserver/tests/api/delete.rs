@@ -83,7 +83,7 @@ fn pods_on_a_node_end_gracefully() {
 
     for name in ["slow", "now"] {
         cluster.ok(&Request::create("v1", "pods", pod(name)));
-        let binding = json!({"target": {"kind": "Node", "name": "n1"}});
+        let binding = json!({"metadata": {"name": name}, "target": {"kind": "Node", "name": "n1"}});
         let mut bind =
             Request::create("v1", "pods", binding).namespace("default").name(name).subresource("binding");
         bind.namespace = Some("default".into());

@@ -8,6 +8,7 @@ mod crds;
 mod create;
 mod delete;
 mod determinism;
+mod ephemeral;
 mod kinds;
 mod list;
 mod patch;

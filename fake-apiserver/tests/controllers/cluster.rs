@@ -33,6 +33,7 @@ fn served(kind: &str) -> (&'static str, &'static str) {
         "ControllerRevision" => ("apps/v1", "controllerrevisions"),
         "Job" => ("batch/v1", "jobs"),
         "EndpointSlice" => ("discovery.k8s.io/v1", "endpointslices"),
+        "PersistentVolumeClaim" => ("v1", "persistentvolumeclaims"),
         "PodDisruptionBudget" => ("policy/v1", "poddisruptionbudgets"),
         "ClusterRole" => ("rbac.authorization.k8s.io/v1", "clusterroles"),
         other => panic!("the tests do not know {other}"),

@@ -14,3 +14,4 @@ mod scheduling;
 mod services;
 mod stateful_sets;
 mod stepping;
+mod volumes;

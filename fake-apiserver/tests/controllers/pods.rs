@@ -1,4 +1,5 @@
 use fake_apiserver::controllers::{Life, Options, Rule};
+use fake_apiserver::request::{PatchType, Request};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -221,4 +222,20 @@ fn a_pod_that_is_set_to_failed_by_hand_stays_failed() {
     cluster.patch_status("Pod", "a", json!({"status": {"phase": "Failed"}}));
     cluster.pass(20);
     assert_eq!(cluster.get("Pod", "a")["status"]["phase"], "Failed");
+}
+
+#[test]
+fn a_container_that_is_added_to_a_running_pod_runs() {
+    let mut cluster = Cluster::new();
+    cluster.create(pod("a"));
+    let body = json!({"spec": {"ephemeralContainers": [{"name": "debug", "image": "busybox:1"}]}});
+    let patch = Request::patch(PatchType::Strategic, "v1", "pods", body);
+    cluster.send(&patch.namespace("default").name("a").subresource("ephemeralcontainers")).unwrap();
+    cluster.settle();
+    let pod = cluster.get("Pod", "a");
+    let status = &pod["status"]["ephemeralContainerStatuses"][0];
+    assert_eq!((&status["name"], &status["image"]), (&json!("debug"), &json!("busybox:1")));
+    assert!(status["state"]["running"]["startedAt"].is_string());
+    assert_eq!(condition(&pod, "Ready")["status"], "True");
+    assert_eq!(pod["status"]["containerStatuses"].as_array().unwrap().len(), 1);
 }

@@ -51,6 +51,7 @@ topics! {
     documents,
     options,
     patches,
+    policies,
     reads,
     roles,
     watches,

@@ -34,12 +34,33 @@ static TEXTS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"kube-api-access-[a-z0-9]{5}", "kube-api-access-MADE"),
         (r"10\.96\.\d+\.\d+", "SERVICE-ADDRESS"),
         (r"current: \d+", "current: REVISION"),
+        (r#"(resourceVersion(\\*"|): *\\*")\d+"#, "${1}REVISION"),
+        (r"in record \(\d+\)", "in record (REVISION)"),
+        (r"\b(Bad|made)-[bcdfghjklmnpqrstvwxz2456789]{5}\b", "${1}-MADE"),
     ]
     .map(|(pattern, stands)| (Regex::new(pattern).unwrap(), stands))
     .into()
 });
 
 static AGE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"^(\d+[smhd])+$").unwrap());
+
+/// The real server walks custom resources in no order, so their causes come in any; here they are sorted.
+fn by_field(status: &mut Map<String, Value>) {
+    let Some(details) = status.get_mut("details") else { return };
+    let custom = details["group"].as_str().is_some_and(|group| group.contains("example."));
+    let Some(causes) = details["causes"].as_array_mut().filter(|causes| custom && causes.len() > 1) else {
+        return;
+    };
+    let text = |cause: &Value, field: &str| cause[field].as_str().unwrap_or_default().to_owned();
+    causes.sort_by_key(|cause| (text(cause, "field"), text(cause, "message")));
+    let said: Vec<String> =
+        causes.iter().map(|cause| format!("{}: {}", text(cause, "field"), text(cause, "message"))).collect();
+    if let Some(Value::String(message)) = status.get_mut("message")
+        && let Some((head, _)) = message.split_once(" is invalid: [")
+    {
+        *message = format!("{head} is invalid: [{}]", said.join(", "));
+    }
+}
 
 impl Normal {
     pub(crate) fn answer(&mut self, request: &Request, answer: &Answer) -> Answer {
@@ -98,6 +119,7 @@ impl Normal {
             };
             normal.insert(key.clone(), value);
         }
+        by_field(&mut normal);
         Value::Object(normal)
     }
 

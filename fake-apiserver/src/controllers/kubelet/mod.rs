@@ -94,6 +94,8 @@ impl ControlLoop for Kubelet {
                 || b.stored.meta.uid != after.stored.meta.uid
                 || b.stored.meta.deleting != after.stored.meta.deleting
                 || b.has_ended() != after.has_ended()
+                // Containers were added.
+                || b.stored.meta.generation != after.stored.meta.generation
         });
         if news {
             seen.mark(queue, "pods");
@@ -183,6 +185,7 @@ impl Run {
             containers: Containers {
                 init: make("initContainers", of_init),
                 main: make("containers", policy),
+                ephemeral: Vec::new(),
             },
             address: None,
             started: context.now,
@@ -210,10 +213,11 @@ impl Run {
         context: &mut Context<'_, '_>,
     ) -> Result<Option<Timestamp>, Status> {
         let now = context.now;
+        self.containers.add_ephemeral(items(&pod["spec"]["ephemeralContainers"]), now);
         let evict_at = self.life.evict_after.and_then(|after| self.started.checked_add(after).ok());
         self.evicted |= evict_at.is_some_and(|at| at <= now);
         let advance = if self.evicted {
-            self.containers.init.iter_mut().chain(&mut self.containers.main).for_each(|c| c.kill(now));
+            self.containers.all_mut().for_each(|c| c.kill(now));
             Advance::default()
         } else {
             self.containers.advance(&self.life, now, ids)
@@ -260,7 +264,11 @@ impl Run {
             let Some(container) = self.containers.at(*index) else { continue };
             let name = container.name.clone();
             let image = &container.image;
-            let list = if *index < inits { "initContainers" } else { "containers" };
+            let list = match index {
+                index if *index < inits => "initContainers",
+                index if *index < inits + self.containers.main.len() => "containers",
+                _ => "ephemeralContainers",
+            };
             let field = format!("spec.{list}{{{name}}}");
             let mut normal =
                 |reason: &str, message: &str| context.note(pod, "Normal", reason, message, &field);
@@ -332,7 +340,7 @@ impl Run {
         if due > now {
             return Ok(Some(due));
         }
-        self.containers.init.iter_mut().chain(&mut self.containers.main).for_each(|c| c.kill(now));
+        self.containers.all_mut().for_each(|c| c.kill(now));
         if !pod.meta.finalizers.is_empty() {
             // Whoever holds the finalizer is told how it ended.
             let host = text(&value["status"]["hostIP"]).to_owned();

@@ -4,6 +4,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::super::object::text;
 use super::life::Life;
 
 /// What a container is doing.
@@ -228,12 +229,14 @@ pub(crate) struct Containers {
     pub init: Vec<Container>,
     /// They run together once the init containers are done.
     pub main: Vec<Container>,
+    /// Added to a running pod; they run once, whatever becomes of the others.
+    pub ephemeral: Vec<Container>,
 }
 
 /// What has become of the containers.
 #[derive(Debug, Default)]
 pub(crate) struct Advance {
-    /// Index (init containers first) and the state that was entered, in order.
+    /// Index (as of [`Containers::at`]) and the state that was entered, in order.
     pub entered: Vec<(usize, State)>,
     /// A container has become ready.
     pub readiness: bool,
@@ -254,9 +257,24 @@ impl Containers {
         self.init.iter().all(is_done)
     }
 
-    /// One container by its index, init containers first.
+    /// One container by its index: init containers, the others, ephemeral ones.
     pub(crate) fn at(&self, index: usize) -> Option<&Container> {
-        self.init.get(index).or_else(|| self.main.get(index.checked_sub(self.init.len())?))
+        self.init.iter().chain(&self.main).chain(&self.ephemeral).nth(index)
+    }
+
+    /// Takes up what was added to the pod since.
+    pub(crate) fn add_ephemeral(&mut self, specs: &[serde_json::Value], now: Timestamp) {
+        for spec in specs {
+            let (name, image) = (text(&spec["name"]), text(&spec["image"]));
+            if !self.ephemeral.iter().any(|known| known.name == name) {
+                self.ephemeral.push(Container::new(name, image, RestartPolicy::Never, now));
+            }
+        }
+    }
+
+    /// All of them.
+    pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut Container> {
+        self.init.iter_mut().chain(&mut self.main).chain(&mut self.ephemeral)
     }
 
     /// Takes every stage that is due.
@@ -286,6 +304,12 @@ impl Containers {
                 container.since = initialized_at.unwrap_or(now);
             }
             advance_one(container, count + index, life, now, ids, &mut done);
+        }
+        // What the others do is not theirs: they run until the pod ends.
+        let own = Life { start_after: life.start_after, ..Life::default() };
+        let before = count + self.main.len();
+        for (index, container) in self.ephemeral.iter_mut().enumerate() {
+            advance_one(container, before + index, &own, now, ids, &mut done);
         }
         done
     }
@@ -328,7 +352,7 @@ mod tests {
 
     fn pod(policy: RestartPolicy) -> Containers {
         let main = vec![Container::new("main", "image", policy, Timestamp::UNIX_EPOCH)];
-        Containers { init: Vec::new(), main }
+        Containers { main, ..Containers::default() }
     }
 
     fn at(seconds: i64) -> Timestamp {

@@ -59,6 +59,10 @@ pub(crate) fn write(status: &mut Value, containers: &Containers, facts: &Facts<'
     }
     let statuses: Vec<Value> = containers.main.iter().map(|c| container(c, initialized, false)).collect();
     map.insert("containerStatuses".into(), statuses.into());
+    if !containers.ephemeral.is_empty() {
+        let statuses: Vec<Value> = containers.ephemeral.iter().map(ephemeral).collect();
+        map.insert("ephemeralContainerStatuses".into(), statuses.into());
+    }
     conditions(status, containers, facts, phase, ended, now);
 }
 
@@ -145,6 +149,16 @@ fn container(container: &Container, initialized: bool, init: bool) -> Value {
     });
     if begun {
         status["containerID"] = container_id(container.run_id).into();
+    }
+    status
+}
+
+/// Nobody asks whether such a container is ready.
+fn ephemeral(of: &Container) -> Value {
+    let mut status = container(of, true, false);
+    status["ready"] = false.into();
+    if let Some(status) = status.as_object_mut() {
+        status.remove("started");
     }
     status
 }

@@ -41,6 +41,11 @@ static TABLES: LazyLock<Tables> = LazyLock::new(|| {
         .unwrap_or(Tables { kinds: BTreeMap::new(), messages: BTreeMap::new() })
 });
 
+/// Whether the bytes begin as the Kubernetes protobuf envelope does.
+pub(super) fn is_message(body: &[u8]) -> bool {
+    body.starts_with(MAGIC)
+}
+
 /// Decodes a body in the Kubernetes protobuf envelope.
 ///
 /// # Errors

@@ -82,6 +82,17 @@ pub(super) fn cell(plural: &str, column: &str, object: &Value, now: Timestamp) -
             let cidrs: Vec<&str> = array(object, "/spec/cidrs").iter().filter_map(Value::as_str).collect();
             json!(cidrs.join(","))
         }
+        "ParamKind" => match object.pointer("/spec/paramKind") {
+            Some(kind) => json!(format!("{}/{}", text(kind, "/apiVersion"), text(kind, "/kind"))),
+            None => json!("<unset>"),
+        },
+        "ParamRef" => match object.pointer("/spec/paramRef") {
+            Some(param) if text(param, "/namespace").is_empty() => {
+                json!(format!("*/{}", text(param, "/name")))
+            }
+            Some(param) => json!(format!("{}/{}", text(param, "/namespace"), text(param, "/name"))),
+            None => json!("<unset>"),
+        },
         "Targets" => json!("<unknown>"),
         "Service" => json!("Local"),
         "Available" => json!("True"),

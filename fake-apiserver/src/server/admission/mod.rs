@@ -7,13 +7,17 @@
 //! | [`priority`] | Priority |
 //! | [`toleration`] | DefaultTolerationSeconds |
 //! | [`runtime_class`] | RuntimeClass |
+//! | [`policy`] | ValidatingAdmissionPolicy |
 //! | [`webhook`] | MutatingAdmissionWebhook, ValidatingAdmissionWebhook |
+//! | [`matching`] | which requests policies and webhooks are for |
 //! | [`quota`] | ResourceQuota |
 //!
 //! Plugins first change the object ([`ApiServer::admit`]), then its kind's rules are checked, then plugins that only
 //! look have their say ([`ApiServer::validate_admission`]), in the order of `pkg/kubeapiserver/options/plugins.go`.
 
 mod limit_range;
+mod matching;
+mod policy;
 mod priority;
 mod quota;
 mod runtime_class;
@@ -23,14 +27,33 @@ mod webhook;
 
 use serde_json::Value;
 
+pub(super) use policy::Policies;
 pub(super) use priority::Classes;
 pub(super) use quota::QuotaStatus;
-pub(super) use webhook::{Calls, Operation, Webhooks};
+pub(super) use webhook::{Calls, Webhooks};
 pub use webhook::{Conversation, Destination, Progress, WebhookCall};
 
 use super::call::Call;
 use super::{ApiServer, PODS};
 use crate::status::Status;
+
+/// What is done to the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    Create,
+    Update,
+    Delete,
+}
+
+impl Operation {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+        }
+    }
+}
 
 impl ApiServer {
     /// What admission adds to a new object.

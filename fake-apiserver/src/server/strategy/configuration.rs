@@ -9,7 +9,8 @@ use crate::status::Cause;
 
 /// `stringData` becomes `data`, whose values lose their line ends: they are decoded and encoded again.
 pub(super) fn fill_secret(secret: &mut Value) {
-    for value in secret["data"].as_object_mut().into_iter().flat_map(|data| data.values_mut()) {
+    let data = secret.get_mut("data").and_then(Value::as_object_mut);
+    for value in data.into_iter().flat_map(|data| data.values_mut()) {
         if let Some(text) = value.as_str().filter(|text| text.contains(['\r', '\n'])) {
             *value = json!(text.replace(['\r', '\n'], ""));
         }
@@ -24,10 +25,10 @@ pub(super) fn fill_secret(secret: &mut Value) {
 pub(super) fn fill_definition(definition: &mut Value) {
     let Some(names) = definition.pointer_mut("/spec/names").filter(|names| names.is_object()) else { return };
     let kind = names["kind"].as_str().unwrap_or_default().to_owned();
-    if names["singular"].as_str().unwrap_or_default().is_empty() {
+    if names["singular"].as_str().unwrap_or_default().is_empty() && !kind.is_empty() {
         names["singular"] = json!(kind.to_lowercase());
     }
-    if names["listKind"].as_str().unwrap_or_default().is_empty() {
+    if names["listKind"].as_str().unwrap_or_default().is_empty() && !kind.is_empty() {
         names["listKind"] = json!(format!("{kind}List"));
     }
 }

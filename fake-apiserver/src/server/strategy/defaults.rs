@@ -53,6 +53,29 @@ const PROBE: &[(&str, &str)] = &[
 
 /// Rows of whole objects, by group and resource.
 const OBJECTS: &[(&str, &str, Rows)] = &[
+    (
+        "admissionregistration.k8s.io",
+        "validatingadmissionpolicies",
+        &[
+            ("spec.failurePolicy", r#""Fail""#),
+            ("spec.matchConstraints.matchPolicy", r#""Equivalent""#),
+            ("spec.matchConstraints.namespaceSelector", "{}"),
+            ("spec.matchConstraints.objectSelector", "{}"),
+            ("spec.matchConstraints.resourceRules[].scope", r#""*""#),
+            ("spec.matchConstraints.excludeResourceRules[].scope", r#""*""#),
+        ],
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "validatingadmissionpolicybindings",
+        &[
+            ("spec.matchResources.matchPolicy", r#""Equivalent""#),
+            ("spec.matchResources.namespaceSelector", "{}"),
+            ("spec.matchResources.objectSelector", "{}"),
+            ("spec.matchResources.resourceRules[].scope", r#""*""#),
+            ("spec.matchResources.excludeResourceRules[].scope", r#""*""#),
+        ],
+    ),
     ("", "nodes", &[("spec", "{}")]),
     (
         "apps",

@@ -1,9 +1,12 @@
 //! The rules of single kinds: what a create and an update do besides storing, as the strategies of Kubernetes'
 //! registries do. What a schema can say is not here.
 
+mod admission_policy;
 mod complete;
 mod configuration;
+mod custom;
 mod defaults;
+mod definition;
 mod job;
 mod limit_range;
 mod namespace;
@@ -54,7 +57,8 @@ pub(super) fn begin(resource: &Resource, value: &mut Value) {
         }
         ("batch", "jobs" | "cronjobs")
         | ("", "nodes" | "resourcequotas")
-        | ("networking.k8s.io", "ingresses") => {
+        | ("networking.k8s.io", "ingresses")
+        | ("admissionregistration.k8s.io", "validatingadmissionpolicies") => {
             let begins = if resource.plural == "ingresses" { json!({"loadBalancer": {}}) } else { json!({}) };
             set_status(value, begins);
         }
@@ -117,6 +121,10 @@ pub(super) fn complete(resource: &Resource, value: &mut Value) {
 /// Carries over what this endpoint may not change, and fills in defaults.
 pub(super) fn prepare_update(resource: &Resource, subresource: Option<&str>, new: &mut Value, old: &Value) {
     match subresource {
+        Some(pod::EPHEMERAL) => {
+            pod::keep_all_but_ephemeral(new, old);
+            return;
+        }
         Some("status") => {
             let status = new.get("status").cloned();
             let sent = new["metadata"].clone();
@@ -144,6 +152,7 @@ pub(super) fn prepare_update(resource: &Resource, subresource: Option<&str>, new
         ("", "pods") => pod::carry(new, old),
         ("batch", "jobs") => job::carry(new, old),
         ("", "namespaces") => namespace::carry(subresource, new, old),
+        ("apiextensions.k8s.io", "customresourcedefinitions") => definitions::remember_stored(new),
         _ => {}
     }
     fill(resource, new);
@@ -184,8 +193,11 @@ pub(super) fn schema_faults(
     value: &Value,
     old: Option<&Value>,
 ) -> Result<Vec<Cause>, Status> {
+    if resource.custom.is_some() {
+        return Ok(schema.validate_with(value, old, custom::scale_faults(resource, value)));
+    }
     let mut causes = schema.validate(value, old);
-    if resource.custom.is_some() || causes.is_empty() {
+    if causes.is_empty() {
         return Ok(causes);
     }
     // Nulls of the client were dropped; those that are left are Go's zero values.
@@ -197,6 +209,9 @@ pub(super) fn schema_faults(
             wrong.field, wrong.message
         )));
     }
+    if kind(resource) == ("apiextensions.k8s.io", "customresourcedefinitions") {
+        return Ok(Vec::new());
+    }
     // Go fills in the zero value of a required field; only what the real validators check is refused.
     causes.retain(|cause| {
         cause.reason == "FieldValueRequired"
@@ -205,6 +220,18 @@ pub(super) fn schema_faults(
                 || cause.field == "endpoints")
     });
     Ok(causes)
+}
+
+/// The status of a custom resource is validated by itself: messages do not say that it is one.
+pub(super) fn in_status(causes: Vec<Cause>) -> Vec<Cause> {
+    let within = |mut cause: Cause| {
+        cause.message = cause.message.replace(&format!("{} in body", cause.field), &{
+            let own = cause.field.strip_prefix("status.").unwrap_or(&cause.field);
+            format!("{own} in body")
+        });
+        cause
+    };
+    causes.into_iter().map(within).collect()
 }
 
 /// What is wrong with a new object of this kind.
@@ -220,15 +247,23 @@ pub(super) fn validate_create(resource: &Resource, value: &Value) -> Vec<Cause> 
         ("rbac.authorization.k8s.io", plural) => rbac::faults(plural, value),
         ("scheduling.k8s.io", "priorityclasses") => policy::class_faults(value),
         ("", "resourcequotas") => policy::quota_faults(value),
+        ("policy", "poddisruptionbudgets") => policy::budget_faults(value),
+        ("admissionregistration.k8s.io", plural) => admission_policy::faults(plural, value),
         ("", "limitranges") => limit_range::faults(value),
-        ("apiextensions.k8s.io", "customresourcedefinitions") => definitions::faults(value, None),
+        ("apiextensions.k8s.io", "customresourcedefinitions") => definition::faults(value, None),
         _ => Vec::new(),
     }
 }
 
-/// What is wrong with an update of this kind.
-pub(super) fn validate_update(resource: &Resource, new: &Value, old: &Value) -> Vec<Cause> {
+/// What is wrong with an update of this kind, through a subresource or the object itself.
+pub(super) fn validate_update(
+    resource: &Resource,
+    subresource: Option<&str>,
+    new: &Value,
+    old: &Value,
+) -> Vec<Cause> {
     match kind(resource) {
+        ("", "pods") if subresource == Some(pod::EPHEMERAL) => pod::ephemeral_faults(new, old),
         ("", "pods") => pod::update_faults(new, old),
         ("", "services") => {
             service::faults(new).into_iter().chain(service::update_faults(new, old)).collect()
@@ -244,11 +279,13 @@ pub(super) fn validate_update(resource: &Resource, new: &Value, old: &Value) -> 
         }
         ("scheduling.k8s.io", "priorityclasses") => policy::class_update_faults(new, old),
         ("", "resourcequotas") => policy::quota_faults(new),
+        ("policy", "poddisruptionbudgets") => policy::budget_faults(new),
+        ("admissionregistration.k8s.io", plural) => admission_policy::faults(plural, new),
         ("", "limitranges") => limit_range::faults(new),
         ("rbac.authorization.k8s.io", plural) => {
             rbac::faults(plural, new).into_iter().chain(rbac::update_faults(new, old)).collect()
         }
-        ("apiextensions.k8s.io", "customresourcedefinitions") => definitions::faults(new, Some(old)),
+        ("apiextensions.k8s.io", "customresourcedefinitions") => definition::faults(new, Some(old)),
         _ => Vec::new(),
     }
 }

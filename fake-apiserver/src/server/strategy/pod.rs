@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{defaults, pod_spec};
 use crate::quantity;
+use crate::schema::cause;
 use crate::status::Cause;
 
 /// Defaults that only pods have, not templates.
@@ -54,7 +55,73 @@ fn quality(spec: &Value) -> &'static str {
 
 /// What is wrong with a new pod.
 pub(super) fn faults(pod: &Value) -> Vec<Cause> {
-    pod_spec::faults(&pod["spec"], "spec")
+    let mut causes = pod_spec::faults(&pod["spec"], "spec");
+    if pod["spec"]["ephemeralContainers"].as_array().is_some_and(|all| !all.is_empty()) {
+        causes.push(cause::forbidden("spec.ephemeralContainers", "cannot be set on create"));
+    }
+    causes
+}
+
+/// The subresource through which a running pod gets further containers.
+pub(super) const EPHEMERAL: &str = "ephemeralcontainers";
+
+/// Through that endpoint nothing else changes (`podEphemeralContainersStrategy`).
+pub(super) fn keep_all_but_ephemeral(new: &mut Value, old: &Value) {
+    let containers = new["spec"].get("ephemeralContainers").cloned();
+    let sent = new["metadata"].clone();
+    *new = old.clone();
+    super::set_or_remove(&mut new["spec"], "ephemeralContainers", containers);
+    for field in ["managedFields", "resourceVersion"] {
+        super::set_or_remove(&mut new["metadata"], field, sent.get(field).cloned());
+    }
+    pod_spec::fill(&mut new["spec"]);
+}
+
+/// Ephemeral containers are added and never changed, and do less than others
+/// (`ValidatePodEphemeralContainersUpdate`, `validateEphemeralContainers`).
+pub(super) fn ephemeral_faults(new: &Value, old: &Value) -> Vec<Cause> {
+    const LISTS: [&str; 2] = ["containers", "initContainers"];
+    let (at, list) = ("spec.ephemeralContainers", "ephemeralContainers");
+    let all = |pod: &Value, list: &str| pod["spec"][list].as_array().cloned().unwrap_or_default();
+    let mut causes = pod_spec::faults(&new["spec"], "spec");
+    let (has, had) = (all(new, list), all(old, list));
+    for (index, container) in has.iter().enumerate() {
+        let path = format!("{at}[{index}]");
+        let refused =
+            ["ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "restartPolicy"];
+        let is_set = |value: &Value| !value.is_null() && value.as_object().is_none_or(|map| !map.is_empty());
+        for field in refused.into_iter().filter(|field| is_set(&container[*field])) {
+            causes.push(cause::forbidden(
+                format!("{path}.{field}"),
+                "cannot be set for an Ephemeral Container",
+            ));
+        }
+        if is_set(&container["resources"]) {
+            let why = "cannot be set for an Ephemeral Container";
+            causes.push(cause::forbidden(format!("{path}.resources"), why));
+        }
+        if let Some(target) = container["targetContainerName"].as_str().filter(|name| !name.is_empty())
+            && !LISTS.iter().any(|list| all(new, list).iter().any(|other| other["name"] == target))
+        {
+            let fault = format!("Not found: {target:?}");
+            causes.push(Cause::new("FieldValueNotFound", format!("{path}.targetContainerName"), fault));
+        }
+    }
+    for container in &had {
+        let name = container["name"].as_str().unwrap_or_default();
+        match has.iter().find(|other| other["name"] == container["name"]) {
+            None => causes.push(cause::forbidden(
+                at,
+                &format!("existing ephemeral containers {name:?} may not be removed\n"),
+            )),
+            Some(other) if other != container => causes.push(cause::forbidden(
+                at,
+                &format!("existing ephemeral containers {name:?} may not be changed\n"),
+            )),
+            Some(_) => {}
+        }
+    }
+    causes
 }
 
 /// A pod's spec may change only in images, tolerations (added), deadlines.

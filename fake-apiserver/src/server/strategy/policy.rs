@@ -1,4 +1,4 @@
-//! ResourceQuota and PriorityClass.
+//! ResourceQuota, PodDisruptionBudget and PriorityClass.
 
 use serde_json::{Value, json};
 
@@ -57,6 +57,20 @@ pub(super) fn class_update_faults(new: &Value, old: &Value) -> Vec<Cause> {
             ),
         })
         .collect()
+}
+
+/// A budget says what is to be left or what may go, not both.
+pub(super) fn budget_faults(budget: &Value) -> Vec<Cause> {
+    let spec = &budget["spec"];
+    if spec["minAvailable"].is_null() || spec["maxUnavailable"].is_null() {
+        return Vec::new();
+    }
+    let shown = format!(
+        "{{\"MinAvailable\":{},\"Selector\":{},\"MaxUnavailable\":{},\"UnhealthyPodEvictionPolicy\":{}}}",
+        spec["minAvailable"], spec["selector"], spec["maxUnavailable"], spec["unhealthyPodEvictionPolicy"]
+    );
+    let fault = format!("Invalid value: {shown}: minAvailable and maxUnavailable cannot be both set");
+    vec![Cause::new("FieldValueInvalid", "spec", fault)]
 }
 
 pub(super) fn quota_faults(quota: &Value) -> Vec<Cause> {

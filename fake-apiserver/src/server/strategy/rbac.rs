@@ -7,8 +7,11 @@ use serde_json::{Value, json};
 use super::defaults;
 use crate::status::Cause;
 
-/// Subjects name the group of their kind, and so does the role.
+/// Subjects name the group of their kind, and so does the role; a list that is empty is none once it has been stored.
 pub(super) fn fill(value: &mut Value) {
+    if value["rules"].as_array().is_some_and(Vec::is_empty) {
+        value["rules"] = Value::Null;
+    }
     let group = json!("rbac.authorization.k8s.io");
     for subject in defaults::items(value, "subjects") {
         if matches!(subject["kind"].as_str(), Some("User" | "Group"))

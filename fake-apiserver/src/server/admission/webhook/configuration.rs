@@ -2,22 +2,20 @@
 //!
 //! Follows `k8s.io/apiserver/pkg/admission/plugin/webhook/{generic,predicates,matchconditions}`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
+use super::super::matching::{GROUP, Matching};
 use super::Operation;
 use crate::registry::{Registry, Resource};
-use crate::schema::Condition;
-use crate::server::NAMESPACES;
+use crate::schema::{CelValue, Expression, Schema};
 use crate::server::call::Call;
 use crate::status::Status;
-use crate::storage::{GroupResource, Key, LabelSelector, Storage};
+use crate::storage::{GroupResource, Storage};
 
-const GROUP: &str = "admissionregistration.k8s.io";
 const MUTATING: GroupResource = GroupResource::new(GROUP, "mutatingwebhookconfigurations");
 const VALIDATING: GroupResource = GroupResource::new(GROUP, "validatingwebhookconfigurations");
 /// Seconds a webhook has if nobody says.
@@ -81,20 +79,8 @@ pub(super) struct Webhook {
     destination: Destination,
     ca_bundle: Vec<u8>,
     timeout_seconds: u64,
-    rules: Vec<Rule>,
-    equivalent: bool,
-    namespaces: LabelSelector,
-    objects: LabelSelector,
-    conditions: Vec<(String, Condition)>,
-}
-
-#[derive(Debug)]
-struct Rule {
-    operations: Vec<String>,
-    groups: Vec<String>,
-    versions: Vec<String>,
-    resources: Vec<String>,
-    scope: String,
+    matching: Matching,
+    conditions: Vec<Expression>,
 }
 
 impl Webhooks {
@@ -120,7 +106,6 @@ impl Webhooks {
 impl Webhook {
     fn read(webhook: &Value, mutates: bool) -> Self {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let texts = |value: &Value| crate::server::tokens::texts(value);
         let client = &webhook["clientConfig"];
         let service = &client["service"];
         let destination = if service.is_object() {
@@ -136,19 +121,8 @@ impl Webhook {
         } else {
             Destination::Url(text(&client["url"]))
         };
-        let selector = |field: &str| LabelSelector::from_object(&webhook[field]).unwrap_or_default();
-        let rules = webhook["rules"].as_array().into_iter().flatten().map(|rule| Rule {
-            operations: texts(&rule["operations"]),
-            groups: texts(&rule["apiGroups"]),
-            versions: texts(&rule["apiVersions"]),
-            resources: texts(&rule["resources"]),
-            scope: rule["scope"].as_str().unwrap_or("*").into(),
-        });
         let conditions = webhook["matchConditions"].as_array().into_iter().flatten();
-        let conditions = conditions.map(|condition| {
-            let expression = text(&condition["expression"]);
-            (expression.clone(), Condition::compile(&expression))
-        });
+        let conditions = conditions.map(|condition| Expression::compile(&text(&condition["expression"])));
         Self {
             name: text(&webhook["name"]),
             mutates,
@@ -164,10 +138,7 @@ impl Webhook {
                 .and_then(|pem| BASE64.decode(pem).ok())
                 .unwrap_or_default(),
             timeout_seconds: webhook["timeoutSeconds"].as_u64().unwrap_or(TIMEOUT_SECONDS),
-            rules: rules.collect(),
-            equivalent: webhook["matchPolicy"] != "Exact",
-            namespaces: selector("namespaceSelector"),
-            objects: selector("objectSelector"),
+            matching: Matching::read(&webhook["rules"], &Value::Null, webhook),
             conditions: conditions.collect(),
         }
     }
@@ -179,18 +150,7 @@ impl Webhook {
         call: &Call<'_>,
         operation: Operation,
     ) -> Option<Arc<Resource>> {
-        // The configurations themselves are never sent to webhooks.
-        if call.resource.group == GROUP {
-            return None;
-        }
-        let subresource = call.request.subresource.as_deref().unwrap_or_default();
-        let means =
-            |resource: &Resource| self.rules.iter().any(|rule| rule.means(resource, subresource, operation));
-        if means(&call.resource) {
-            return Some(Arc::clone(&call.resource));
-        }
-        let same = |other: &&Arc<Resource>| other.storage == call.resource.storage && means(other);
-        if self.equivalent { registry.resources().find(same).cloned() } else { None }
+        self.matching.resource(registry, call, operation, call.request.name.as_deref().unwrap_or_default())
     }
 
     /// Whether the selectors mean the object.
@@ -201,35 +161,35 @@ impl Webhook {
         value: Option<&Value>,
         old: Option<&Value>,
     ) -> bool {
-        if !self.namespaces.is_empty() {
-            let labels = if call.resource.storage == NAMESPACES {
-                value.or(old).map(labels)
-            } else if call.resource.namespaced {
-                storage.get(&NAMESPACES, &Key::new("", call.namespace())).map(|n| n.meta.labels.clone())
-            } else {
-                None
-            };
-            if labels.is_some_and(|labels| !self.namespaces.matches(&labels)) {
-                return false;
-            }
-        }
-        self.objects.is_empty()
-            || [value, old].into_iter().flatten().any(|object| self.objects.matches(&labels(object)))
+        self.matching.selects(storage, call, value, old)
     }
 
     /// Whether all match conditions hold.
     ///
     /// # Errors
     /// 403 when one cannot be told and failures count.
-    pub(super) fn conditions_hold(&self, call: &Call<'_>, request: &Value) -> Result<bool, Status> {
+    pub(super) fn conditions_hold(
+        &self,
+        call: &Call<'_>,
+        request: &Value,
+        schema: Option<&Schema>,
+    ) -> Result<bool, Status> {
+        if self.conditions.is_empty() {
+            return Ok(true);
+        }
+        let variables = vec![
+            ("object", CelValue::new(&request["object"], schema)),
+            ("oldObject", CelValue::new(&request["oldObject"], schema)),
+            ("request", CelValue::new(request, None)),
+        ];
         let mut errors = Vec::new();
-        for (text, condition) in &self.conditions {
-            let variables =
-                [("object", &request["object"]), ("oldObject", &request["oldObject"]), ("request", request)];
+        for condition in &self.conditions {
             match condition.holds(&variables) {
                 Ok(true) => {}
                 Ok(false) => return Ok(false),
-                Err(error) => errors.push(format!("expression '{text}' resulted in error: {error}")),
+                Err(why) => {
+                    errors.push(format!("expression '{}' resulted in error: {why}", condition.text()));
+                }
             }
         }
         if errors.is_empty() {
@@ -253,29 +213,4 @@ impl Webhook {
             review: json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request}),
         }
     }
-}
-
-impl Rule {
-    fn means(&self, resource: &Resource, subresource: &str, operation: Operation) -> bool {
-        let has = |list: &[String], wanted: &str| list.iter().any(|known| known == "*" || known == wanted);
-        let scope = match self.scope.as_str() {
-            "Namespaced" => resource.namespaced,
-            "Cluster" => !resource.namespaced,
-            _ => true,
-        };
-        scope
-            && has(&self.operations, operation.name())
-            && has(&self.groups, &resource.group)
-            && has(&self.versions, &resource.version)
-            && self.resources.iter().any(|known| {
-                let (of, sub) = known.split_once('/').unwrap_or((known, ""));
-                (of == "*" || of == resource.plural)
-                    && (sub == subresource || (sub == "*" && known.contains('/')))
-            })
-    }
-}
-
-fn labels(object: &Value) -> BTreeMap<String, String> {
-    let labels = object["metadata"]["labels"].as_object().into_iter().flatten();
-    labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }

@@ -20,30 +20,15 @@ pub(in crate::server) use conversation::Calls;
 pub use conversation::{Conversation, Progress};
 
 use configuration::Webhook;
-use review::{Question, Verdict};
+pub(in crate::server::admission) use review::Question;
 
+use review::Verdict;
+
+use super::Operation;
 use crate::patch;
 use crate::server::call::Call;
 use crate::server::{ApiServer, convert, strategy};
 use crate::status::Status;
-
-/// What is done to the object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::server) enum Operation {
-    Create,
-    Update,
-    Delete,
-}
-
-impl Operation {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Create => "CREATE",
-            Self::Update => "UPDATE",
-            Self::Delete => "DELETE",
-        }
-    }
-}
 
 impl ApiServer {
     /// Lets the mutating webhooks change an object that is to be written, in the storage version.
@@ -165,7 +150,8 @@ impl ApiServer {
             old: old.map(shown).unwrap_or_default(),
         };
         let request = question.request();
-        if !webhook.conditions_hold(call, &request)? {
+        let schema = resource.schema().map(AsRef::as_ref);
+        if !webhook.conditions_hold(call, &request, schema)? {
             return Ok(None);
         }
         if call.request.params.dry_run && !webhook.may_be_asked_in_a_dry_run {

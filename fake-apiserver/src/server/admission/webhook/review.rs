@@ -13,20 +13,20 @@ use crate::server::user_info;
 use crate::status::{Cause, Status};
 
 /// What a webhook is asked.
-pub(super) struct Question<'a> {
-    pub(super) call: &'a Call<'a>,
+pub(in crate::server::admission) struct Question<'a> {
+    pub(in crate::server::admission) call: &'a Call<'a>,
     /// The version the webhook wants.
-    pub(super) resource: &'a Resource,
-    pub(super) operation: Operation,
+    pub(in crate::server::admission) resource: &'a Resource,
+    pub(in crate::server::admission) operation: Operation,
     /// Null for a deletion.
-    pub(super) object: Value,
+    pub(in crate::server::admission) object: Value,
     /// Null for a creation.
-    pub(super) old: Value,
+    pub(in crate::server::admission) old: Value,
 }
 
 impl Question<'_> {
     /// `request` of the AdmissionReview, without its uid.
-    pub(super) fn request(&self) -> Value {
+    pub(in crate::server::admission) fn request(&self) -> Value {
         let request = self.call.request;
         let kind = |of: &Resource| json!({"group": of.group, "version": of.version, "kind": of.kind});
         let resource =
