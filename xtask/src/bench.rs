@@ -1,44 +1,108 @@
-//! `cargo xtask bench`: measurements, written to `benches/RESULTS.md` with what they were measured on.
+//! `cargo xtask bench`: measurements, written to `benches/` with what they were measured on.
 
 use std::fmt::Write as _;
+use std::time::Instant;
 
 use anyhow::{Result, bail};
 
+use crate::control_plane::ControlPlane;
 use crate::shell;
 
-/// Measure the server in memory and the operator on it; writes benches/RESULTS.md.
+/// Measure the server in memory and the operator on it; writes benches/RESULTS.md and benches/FAKE.md.
 #[derive(clap::Args)]
 pub(crate) struct Bench {
-    /// Only print; leave the file as it is.
+    /// Only this; both if nothing is named.
+    #[arg(value_enum)]
+    only: Option<What>,
+    /// Only print; leave the files as they are.
     #[arg(long)]
     print: bool,
 }
 
+/// What is measured.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum What {
+    /// The operator, on the server in memory.
+    Operator,
+    /// The server in memory, and a real control plane beside it where there is one.
+    Fake,
+}
+
 impl Bench {
     pub(crate) fn run(self) -> Result<()> {
-        let mut table = String::new();
-        let mut command = shell::cargo(&["bench", "--locked", "-p", "dask-operator", "--bench", "scale"]);
-        let success = shell::watch(&mut command, |line| {
-            if line.starts_with('|') {
-                table.push_str(line);
-                table.push('\n');
+        for what in [What::Operator, What::Fake] {
+            if self.only.is_none_or(|only| only == what) {
+                let table = match what {
+                    What::Operator => measure("dask-operator", "scale", None)?,
+                    What::Fake => fake()?,
+                };
+                if !self.print {
+                    keep(what, &table)?;
+                }
             }
-        })?;
-        if !success || table.is_empty() {
-            bail!("the bench did not end; what it says is above");
         }
-        if self.print {
-            return Ok(());
-        }
-        let mut text =
-            String::from("# Results\n\nMade by `cargo xtask bench`. Ratios are taken within one run.\n\n");
-        let _ = writeln!(text, "Machine: {}\n", machine());
-        text.push_str(&table);
-        let path = shell::root().join("benches/RESULTS.md");
-        std::fs::write(&path, text)?;
-        println!("written to benches/RESULTS.md");
         Ok(())
     }
+}
+
+/// The server in memory beside a real control plane, or alone.
+fn fake() -> Result<String> {
+    // Compiled first: a control plane should not wait for a compiler.
+    shell::run(&mut shell::cargo(&[
+        "bench",
+        "--locked",
+        "-p",
+        "fake-apiserver",
+        "--bench",
+        "fake",
+        "--no-run",
+    ]))?;
+    let start = Instant::now();
+    let real = match ControlPlane::start() {
+        Ok(real) => real,
+        Err(why) => {
+            println!("measured without a real control plane: {why:#}");
+            return measure("fake-apiserver", "fake", None);
+        }
+    };
+    let ready = start.elapsed();
+    // The scripts make no work for controllers, and the server in memory runs none either.
+    real.stop_controllers()?;
+    let mut table = measure("fake-apiserver", "fake", Some(&real))?;
+    let _ = writeln!(table, "| a real control plane is ready in | | {:.1} s | | |", ready.as_secs_f64());
+    Ok(table)
+}
+
+/// The rows that a bench prints.
+fn measure(package: &str, bench: &str, real: Option<&ControlPlane>) -> Result<String> {
+    let mut table = String::new();
+    let mut command = shell::cargo(&["bench", "--locked", "-p", package, "--bench", bench]);
+    if let Some(real) = real {
+        command.env("FAKE_APISERVER_REAL", &real.kubeconfig);
+    }
+    let success = shell::watch(&mut command, |line| {
+        if line.starts_with('|') {
+            table.push_str(line);
+            table.push('\n');
+        }
+    })?;
+    if !success || table.is_empty() {
+        bail!("the bench did not end; what it says is above");
+    }
+    Ok(table)
+}
+
+fn keep(what: What, table: &str) -> Result<()> {
+    let (file, verb) = match what {
+        What::Operator => ("RESULTS.md", "bench operator"),
+        What::Fake => ("FAKE.md", "bench fake"),
+    };
+    let mut text = format!("# Results\n\nMade by `cargo xtask {verb}`. Ratios are taken within one run.\n\n");
+    let _ = writeln!(text, "Machine: {}\n", machine());
+    text.push_str(table);
+    std::fs::write(shell::root().join("benches").join(file), text)?;
+    println!("written to benches/{file}");
+    Ok(())
 }
 
 /// Cores, processor and memory: what figures depend on.

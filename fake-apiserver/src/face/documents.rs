@@ -100,11 +100,19 @@ fn version(minor: u16) -> Value {
         "aarch64" => "arm64",
         other => other,
     };
-    json!({
+    let mut version = json!({
         "major": "1", "minor": minor.to_string(), "gitVersion": format!("v1.{minor}.{patch}"), "gitCommit": "none",
         "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z", "goVersion": "none", "compiler": "rustc",
         "platform": format!("{}/{architecture}", std::env::consts::OS),
-    })
+    });
+    // Since 1.33 a server says which version it imitates, and from which on it could.
+    if minor >= 33 {
+        version["emulationMajor"] = json!("1");
+        version["emulationMinor"] = json!(minor.to_string());
+        version["minCompatibilityMajor"] = json!("1");
+        version["minCompatibilityMinor"] = json!((minor - 1).to_string());
+    }
+    version
 }
 
 fn health(check: &str, verbose: bool) -> Response<ResponseBody> {

@@ -23,6 +23,9 @@ use crate::status::Status;
 /// Larger request bodies are refused with 413, as the real server does.
 pub const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
 
+/// How long a client may take to send a body, as long as the real server gives a request in all.
+const BODY: std::time::Duration = std::time::Duration::from_mins(1);
+
 /// A `tower::Service` that speaks the Kubernetes API; clones share one server.
 ///
 /// ```
@@ -134,7 +137,8 @@ impl HttpService {
     {
         let (parts, body) = request.into_parts();
         let is_api = is_api(parts.uri.path());
-        let audit = self.shared.requests.fetch_add(1, Ordering::Relaxed);
+        let number = self.shared.requests.fetch_add(1, Ordering::Relaxed);
+        let audit = audit_id(&parts.headers, number);
         let (head, encoding) = (
             parts.method == Method::HEAD,
             negotiate::encoding(&header_text(&parts.headers, &header::ACCEPT)),
@@ -150,7 +154,7 @@ impl HttpService {
             *response.body_mut() = ResponseBody::whole(Bytes::new());
         }
         let headers = response.headers_mut();
-        if let Ok(id) = format!("00000000-0000-4000-8000-{audit:012x}").parse() {
+        if let Ok(id) = audit.parse() {
             headers.insert("audit-id", id);
         }
         headers.entry(header::CACHE_CONTROL).or_insert(header::HeaderValue::from_static("no-cache, private"));
@@ -184,6 +188,15 @@ impl HttpService {
     }
 }
 
+/// What the request is called in an audit log: what the client calls it, cut off where that is long, or a number.
+fn audit_id(headers: &HeaderMap, number: u64) -> String {
+    const LONGEST: usize = 64;
+    match headers.get("audit-id").and_then(|id| id.to_str().ok()).filter(|id| !id.is_empty()) {
+        Some(given) => given.chars().take(LONGEST).collect(),
+        None => format!("00000000-0000-4000-8000-{number:012x}"),
+    }
+}
+
 /// Whether a path that leads nowhere belongs to a group of Kubernetes' own, whose answers are a Status. Elsewhere the
 /// router itself answers, also within the groups of custom resources.
 fn is_api(path: &str) -> bool {
@@ -201,7 +214,11 @@ where
     B::Data: Buf,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    match Limited::new(body, MAX_BODY_BYTES).collect().await {
+    let Ok(read) = tokio::time::timeout(BODY, Limited::new(body, MAX_BODY_BYTES).collect()).await else {
+        let said = "Timeout: request did not complete within the allotted timeout";
+        return Err(Status::new(504, "Timeout", said));
+    };
+    match read {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Status::new(
             413,

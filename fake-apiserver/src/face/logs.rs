@@ -13,13 +13,20 @@ use super::simulated::Simulated;
 use super::{Server, render};
 use crate::request::Request;
 use crate::response::Reply;
+use crate::server::LOG_ANNOTATION;
 use crate::status::Status;
 
 pub(super) async fn answer(server: &Server, request: &Request) -> Result<Response<ResponseBody>, Status> {
     let pod = pod(server, request)?;
     let container = server.with(|api| api.log_container(&pod, request.params.container.as_deref()))?;
-    let node: Option<Arc<dyn NodeProxy>> =
-        pod["spec"]["nodeName"].as_str().and_then(|node| server.node(node));
+    let name = pod["spec"]["nodeName"].as_str().unwrap_or_default();
+    if name.is_empty() && !pod["metadata"]["annotations"][LOG_ANNOTATION].is_string() {
+        // Where there is no node, there is nobody to ask.
+        let mut nothing = Response::new(ResponseBody::whole(Bytes::new()));
+        *nothing.status_mut() = StatusCode::NO_CONTENT;
+        return Ok(nothing);
+    }
+    let node: Option<Arc<dyn NodeProxy>> = server.node(name);
     let node = node.unwrap_or_else(|| Arc::new(Simulated::new(server.clone())));
     let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default().to_owned();
     let target =

@@ -204,10 +204,10 @@ fn verb(path: &ResourcePath, incoming: &Incoming) -> Result<Verb, Status> {
     let not_allowed =
         || Status::method_not_allowed("the server does not allow this method on the requested resource");
     match incoming.method.as_str() {
-        "GET" | "HEAD" if path.watch => Ok(Verb::Watch),
+        "GET" if path.watch => Ok(Verb::Watch),
         // An object cannot be watched by its path, only its collection with a selector.
-        "GET" | "HEAD" if incoming.query.flag("watch") && !named => Ok(Verb::Watch),
-        "GET" | "HEAD" => Ok(if named { Verb::Get } else { Verb::List }),
+        "GET" if incoming.query.flag("watch") && !named => Ok(Verb::Watch),
+        "GET" => Ok(if named { Verb::Get } else { Verb::List }),
         "POST" if named == path.subresource.is_some() => Ok(Verb::Create),
         "PUT" if named => Ok(Verb::Update),
         // The patch type comes from the content type.

@@ -2,9 +2,12 @@
 
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -12,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt as _;
 
 use super::HttpService;
 
@@ -19,6 +23,12 @@ use super::HttpService;
 const GRACE: Duration = Duration::from_secs(1);
 /// How long a client may take for the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a client may take for the head of a request, and how long a connection is kept without one.
+const HEAD: Duration = Duration::from_mins(2);
+/// How often a client of HTTP/2 is asked whether it is still there, and how long it may take to say so.
+const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
+/// Open connections; more have to wait.
+const CONNECTIONS_MAX: usize = 20_000;
 
 /// Serves until `shutdown` is done; then takes no more connections and gives open requests a second to end.
 ///
@@ -39,7 +49,7 @@ pub async fn serve(
         tokio::select! {
             biased;
             () = &mut shutdown => break,
-            accepted = listener.accept() => match accepted {
+            accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
                 Ok((stream, _)) => {
                     connections.spawn(connection(stream, service.clone(), tls.clone(), stopped.clone()));
                 }
@@ -91,7 +101,17 @@ async fn http(
     mut stopped: watch::Receiver<()>,
 ) {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http2().max_concurrent_streams(1000);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
+    let mut http2 = builder.http2();
+    http2.timer(TokioTimer::new()).max_concurrent_streams(1000);
+    http2.keep_alive_interval(PING.0).keep_alive_timeout(PING.1);
+    // Which version of HTTP it is takes some bytes to tell, and for those nobody else waits in vain.
+    let asked = Arc::new(AtomicBool::new(false));
+    let first = Arc::clone(&asked);
+    let service = service.map_request(move |request: http::Request<Incoming>| {
+        first.store(true, Ordering::Relaxed);
+        request
+    });
     let serving =
         builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
     let mut serving = pin!(serving);
@@ -99,8 +119,17 @@ async fn http(
         biased;
         ended = serving.as_mut() => return log_end(ended),
         _ = stopped.changed() => serving.as_mut().graceful_shutdown(),
+        () = silence(&asked) => return tracing::debug!("nothing was asked for"),
     }
     log_end(serving.await);
+}
+
+/// Ends when nothing was asked for in time; never, where something was.
+async fn silence(asked: &AtomicBool) {
+    tokio::time::sleep(HEAD).await;
+    if asked.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
+    }
 }
 
 fn log_end(ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {

@@ -37,6 +37,8 @@ pub(super) enum Role {
     Sidecar,
     /// One of `spec.containers`.
     Main,
+    /// Added to a running pod; runs once, and the pod's end does not wait for it.
+    Ephemeral,
 }
 
 /// How a run of a container ended.
@@ -149,7 +151,8 @@ impl Next {
     }
 }
 
-/// Decides. `records` are in the order of the spec, init containers first; waiting for a restart is noted in them.
+/// Decides. `records` are in the order of the spec, init containers first, ephemeral ones last; waiting for a restart is
+/// noted in them.
 /// `pod` is `name_namespace(uid)`, as back-off messages name it.
 pub(super) fn decide(records: &mut [Record], policy: RestartPolicy, pod: &str, now: Timestamp) -> Next {
     let mut next = Next::default();
@@ -182,6 +185,8 @@ pub(super) fn decide(records: &mut [Record], policy: RestartPolicy, pod: &str, n
                     start_or_wait(record, index, pod, now, &mut next);
                 }
             }
+            Role::Ephemeral if main_done || record.exit().is_some() => {}
+            Role::Ephemeral => start_or_wait(record, index, pod, now, &mut next),
         }
     }
     if !main_done {

@@ -115,3 +115,17 @@ fn the_object_of_a_deleted_pod_stays_a_while_so_that_its_log_can_be_read() {
     assert_eq!(due(Some(at(10)), 12), None);
     assert_eq!(due(None, 10), None);
 }
+
+#[test]
+fn an_ephemeral_container_runs_once_and_holds_nothing_up() {
+    let mut all = records(&[("main", Role::Main), ("debug", Role::Ephemeral)]);
+    assert_eq!(next(&mut all, RestartPolicy::Always, 0).start, [0, 1]);
+    run(&mut all[0]);
+    run(&mut all[1]);
+    exit(&mut all[1], 1, 1);
+    assert_eq!(next(&mut all, RestartPolicy::Always, 2), Next::default());
+    let mut all = records(&[("main", Role::Main), ("debug", Role::Ephemeral)]);
+    all.iter_mut().for_each(run);
+    exit(&mut all[0], 0, 1);
+    assert_eq!(next(&mut all, RestartPolicy::Never, 2).stop, [1]);
+}

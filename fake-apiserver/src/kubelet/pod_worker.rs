@@ -100,7 +100,7 @@ impl PodWorker {
     pub(super) fn new(node: Arc<Node>, pod: Arc<Pod>) -> Self {
         let spec = pod.spec.clone().unwrap_or_default();
         let roles = containers(&spec);
-        let waits = roles.iter().any(|(role, _)| *role != Role::Main);
+        let waits = roles.iter().any(|(role, _)| matches!(role, Role::Init | Role::Sidecar));
         let records = roles.iter().map(|(role, spec)| {
             let image = spec.image.as_deref().unwrap_or_default();
             Record::new(&spec.name, *role, image, waits && *role == Role::Main)
@@ -149,7 +149,10 @@ impl PodWorker {
                         return;
                     }
                     match &*view.borrow_and_update() {
-                        View::Present(pod) => self.pod = pod.clone(),
+                        View::Present(pod) => {
+                            self.pod = pod.clone();
+                            self.take_ephemeral();
+                        }
                         View::Gone => self.gone = true,
                     }
                 }
@@ -168,6 +171,19 @@ impl PodWorker {
         }
         let (namespace, name, uid) = self.identity();
         self.node.logs.retire(namespace, name, uid);
+    }
+
+    /// Takes up the containers that were added since.
+    fn take_ephemeral(&mut self) {
+        for spec in self.pod.spec.iter().flat_map(ephemeral).collect::<Vec<_>>() {
+            if self.records.iter().any(|record| record.name == spec.name) {
+                continue;
+            }
+            let image = spec.image.as_deref().unwrap_or_default();
+            self.records.push(Record::new(&spec.name, Role::Ephemeral, image, false));
+            self.live.push(Live::default());
+            self.specs.push(spec);
+        }
     }
 
     /// Namespace, name and uid.
@@ -418,7 +434,11 @@ impl PodWorker {
         message: impl Into<String>,
     ) {
         let path = index.map(|index| {
-            let list = if self.records[index].role == Role::Main { "containers" } else { "initContainers" };
+            let list = match self.records[index].role {
+                Role::Main => "containers",
+                Role::Init | Role::Sidecar => "initContainers",
+                Role::Ephemeral => "ephemeralContainers",
+            };
             format!("spec.{list}{{{}}}", self.specs[index].name)
         });
         self.node.events.pod(&self.pod, path.as_deref(), level, reason, message);
@@ -437,14 +457,22 @@ fn containers(spec: &PodSpec) -> Vec<(Role, Spec)> {
         (if sidecar { Role::Sidecar } else { Role::Init }, container.clone())
     });
     let main = spec.containers.iter().map(|container| (Role::Main, container.clone()));
-    init.chain(main).collect()
+    let ephemeral = ephemeral(spec).into_iter().map(|container| (Role::Ephemeral, container));
+    init.chain(main).chain(ephemeral).collect()
+}
+
+/// Ephemeral containers as containers: what they have more, the name of another container, changes nothing here.
+fn ephemeral(spec: &PodSpec) -> Vec<Spec> {
+    let all = spec.ephemeral_containers.iter().flatten();
+    all.filter_map(|container| serde_json::from_value(serde_json::to_value(container).ok()?).ok()).collect()
 }
 
 /// A pod that an earlier kubelet ran: its processes died with that kubelet, its counts go on.
 fn recall(pod: &Pod, records: &mut [Record]) {
     let Some(status) = &pod.status else { return };
-    let known =
-        status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten());
+    let lists =
+        [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
+    let known = lists.into_iter().flatten().flatten();
     for status in known {
         let Some(record) = records.iter_mut().find(|record| record.name == status.name) else { continue };
         record.restarts = status.restart_count;

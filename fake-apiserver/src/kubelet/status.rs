@@ -38,18 +38,19 @@ pub(super) fn render(pod: &Pod, records: &[Record], around: &Surroundings, now: 
     let policy = RestartPolicy::from(spec.and_then(|spec| spec.restart_policy.as_deref()));
     let phase = phase(records, policy, around);
     let terminal = matches!(phase, "Succeeded" | "Failed");
-    let of = |init: bool| -> Vec<ContainerStatus> {
-        let chosen = records.iter().filter(|record| (record.role != Role::Main) == init);
+    let of = |roles: &[Role]| -> Vec<ContainerStatus> {
+        let chosen = records.iter().filter(|record| roles.contains(&record.role));
         chosen.map(|record| container(record, terminal)).collect()
     };
-    let init = of(true);
+    let (init, ephemeral) = (of(&[Role::Init, Role::Sidecar]), of(&[Role::Ephemeral]));
     PodStatus {
         phase: Some(phase.into()),
         reason: around.verdict.as_ref().map(|verdict| verdict.reason.clone()),
         message: around.verdict.as_ref().map(|verdict| verdict.message.clone()),
         conditions: Some(conditions(pod, records, around, phase, now)),
-        container_statuses: Some(of(false)),
+        container_statuses: Some(of(&[Role::Main])),
         init_container_statuses: (!init.is_empty()).then_some(init),
+        ephemeral_container_statuses: (!ephemeral.is_empty()).then_some(ephemeral),
         host_ip: Some(around.host_ip.clone()),
         host_ips: Some(vec![HostIP { ip: around.host_ip.clone() }]),
         pod_ip: around.pod_ip.clone(),
@@ -123,8 +124,9 @@ fn container(record: &Record, terminal: bool) -> ContainerStatus {
             terminated: Some(terminated(exit)),
             ..ContainerState::default()
         })),
-        ready: done || (record.running() && record.ready),
-        started: Some(record.running() && record.started),
+        // Nobody asks whether an ephemeral container is ready.
+        ready: done || (record.running() && record.ready && record.role != Role::Ephemeral),
+        started: (record.role != Role::Ephemeral).then_some(record.running() && record.started),
         restart_count: record.restarts,
         ..ContainerStatus::default()
     }
@@ -160,7 +162,7 @@ fn conditions(
 ) -> Vec<PodCondition> {
     let unready: Vec<&str> = records
         .iter()
-        .filter(|r| r.role != Role::Init && !(r.running() && r.ready))
+        .filter(|r| matches!(r.role, Role::Main | Role::Sidecar) && !(r.running() && r.ready))
         .map(|r| r.name.as_str())
         .collect();
     let waiting_init: Vec<&str> = records
@@ -168,7 +170,7 @@ fn conditions(
         .filter(|record| match record.role {
             Role::Init => record.exit().is_none_or(|exit| exit.code != 0),
             Role::Sidecar => !record.started,
-            Role::Main => false,
+            Role::Main | Role::Ephemeral => false,
         })
         .map(|record| record.name.as_str())
         .collect();

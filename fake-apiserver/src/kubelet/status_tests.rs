@@ -95,3 +95,16 @@ fn the_quality_of_service_class_follows_requests_and_limits() {
     assert_eq!(class(json!({"limits": full.clone()})), "Guaranteed");
     assert_eq!(class(json!({"limits": full, "requests": {"cpu": "500m"}})), "Burstable");
 }
+
+#[test]
+fn an_ephemeral_container_has_a_list_of_its_own_and_does_not_count() {
+    let main = record(State::Running { since: at(1) });
+    let debug = Record::new("debug", Role::Ephemeral, "busybox", false);
+    let around = Surroundings { sandbox: true, ..Surroundings::default() };
+    let status = render(&pod("Always"), &[main, debug], &around, at(9));
+    assert_eq!(status.phase.as_deref(), Some("Running"));
+    let ready = status.conditions.iter().flatten().find(|condition| condition.type_ == "Ready").unwrap();
+    assert_eq!(ready.status, "True");
+    assert_eq!(status.container_statuses.unwrap().len(), 1);
+    assert_eq!(status.ephemeral_container_statuses.unwrap()[0].name, "debug");
+}

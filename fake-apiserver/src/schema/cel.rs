@@ -47,12 +47,12 @@ impl Rules {
 impl Rule {
     fn compile(rule: &Value) -> Self {
         let text = |key: &str| rule[key].as_str().unwrap_or_default().trim().to_owned();
-        let program = Program::compile(&text("rule")).map_err(|e| e.to_string());
+        let program = compile(&text("rule"));
         let uses_old_self = program.as_ref().is_ok_and(|p| p.references().has_variable("oldSelf"));
         Self {
             text: text("rule"),
             message: text("message"),
-            message_expression: Program::compile(&text("messageExpression")).ok(),
+            message_expression: compile(&text("messageExpression")).ok(),
             reason: text("reason"),
             field_path: text("fieldPath"),
             optional_old_self: rule["optionalOldSelf"] == Value::Bool(true),
@@ -67,14 +67,56 @@ impl Rule {
     }
 }
 
+/// How deep brackets and signs before a value may be nested: the parser and the evaluation go as deep in the stack.
+const DEPTH_MAX: usize = 12;
+/// How many operators an expression may have: each is one deeper for what follows.
+const OPERATORS_MAX: usize = 50;
+/// How many fields of fields may be named in a row.
+const CHAIN_MAX: usize = 40;
+
+/// Compiles an expression.
+///
+/// # Errors
+/// What is wrong with it, in the parser's words; one that is too deep is not given to the parser.
+pub(super) fn compile(expression: &str) -> Result<Program, String> {
+    if is_too_deep(expression) {
+        return Err("expression recursion limit exceeded".to_owned());
+    }
+    Program::compile(expression).map_err(|error| error.to_string())
+}
+
+/// What is in quotes counts, too: it is no more than a bound.
+fn is_too_deep(expression: &str) -> bool {
+    let (mut open, mut deepest, mut signs, mut operators) = (0_usize, 0, 0, 0);
+    let (mut chain, mut longest, mut last) = (0, 0, ' ');
+    for character in expression.chars().filter(|character| !character.is_whitespace()) {
+        match character {
+            '(' | '[' | '{' => open += 1,
+            ')' | ']' | '}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        signs = if matches!(character, '!' | '-') { signs + 1 } else { 0 };
+        let pair = character == last && matches!(character, '&' | '|' | '=');
+        if "&|=<>+*/%?-".contains(character) && !pair {
+            operators += 1;
+            chain = 0;
+        }
+        chain += usize::from(matches!(character, '.' | '['));
+        deepest = deepest.max(open + signs);
+        longest = longest.max(chain);
+        last = character;
+    }
+    deepest > DEPTH_MAX || operators > OPERATORS_MAX || longest > CHAIN_MAX
+}
+
 /// Why an expression does not compile, in the parser's words.
 pub(super) fn syntax_error(expression: &str) -> Option<String> {
-    Program::compile(expression).err().map(|e| e.to_string())
+    compile(expression).err()
 }
 
 /// Whether an expression refers to `oldSelf`.
 pub(super) fn uses_old_self(expression: &str) -> bool {
-    Program::compile(expression).is_ok_and(|program| program.references().has_variable("oldSelf"))
+    compile(expression).is_ok_and(|program| program.references().has_variable("oldSelf"))
 }
 
 thread_local! {

@@ -51,7 +51,7 @@ impl Expression {
     /// Compiles an expression; what does not compile fails whenever it is asked.
     pub(crate) fn compile(expression: &str) -> Self {
         // The lines of the expression are shown one blank further to the right in Go.
-        let program = Program::compile(expression).map_err(|error| error.to_string().replace("\n|", "\n |"));
+        let program = cel::compile(expression).map_err(|error| error.replace("\n|", "\n |"));
         Self { text: expression.to_owned(), program }
     }
 
@@ -103,6 +103,26 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn deep_expressions_are_refused_and_others_do_not_exhaust_the_stack() {
+        let sum = |terms: usize| vec!["1"; terms].join("+");
+        let brackets = |depth: usize| "(".repeat(depth) + "1" + &")".repeat(depth);
+        for refused in [
+            sum(50_000),
+            brackets(50_000),
+            "!".repeat(50_000) + "true",
+            "[".repeat(5_000),
+            "a.".repeat(9_000) + "a",
+        ] {
+            let fault = Expression::compile(&refused).fault().map(str::to_owned);
+            assert_eq!(fault.as_deref(), Some("expression recursion limit exceeded"));
+        }
+        for fine in [sum(50) + " == 50", brackets(12) + " == 1", "!".repeat(12) + "true"] {
+            // Whatever the parser says of it, it comes back.
+            let _ = Expression::compile(&fine).holds(&Vec::new());
+        }
+    }
 
     #[test]
     fn labels_are_found_by_the_names_they_have() {

@@ -102,6 +102,9 @@ impl<'a> Walk<'a> {
             Shape::List | Shape::Bytes => format!("cannot restore slice from {kind}"),
             Shape::Map => format!("cannot restore map from {kind}"),
             Shape::Struct => format!("cannot restore struct from: {kind}"),
+            // Go would convert these, and must be kept from it.
+            Shape::Text if kind == "int64" => format!("cannot convert {kind} to {wanted}"),
+            Shape::Whole(_) if kind == "float64" => format!("cannot convert {kind} to {wanted}"),
             _ => format!("unrecognized type: {wanted}"),
         };
         Misfit { decoder, converter }

@@ -86,6 +86,7 @@ pub struct ApiServer {
     webhooks: std::sync::Arc<admission::Webhooks>,
     policies: std::sync::Arc<admission::Policies>,
     calls: admission::Calls,
+    usages: admission::Usages,
     /// `spec` of each served definition: a write that does not change it changes nothing that is served.
     served_specs: BTreeMap<String, Value>,
 }
@@ -113,6 +114,7 @@ impl ApiServer {
             webhooks: std::sync::Arc::default(),
             policies: std::sync::Arc::default(),
             calls: admission::Calls::default(),
+            usages: admission::Usages::default(),
             served_specs: BTreeMap::new(),
         };
         server.bootstrap(now);

@@ -73,11 +73,18 @@ impl ApiServer {
         let container = self.log_container(&pod, call.request.params.container.as_deref())?;
         let status = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
         let status = status.chain(pod["status"]["initContainerStatuses"].as_array().into_iter().flatten());
+        let status =
+            status.chain(pod["status"]["ephemeralContainerStatuses"].as_array().into_iter().flatten());
         let status = status.clone().find(|status| status["name"] == container).cloned().unwrap_or_default();
         let state = &status["state"];
         let options = &call.request.params.log;
         let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
         let kept = |previous: bool| self.built_in.as_ref().and_then(|b| b.log(uid, &container, previous));
+        // Where there is no node, there is nobody to ask.
+        let silent = !pod["metadata"]["annotations"][LOG_ANNOTATION].is_string();
+        if pod["spec"]["nodeName"].as_str().unwrap_or_default().is_empty() && silent {
+            return Ok(Response { code: 204, reply: Reply::Text(Bytes::new()), warnings: Vec::new() });
+        }
         if options.previous && kept(true).is_none() {
             let message =
                 format!("previous terminated container {container:?} in pod {:?} not found", key.name);
@@ -112,7 +119,15 @@ impl ApiServer {
         let (containers, init) = (names("containers"), names("initContainers"));
         let default = pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"].as_str();
         match asked.filter(|name| !name.is_empty()).or(default) {
-            Some(asked) if containers.iter().chain(&init).any(|c| c == asked) => Ok(asked.to_owned()),
+            Some(asked)
+                if containers
+                    .iter()
+                    .chain(&init)
+                    .chain(&names("ephemeralContainers"))
+                    .any(|c| c == asked) =>
+            {
+                Ok(asked.to_owned())
+            }
             Some(asked) => Err(Status::bad_request(format!("container {asked} is not valid for pod {name}"))),
             None if containers.len() == 1 => Ok(containers[0].clone()),
             None => {

@@ -3,7 +3,6 @@
 #![allow(clippy::needless_pass_by_value)] // JSON literals read best at the call
 
 mod access;
-mod admission;
 mod crds;
 mod create;
 mod delete;

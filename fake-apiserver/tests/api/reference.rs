@@ -1,5 +1,5 @@
-//! Replays requests about admission and compares the answers with what kube-apiserver 1.36.3 gave; tests/differences
-//! does so for everything else.
+//! Compares answers with what kube-apiserver 1.36.3 gave where webhooks were asked; tests/differences does so for everything
+//! else.
 //!
 //! Uids, versions, times and addresses are left out on both sides.
 
@@ -11,8 +11,6 @@ use fake_apiserver::status::Status;
 use regex::Regex;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-
-use crate::Cluster;
 
 /// One request and what the real server answered.
 #[derive(Deserialize)]
@@ -207,20 +205,5 @@ impl Step {
 pub(crate) fn compare(real: &Value, ours: &Value) -> Vec<String> {
     let mut found = Vec::new();
     differences("", &normal(real), &normal(ours), &mut found);
-    found
-}
-
-/// Replays steps and says what is different, but for what `differs` explains.
-pub(crate) fn replay(cluster: &mut Cluster, steps: &[Step], differs: &[(&str, &str)]) -> Vec<String> {
-    let mut found = Vec::new();
-    for (number, step) in steps.iter().enumerate() {
-        let answer = cluster.ask(&step.request());
-        let name =
-            step.name.as_deref().or_else(|| step.body.as_ref()?["metadata"]["name"].as_str()).unwrap_or("-");
-        let sub = step.subresource.as_deref().unwrap_or_default();
-        let title = format!("{number} {} {} {name} {sub}", step.verb, step.resource);
-        found.extend(step.compare(answer).into_iter().map(|difference| format!("{title}: {difference}")));
-    }
-    found.retain(|difference| !differs.iter().any(|(text, _)| difference.contains(text)));
     found
 }

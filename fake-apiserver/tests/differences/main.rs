@@ -45,6 +45,7 @@ topics! {
     services,
     workloads,
     access,
+    admission,
     apply,
     definitions,
     deletes,
@@ -90,7 +91,7 @@ async fn play(script: &Script, target: &Target) -> Vec<Answer> {
     let mut answers = Vec::new();
     for step in &script.steps {
         let request = step.request(&known);
-        let answer = target.ask_until(&request, step.until).await;
+        let answer = target.ask_in_time(&request, step.until, step.settle).await;
         for (name, pointer) in &step.save {
             let value = answer.body.pointer(pointer).unwrap_or(&Value::Null);
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);

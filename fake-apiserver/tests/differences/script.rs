@@ -36,6 +36,9 @@ pub(crate) struct Step {
     text: Option<String>,
     /// Ask a real server again until it answers with this code: its controllers take their time.
     pub(crate) until: Option<u16>,
+    /// Ask a real server only after a moment: its caches take their time.
+    #[serde(default)]
+    pub(crate) settle: bool,
     /// Parts of the answer to keep, by JSON pointer.
     #[serde(default)]
     pub(crate) save: BTreeMap<String, String>,

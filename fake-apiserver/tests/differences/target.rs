@@ -18,6 +18,8 @@ const RECORD: &str = "FAKE_APISERVER_RECORD";
 /// How often and how far apart a real server is asked for what its controllers bring about.
 const TRIES: usize = 100;
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long its caches may take.
+const MOMENT: Duration = Duration::from_millis(500);
 /// The headers that clients read.
 const HEADERS: [&str; 6] = ["content-type", "warning", "retry-after", "cache-control", "allow", "location"];
 
@@ -44,8 +46,11 @@ impl Target {
         Some(Self { client: Client::try_from(config).unwrap(), is_real: true })
     }
 
-    /// The answer with the code that is waited for, if this is a real server, which may take a while.
-    pub(crate) async fn ask_until(&self, request: &Request, code: Option<u16>) -> Answer {
+    /// The answer with the code that is waited for, or after a moment, if this is a real server, which may take a while.
+    pub(crate) async fn ask_in_time(&self, request: &Request, code: Option<u16>, settle: bool) -> Answer {
+        if self.is_real && settle {
+            tokio::time::sleep(MOMENT).await;
+        }
         let mut answer = self.ask(request).await;
         if let Some(code) = code.filter(|_| self.is_real) {
             for _ in 0..TRIES {

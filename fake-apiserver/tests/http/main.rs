@@ -4,6 +4,7 @@ mod access;
 mod client;
 mod node;
 mod raw;
+mod robust;
 mod streams;
 mod tls;
 mod webhooks;

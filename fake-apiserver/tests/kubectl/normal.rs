@@ -20,6 +20,7 @@ static TEXTS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"10\.96\.\d+\.\d+", "ADDRESS"),
         (r"(80:|NodePort: +<unset> +)3\d{4}(/TCP)", "${1}PORT$2"),
         (r#"(resourceVersion"?: ")\d+""#, "${1}REVISION\""),
+        (r"^( *Resource Version: +)\d+$", "${1}REVISION"),
         // Suffixes of made names: an alphabet without vowels.
         (r"-[bcdfghjklmnpqrstvwxz2456789]{8,10}\b", "-HASH"),
         (r"(pod-template-hash[=:] ?)[bcdfghjklmnpqrstvwxz2456789]{8,10}\b", "${1}HASH"),

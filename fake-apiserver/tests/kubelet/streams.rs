@@ -1,7 +1,8 @@
 //! What users reach of a running pod: commands in it, its own streams, its ports.
 
-use futures::FutureExt as _;
-use kube::api::{AttachParams, AttachedProcess, TerminalSize};
+use futures::{AsyncBufReadExt as _, FutureExt as _, StreamExt as _};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{AttachParams, AttachedProcess, LogParams, Patch, PatchParams, TerminalSize};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 
@@ -17,6 +18,7 @@ pub(crate) const TESTS: &[(&str, Body)] = &[
     ("much_output_arrives_whole_at_a_slow_client", |world| much(world).boxed()),
     ("the_streams_of_a_container_can_be_joined", |world| attached(world).boxed()),
     ("a_container_on_a_terminal_can_be_joined", |world| attached_terminal(world).boxed()),
+    ("a_container_that_is_added_to_a_running_pod_runs_beside_the_others", |world| added(world).boxed()),
     ("ports_are_forwarded_to_what_listens_in_the_pod", |world| forwarded(world).boxed()),
 ];
 
@@ -75,6 +77,29 @@ async fn command(world: World) {
     assert!(!std::path::Path::new("/tmp/mark").exists());
     let process = pods.exec("p", ["cat", "/tmp/mark"], &both()).await.expect("the command starts");
     assert_eq!(outcome(process).await.0, "here\n");
+}
+
+async fn added(world: World) {
+    idle(&world, "p").await;
+    let debug =
+        json!({"name": "debug", "image": "tools:1", "args": ["sh", "-c", "echo looking; exec sleep 84013"]});
+    let patch = json!({"spec": {"ephemeralContainers": [debug]}});
+    let pods = world.served_pods().await;
+    pods.patch_ephemeral_containers("p", &PatchParams::default(), &Patch::Strategic(patch))
+        .await
+        .expect("added");
+    let running = |pod: Option<&Pod>| {
+        let statuses = pod.and_then(|pod| pod.status.as_ref()?.ephemeral_container_statuses.as_ref());
+        let state = statuses.and_then(|all| all.first()?.state.as_ref());
+        state.is_some_and(|state| state.running.is_some())
+    };
+    let pod = world.until("p", "with a debugger", running).await.expect("a pod");
+    assert_eq!(pod.status.expect("a status").phase.as_deref(), Some("Running"));
+    let params = LogParams { container: Some("debug".into()), follow: true, ..LogParams::default() };
+    let mut lines = pods.log_stream("p", &params).await.expect("the log can be read").lines();
+    assert_eq!(lines.next().await.expect("a line").expect("the log can be read"), "looking");
+    let process = pods.exec("p", ["hostname"], &both().container("debug")).await.expect("the command starts");
+    assert_eq!(outcome(process).await.0, "p\n");
 }
 
 async fn input(world: World) {

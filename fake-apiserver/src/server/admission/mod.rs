@@ -29,7 +29,7 @@ use serde_json::Value;
 
 pub(super) use policy::Policies;
 pub(super) use priority::Classes;
-pub(super) use quota::QuotaStatus;
+pub(super) use quota::{QuotaStatus, Usages};
 pub(super) use webhook::{Calls, Webhooks};
 pub use webhook::{Conversation, Destination, Progress, WebhookCall};
 
@@ -69,7 +69,7 @@ impl ApiServer {
     }
 
     /// What admission has against a new object as it would be stored.
-    pub(super) fn validate_admission(&self, call: &Call<'_>, value: &Value) -> Result<(), Status> {
+    pub(super) fn validate_admission(&mut self, call: &Call<'_>, value: &Value) -> Result<(), Status> {
         self.check_limits(call, value)?;
         self.check_priority_class(call, value, None)?;
         self.check_quota(call, value, None)
@@ -77,7 +77,7 @@ impl ApiServer {
 
     /// What admission has against an object that takes the place of another.
     pub(super) fn validate_admission_of_update(
-        &self,
+        &mut self,
         call: &Call<'_>,
         value: &Value,
         old: &Value,

@@ -4,22 +4,27 @@
 //! |---|---|
 //! | [`cost`] | what one object costs |
 //! | [`scope`] | which objects a quota speaks of |
+//! | [`usage`] | what they cost together |
 
 mod cost;
 mod scope;
+mod usage;
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use cost::Amounts;
 use scope::Scope;
+use usage::Usage;
 
 use crate::quantity;
 use crate::server::call::Call;
 use crate::server::internal::{Api, Changes, Controller, Cursor};
 use crate::server::{ApiServer, QUOTAS};
 use crate::status::Status;
-use crate::storage::{Storage, Stored};
+use crate::storage::{Key, Storage, Stored};
 
 /// A quota's spec, read.
 struct Quota {
@@ -39,40 +44,31 @@ impl Quota {
             scopes: Scope::all(spec),
         }
     }
+}
 
-    /// What the objects the quota speaks of cost together, as far as it counts them.
-    fn usage(&self, storage: &Storage) -> Amounts {
-        let mut used = Amounts::new();
-        for (resource, collection) in storage.collections() {
-            let count = cost::is_a_count(resource);
-            if count {
-                let costs = cost::of(resource, &Value::Null);
-                if !self.scopes.is_empty() || !costs.keys().any(|what| self.hard.contains_key(what)) {
-                    continue;
-                }
-                let objects = collection.in_namespace(&self.namespace).count() as i128;
-                for (what, one) in costs {
-                    *used.entry(what).or_default() += one * objects;
-                }
-                continue;
-            }
-            for object in collection.in_namespace(&self.namespace) {
-                let value = object.value();
-                if Scope::match_all(&self.scopes, resource, &value) {
-                    for (what, cost) in cost::of(resource, &value) {
-                        *used.entry(what).or_default() += cost;
-                    }
-                }
-            }
-        }
-        used
+/// The usage of each quota that was asked for.
+#[derive(Debug, Default)]
+pub(in crate::server) struct Usages(BTreeMap<Key, Usage>);
+
+impl Usages {
+    /// What a quota's objects cost together now.
+    fn of(&mut self, quota: &Quota, storage: &Storage) -> &Amounts {
+        let key = Key::new(&quota.namespace, &quota.name);
+        let usage = self.0.entry(key).or_insert_with(|| Usage::count(quota, storage));
+        usage.follow(quota, storage);
+        &usage.used
+    }
+
+    /// Forgets quotas that are no more.
+    fn keep(&mut self, storage: &Storage) {
+        self.0.retain(|key, _| storage.get(&QUOTAS, key).is_some());
     }
 }
 
 impl ApiServer {
     /// 403 when an object that is to be written exceeds a quota of its namespace; `old` is what it replaces.
     pub(super) fn check_quota(
-        &self,
+        &mut self,
         call: &Call<'_>,
         value: &Value,
         old: Option<&Value>,
@@ -85,13 +81,17 @@ impl ApiServer {
         if old.is_some() && (*resource == crate::server::PODS || cost::is_a_count(resource)) {
             return Ok(());
         }
+        if self.usages.0.len() > quotas.len() {
+            self.usages.keep(&self.storage);
+        }
         let name = value["metadata"]["name"].as_str().unwrap_or_default();
         let mut costs = cost::of(resource, value);
         for (what, cost) in old.map(|old| cost::of(resource, old)).unwrap_or_default() {
             *costs.entry(what).or_default() -= cost;
         }
-        for quota in quotas.in_namespace(call.namespace()) {
-            let quota = Quota::read(quota);
+        let quotas: Vec<Quota> =
+            quotas.in_namespace(call.namespace()).map(|quota| Quota::read(quota)).collect();
+        for quota in quotas {
             if !costs.keys().any(|what| quota.hard.contains_key(what))
                 || !Scope::match_all(&quota.scopes, resource, value)
             {
@@ -102,7 +102,7 @@ impl ApiServer {
                 let why = format!("failed quota: {}: must specify {}", quota.name, left_out.join("; "));
                 return Err(call.forbidden(name, &why));
             }
-            let used = quota.usage(&self.storage);
+            let used = self.usages.of(&quota, &self.storage);
             let exceeds = |(what, cost): &(&String, &i128)| {
                 let hard = quota.hard.get(*what);
                 **cost > 0 && hard.is_some_and(|hard| used.get(*what).unwrap_or(&0) + **cost > *hard)
@@ -117,7 +117,7 @@ impl ApiServer {
                     "exceeded quota: {}, requested: {}, used: {}, limited: {}",
                     quota.name,
                     show(&costs),
-                    show(&used),
+                    show(used),
                     show(&quota.hard)
                 );
                 return Err(call.forbidden(name, &why));
@@ -131,6 +131,7 @@ impl ApiServer {
 #[derive(Debug, Default)]
 pub(in crate::server) struct QuotaStatus {
     seen: u64,
+    usages: Usages,
 }
 
 impl Controller for QuotaStatus {
@@ -148,7 +149,7 @@ impl Controller for QuotaStatus {
         for stored in quotas {
             let quota = Quota::read(&stored);
             let value = stored.value();
-            let used = quota.usage(api.server().storage());
+            let used = self.usages.of(&quota, api.server().storage());
             let used: Map<String, Value> = quota
                 .hard
                 .keys()
@@ -160,6 +161,7 @@ impl Controller for QuotaStatus {
                 let _ = api.patch_status(&QUOTAS, &stored.key, json!({"status": status}));
             }
         }
+        self.usages.keep(api.server().storage());
         self.seen = api.server().revision();
         None
     }

@@ -1,0 +1,86 @@
+//! Measures the server in memory: `cargo xtask bench fake`.
+//!
+//! Figures are printed as Markdown. While `FAKE_APISERVER_REAL` names the kubeconfig of a real control plane, the same
+//! scripts run against that one too, and the ratios are printed beside them.
+
+mod measure;
+
+use std::time::Duration;
+
+use fake_apiserver::Server;
+use fake_apiserver::server::Config;
+use measure::{binary, memory, requests, watchers};
+
+/// Names the kubeconfig of a real control plane.
+const REAL: &str = "FAKE_APISERVER_REAL";
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    // `cargo test` runs benches with this argument to see that they build and start.
+    if arguments.iter().any(|argument| argument == "--test") {
+        return;
+    }
+    if arguments.iter().any(|argument| argument == memory::CHILD) {
+        memory::fill();
+        return;
+    }
+    let only = arguments.iter().skip(1).find(|argument| !argument.starts_with('-')).cloned();
+    let wanted = |name: &str| only.as_deref().is_none_or(|only| name.contains(only));
+    println!("| measured | figure | real control plane | ratio | target |\n|---|---|---|---|---|");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts");
+    let real = std::env::var_os(REAL).map(|path| runtime.block_on(measure::client(path.as_ref())));
+    if wanted("ready") {
+        let took = requests::first_answer();
+        row("ready in process", &millis(took), None, "≤ 10 ms");
+        let took = binary::ready();
+        row("ready as a TLS binary", &millis(took), None, "≤ 50 ms");
+    }
+    if wanted("creates") {
+        let pods = requests::in_process(false);
+        row("pods created in process", &rate(pods), None, "≥ 20,000 /s");
+        let pods = requests::in_process(true);
+        row("pods created in process, controllers and nodes at work", &rate(pods), None, "");
+        let (ours, real) = runtime.block_on(async {
+            let server = Server::new(Config { controllers: false, ..Config::default() });
+            let ours = requests::over_http(measure::serve(&server).await, requests::MANY).await;
+            match &real {
+                Some(client) => (ours, Some(requests::over_http(client.clone(), requests::SOME).await)),
+                None => (ours, None),
+            }
+        });
+        let real = real.map(|real| (rate(real), ours / real));
+        row("pods created over HTTP, 16 connections", &rate(ours), real, "≥ 5,000 /s");
+    }
+    if wanted("watchers") {
+        let late = runtime.block_on(watchers::in_process(1000, 1000));
+        row("1,000 watchers of 1,000 events/s: 99 of 100 arrive within", &millis(late), None, "≤ 20 ms");
+        let (ours, real) = runtime.block_on(async {
+            let server = Server::new(Config { controllers: false, ..Config::default() });
+            let ours = watchers::over_http(measure::serve(&server).await, 50, 50).await;
+            match &real {
+                Some(client) => (ours, Some(watchers::over_http(client.clone(), 50, 50).await)),
+                None => (ours, None),
+            }
+        });
+        let real = real.map(|real| (millis(real), real.as_secs_f64() / ours.as_secs_f64()));
+        row("50 watchers of 50 events/s over HTTP: 99 of 100 arrive within", &millis(ours), real, "");
+    }
+    if wanted("memory") {
+        row("memory of 100,000 pods", &format!("{} MiB", memory::of_pods()), None, "≤ 400 MB");
+    }
+}
+
+fn rate(a_second: f64) -> String {
+    format!("{a_second:.0} /s")
+}
+
+fn millis(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
+}
+
+/// One line; `real` is the other server's figure, and how many times better this one is.
+fn row(what: &str, figure: &str, real: Option<(String, f64)>, target: &str) {
+    let (real, ratio) =
+        real.map_or((String::new(), String::new()), |(real, ratio)| (real, format!("{ratio:.1}")));
+    println!("| {what} | {figure} | {real} | {ratio} | {target} |");
+}
