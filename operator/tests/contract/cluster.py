@@ -52,6 +52,9 @@ class Cluster:
         address = self.scheduler.address
         begun = [Worker(address, name=name, nthreads=1, security=security) for name in workers]
         self.workers = {str(worker.name): await worker for worker in begun}
+        for worker in self.workers.values():
+            # Only when told to: one that was written earlier may arrive after a later one, over another connection.
+            worker.periodic_callbacks["heartbeat"].stop()
         self.client = await Client(address, asynchronous=True, security=security)
         self.futures = {}
         return {
@@ -89,8 +92,6 @@ class Cluster:
         """Answered once every registered worker has reported what it holds and runs now."""
         for worker in self.workers.values():
             if worker.address in self.scheduler.workers:
-                # One that is on its way was written before now, and makes a worker skip the next.
-                await self.until(lambda: not worker.heartbeat_active)
                 await worker.heartbeat()
 
     async def release(self):
