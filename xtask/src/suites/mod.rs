@@ -7,6 +7,7 @@
 
 mod cluster;
 mod dask_kubernetes;
+mod helm;
 mod kr8s;
 mod ledger;
 mod pytest;
@@ -68,7 +69,9 @@ struct Run<'a> {
 }
 
 /// Cheapest first.
-const SUITES: [Suite; 4] = [
+const SUITES: [Suite; 6] = [
+    helm(helm::THREE),
+    helm(helm::FOUR),
     Suite { name: "kr8s", arm: "", version: kr8s::VERSION, run: kr8s::run },
     dask_kubernetes(dask_kubernetes::PYTHON),
     dask_kubernetes(dask_kubernetes::DEPLOYMENT),
@@ -77,6 +80,10 @@ const SUITES: [Suite; 4] = [
 
 const fn dask_kubernetes(arm: &'static str) -> Suite {
     Suite { name: dask_kubernetes::NAME, arm, version: dask_kubernetes::VERSION, run: dask_kubernetes::run }
+}
+
+const fn helm(arm: &'static str) -> Suite {
+    Suite { name: helm::NAME, arm, version: helm::version(arm), run: helm::run }
 }
 
 fn names() -> Vec<&'static str> {
@@ -145,7 +152,11 @@ impl fmt::Display for Suite {
 }
 
 fn play(suite: Suite, kubeconfig: Option<&Path>, filter: Option<&str>) -> Result<Results> {
-    let cache = shell::target().join("suites").join(format!("{}-{}", suite.name, suite.version));
+    let cache = shell::target().join("suites").join(format!(
+        "{}-{}",
+        suite.name,
+        suite.version.trim_start_matches('v')
+    ));
     std::fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
     let cache = std::path::absolute(cache)?;
     let cluster = match kubeconfig {
