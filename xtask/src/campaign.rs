@@ -6,7 +6,7 @@ use ::e2e::campaign::{self, Found, Operator};
 use ::e2e::{Options, provider::Provider};
 use anyhow::{Context, Result, bail};
 
-use crate::shell;
+use crate::{shell, suites};
 
 /// Where figures are kept.
 const RESULTS: &str = "benches/CAMPAIGN.md";
@@ -22,6 +22,9 @@ pub(crate) struct Campaign {
     /// How many histories.
     #[arg(long, default_value_t = 200)]
     histories: u64,
+    /// Play each also on a cluster of the Python operator, beside ours on the same server.
+    #[arg(long)]
+    beside: bool,
     /// Keep the figures, in benches/CAMPAIGN.md.
     #[arg(long)]
     update: bool,
@@ -42,7 +45,8 @@ impl Campaign {
             folder: shell::target().join("campaign").join(std::process::id().to_string()),
             only: Vec::new(),
         };
-        let found = campaign::run(&options, None, self.seed..self.seed + self.histories)?;
+        let python = if self.beside { Some(suites::dask_kubernetes_programs()?) } else { None };
+        let found = campaign::run(&options, python.as_deref(), self.seed..self.seed + self.histories)?;
         let table = table(&found);
         println!("\n{table}");
         for (operator, why) in
@@ -53,7 +57,9 @@ impl Campaign {
         if self.update {
             let text = format!(
                 "# Work lost to scale-downs\n\n\
-                 Made by `cargo xtask campaign --update`: random histories on real Dask.\n\n{table}"
+                 Made by `cargo xtask campaign --update{}`: random histories on real Dask, each operator's in turn on its own \
+                 cluster of one server.\n\n{table}",
+                if self.beside { " --beside" } else { "" }
             );
             std::fs::write(shell::root().join(RESULTS), text)
                 .with_context(|| format!("cannot write {RESULTS}"))?;

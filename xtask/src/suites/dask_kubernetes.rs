@@ -39,7 +39,7 @@ const STAND_INS: [(&str, &str); 3] = [
 ];
 
 pub(super) fn run(run: &Run<'_>) -> Result<Results> {
-    let python = python::environment(run.cache, &data(NAME).join("requirements.txt"))?;
+    let python = environment(run.cache)?;
     let source = python::source(run.cache, &python, "dask_kubernetes", VERSION)?;
     let programs = programs(run.cache)?;
     let mut pytest = Pytest::new(&python, &source, &ARGUMENTS);
@@ -50,6 +50,11 @@ pub(super) fn run(run: &Run<'_>) -> Result<Results> {
         pytest.env.push(("OPERATOR_ARGUMENTS", format!("--worker-carrier={}", run.suite.arm)));
     }
     pytest.run(run)
+}
+
+/// The interpreter of an environment with the suite and its operator.
+pub(super) fn environment(cache: &Path) -> Result<PathBuf> {
+    python::environment(cache, &data(NAME).join("requirements.txt"))
 }
 
 /// A folder with the programs that the suite looks for on the path.

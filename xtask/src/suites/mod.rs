@@ -145,15 +145,27 @@ impl fmt::Display for Suite {
 }
 
 fn play(suite: Suite, kubeconfig: Option<&Path>, filter: Option<&str>) -> Result<Results> {
-    let cache = shell::target().join("suites").join(format!("{}-{}", suite.name, suite.version));
-    std::fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
-    let cache = std::path::absolute(cache)?;
+    let cache = cache(suite.name, suite.version)?;
     let cluster = match kubeconfig {
         Some(path) => Cluster::at(path)?,
         None => Cluster::start(&cache, &data(suite.name).join("images.yaml"))?,
     };
     (suite.run)(&Run { suite, cache: &cache, cluster: &cluster, filter })
         .with_context(|| format!("the suite {suite} could not be run; see {}", cache.display()))
+}
+
+/// The folder of programs of an environment with the Python operator, made if it is not there.
+pub(crate) fn dask_kubernetes_programs() -> Result<PathBuf> {
+    let python = dask_kubernetes::environment(&cache(dask_kubernetes::NAME, dask_kubernetes::VERSION)?)?;
+    let folder = python.parent().context("an interpreter is in a folder")?;
+    Ok(folder.to_owned())
+}
+
+/// Where a suite keeps what it fetches and builds; survives from run to run.
+fn cache(suite: &str, version: &str) -> Result<PathBuf> {
+    let cache = shell::target().join("suites").join(format!("{suite}-{version}"));
+    std::fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
+    Ok(std::path::absolute(cache)?)
 }
 
 /// What the repository has for a suite.
