@@ -91,7 +91,7 @@ impl Operator {
         let watched = format!("--namespace={namespace}");
         let arguments = match self {
             Self::Ours => json!(["run", watched]),
-            Self::Python => json!(["kopf", "run", "--module=dask_kubernetes.operator", watched]),
+            Self::Python => json!(["kopf", "run", "--module=dask_kubernetes.operator.controller", watched]),
         };
         json!({
             "metadata": {"name": namespace},
@@ -100,7 +100,8 @@ impl Operator {
     }
 }
 
-/// Plays histories with these seeds; each on a cluster of ours and, with `python`, then on one of the Python operator, on the same server.
+/// Plays histories with these seeds; each on a cluster of ours and, with `python`, at the same time on one of the Python operator,
+/// on the same server.
 ///
 /// `python`: the folder of programs of an environment with dask-kubernetes.
 ///
@@ -123,9 +124,8 @@ pub fn run(
             arms.push(Arm::open(&cluster, options, operator).await?);
         }
         for seed in seeds {
-            for arm in arms.iter_mut().filter(|arm| arm.found.stopped.is_none()) {
-                arm.play(seed).await;
-            }
+            let playing = arms.iter_mut().filter(|arm| arm.found.stopped.is_none());
+            futures::future::join_all(playing.map(|arm| arm.play(seed))).await;
         }
         Ok(arms.into_iter().map(|arm| arm.found).collect())
     })

@@ -44,6 +44,15 @@ impl Default for NodeNetwork {
 }
 
 impl NodeNetwork {
+    /// The link address of the pods' gateway: locally administered, and the node's address in it.
+    ///
+    /// A bridge that is given none takes the lowest of its ports', so that it changes as pods come and go; the others then send
+    /// to an address that nobody has until they ask again, which takes a minute.
+    fn gateway_link_address(&self) -> [u8; 6] {
+        let [a, b, c, d] = self.node_address.octets();
+        [0x02, 0, a, b, c, d]
+    }
+
     /// The node's address.
     pub fn node_address(&self) -> Ipv4Addr {
         self.node_address
@@ -79,7 +88,8 @@ impl Links {
             .scope(RouteScope::Host)
             .build();
         or_exists(handle.route().add(services).execute().await)?;
-        or_exists(handle.link().add(LinkBridge::new(&network.bridge).build()).execute().await)?;
+        let bridge = LinkBridge::new(&network.bridge).address(network.gateway_link_address().to_vec());
+        or_exists(handle.link().add(bridge.build()).execute().await)?;
         let bridge = index_of(&handle, &network.bridge).await?;
         let address = handle.address().add(bridge, network.node_address.into(), network.pod_prefix);
         or_exists(address.execute().await)?;

@@ -13,6 +13,7 @@ use crate::world::{NAMESPACE, World, program, until_processes};
 pub(crate) const TESTS: &[(&str, Body)] = &[
     ("a_service_is_reached_by_every_name_form_from_pods_and_from_the_node", |world| names(world).boxed()),
     ("an_unready_pod_takes_no_part_in_a_service", |world| readiness(world).boxed()),
+    ("the_gateway_keeps_its_link_address_whatever_pods_come_and_go", |world| gateway(world).boxed()),
     ("everything_dies_with_the_kubelet", |world| kubelet_killed(world).boxed()),
 ];
 
@@ -86,6 +87,16 @@ async fn readiness(world: World) {
     assert!(log.contains("refused"), "{log}");
     std::fs::remove_file(tmp.join("broken")).expect("the file can be removed");
     world.until_ready("web", true).await;
+}
+
+/// A bridge's own choice is the lowest address of its ports: pods that stay lose everybody when that one goes.
+async fn gateway(world: World) {
+    let script = "fetch 10.244.0.1:1; grep '^10.244.0.1 ' /proc/net/arp";
+    let asks = json!({"image": "tools:1", "args": ["/bin/sh", "-c", script]});
+    world.pod("asks", json!({"restartPolicy": "Never", "containers": [asks]})).await;
+    world.until_phase("asks", "Succeeded").await;
+    let log = world.log("asks", LogParams::default()).await;
+    assert!(log.contains(" 02:00:0a:f4:00:01 "), "{log}");
 }
 
 async fn kubelet_killed(world: World) {
