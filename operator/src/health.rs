@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_silent_loop_is_not_alive() {
+    fn pain_18_a_silent_loop_is_not_alive() {
         let health = Health::default();
         let start = Timestamp::from_second(1_000).unwrap();
         health.alive(start, true);

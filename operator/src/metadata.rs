@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tool_keys_stay_on_the_parent() {
+    fn pain_25_keys_of_tools_stay_on_the_parent() {
         let annotations = map([
             ("hello", "world"),
             ("kopf.zalando.org/x", "1"),

@@ -22,7 +22,7 @@ pub(crate) struct Campaign {
     /// How many histories.
     #[arg(long, default_value_t = 200)]
     histories: u64,
-    /// Play each also on a cluster of the Python operator, beside ours on the same server.
+    /// Play them also on a cluster of the Python operator, beside ours on the same server, as far as it gets meanwhile.
     #[arg(long)]
     beside: bool,
     /// Keep the figures, in benches/CAMPAIGN.md.
@@ -57,8 +57,8 @@ impl Campaign {
         if self.update {
             let text = format!(
                 "# Work lost to scale-downs\n\n\
-                 Made by `cargo xtask campaign --update{}`: random histories on real Dask, each operator's in turn on its own \
-                 cluster of one server.\n\n{table}",
+                 Made by `cargo xtask campaign --update{}`: random histories on real Dask, each operator's on its own cluster \
+                 of one server, at the same time.\n\n{table}",
                 if self.beside { " --beside" } else { "" }
             );
             std::fs::write(shell::root().join(RESULTS), text)
@@ -76,7 +76,7 @@ impl Campaign {
 /// The figures, a column for each operator.
 fn table(found: &[Found]) -> String {
     type Figure = fn(&Found) -> u64;
-    let rows: [(&str, Figure); 8] = [
+    let rows: [(&str, Figure); 9] = [
         ("histories", |found| found.histories),
         ("of these, with a killed worker", |found| found.killing),
         ("results computed", |found| found.computed),
@@ -84,6 +84,7 @@ fn table(found: &[Found]) -> String {
         ("tasks begun again for a killed worker", |found| found.again - found.guilty.len() as u64),
         ("tasks begun again because of a scale-down", |found| found.guilty.len() as u64),
         ("wrong results", |found| found.wrong.len() as u64),
+        ("histories that left more workers than wanted", |found| found.larger.len() as u64),
         ("seconds", |found| found.took.as_secs()),
     ];
     let names: Vec<&str> = found.iter().map(|found| found.operator.name()).collect();
@@ -99,5 +100,6 @@ fn table(found: &[Found]) -> String {
 fn complaints(found: &Found) -> Vec<String> {
     let again = found.guilty.iter().map(|task| format!("begun again (seed, task): {task:?}"));
     let wrong = found.wrong.iter().map(|task| format!("wrong (seed, task): {task:?}"));
-    again.chain(wrong).chain(found.stopped.clone()).collect()
+    let larger = found.larger.iter().map(|left| format!("too many workers left (seed, how many): {left:?}"));
+    again.chain(wrong).chain(larger).chain(found.stopped.clone()).collect()
 }

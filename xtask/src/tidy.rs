@@ -14,7 +14,7 @@ const LINES_MAX: usize = 600;
 type Rule = fn(&str, &str) -> Vec<(usize, String)>;
 
 const RULES: &[Rule] =
-    &[length, store_alone_speaks_kubernetes, server_knows_no_dask, nothing_unfinished, links];
+    &[length, store_alone_speaks_kubernetes, server_knows_no_dask, nothing_unfinished, links, cures];
 
 /// No file breaks a house rule.
 pub(crate) fn check() -> Result<()> {
@@ -107,6 +107,39 @@ fn links(path: &str, text: &str) -> Vec<(usize, String)> {
     found
 }
 
+/// Each row of the page of cures names a scenario or a test that exists.
+fn cures(path: &str, text: &str) -> Vec<(usize, String)> {
+    if path != "docs/cured.md" {
+        return Vec::new();
+    }
+    let sources: Vec<String> = shell::files()
+        .into_iter()
+        .flatten()
+        .filter(|file| file.to_str().is_some_and(is_rust))
+        .filter_map(|file| fs::read_to_string(shell::root().join(file)).ok())
+        .collect();
+    let exists = |name: &str| {
+        shell::root().join(format!("snapshots/{name}.scenario")).exists()
+            || sources.iter().any(|source| source.contains(&format!("fn {name}(")))
+    };
+    let mut found = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        // Rows begin with their number.
+        let [_, number, .., shown_by, _] = cells.as_slice() else { continue };
+        if number.parse::<u32>().is_err() {
+            continue;
+        }
+        let names: Vec<&str> = shown_by.split('`').skip(1).step_by(2).collect();
+        if names.is_empty() {
+            found.push((index + 1, "no test shows it".to_owned()));
+        }
+        let missing = names.into_iter().filter(|name| !exists(name));
+        found.extend(missing.map(|name| (index + 1, format!("there is no scenario or test {name}"))));
+    }
+    found
+}
+
 fn is_comment(line: &str) -> bool {
     line.trim_start().starts_with("//")
 }
@@ -142,6 +175,16 @@ mod tests {
     #[test]
     fn unfinished_work_is_found() {
         check(nothing_unfinished, "e2e/src/lib.rs", &["fn a() { tod", "o!() }"].concat(), &[1]);
+    }
+
+    #[test]
+    fn a_cure_names_a_test_that_exists() {
+        let rows = [
+            "| 1 | lost work | | it is kept | `scale_down_busy` |",
+            "| 2 | x | | y | `nothing_like_it` |",
+            "| 3 | x | | y | |",
+        ];
+        check(cures, "docs/cured.md", &rows.join("\n"), &[2, 3]);
     }
 
     #[test]

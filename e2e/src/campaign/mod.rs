@@ -13,6 +13,7 @@ mod client;
 pub mod history;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -35,6 +36,8 @@ const GROUP: &str = "campaign-default";
 const OPERATORS: &str = "operators";
 /// How long one history may take.
 const HISTORY_MAX: Duration = Duration::from_mins(5);
+/// How long a group may take, once nothing is computed any more, until it has as few workers as it was told to.
+const SMALLER_MAX: Duration = Duration::from_secs(30);
 
 /// Whose operator keeps the cluster that a history is played on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +67,8 @@ pub struct Found {
     pub guilty: Vec<(u64, Value)>,
     /// Wrong results: the seed and the task.
     pub wrong: Vec<(u64, Value)>,
+    /// Histories at whose end the group did not get as small as it was told to: the seed, and how many workers were left.
+    pub larger: Vec<(u64, usize)>,
     /// How long the histories took.
     pub took: Duration,
     /// Why no more histories were played, if they did not come to their end.
@@ -100,8 +105,10 @@ impl Operator {
     }
 }
 
-/// Plays histories with these seeds; each on a cluster of ours and, with `python`, at the same time on one of the Python operator,
+/// Plays histories with these seeds on a cluster of ours and, with `python`, at the same time on one of the Python operator,
 /// on the same server.
+///
+/// Each goes on at its own pace; the Python operator's histories end when ours have been played.
 ///
 /// `python`: the folder of programs of an environment with dask-kubernetes.
 ///
@@ -123,10 +130,15 @@ pub fn run(
             operators.create::<Pod>(&operator.pod()).await?;
             arms.push(Arm::open(&cluster, options, operator).await?);
         }
-        for seed in seeds {
-            let playing = arms.iter_mut().filter(|arm| arm.found.stopped.is_none());
-            futures::future::join_all(playing.map(|arm| arm.play(seed))).await;
-        }
+        let (ours, others) = arms.split_first_mut().context("nobody plays")?;
+        let are_over = AtomicBool::new(false);
+        let never = AtomicBool::new(false);
+        let ours = async {
+            ours.play_all(seeds.clone(), &never).await;
+            are_over.store(true, Ordering::Relaxed);
+        };
+        let others = others.iter_mut().map(|arm| arm.play_all(seeds.clone(), &are_over));
+        futures::future::join(ours, futures::future::join_all(others)).await;
         Ok(arms.into_iter().map(|arm| arm.found).collect())
     })
 }
@@ -165,10 +177,21 @@ impl Arm {
             again: 0,
             guilty: Vec::new(),
             wrong: Vec::new(),
+            larger: Vec::new(),
             took: Duration::ZERO,
             stopped: None,
         };
         Ok(Self { stage, client, found })
+    }
+
+    /// One history after the other, until all are played, it is told to end, or one cannot be played.
+    async fn play_all(&mut self, seeds: std::ops::Range<u64>, end: &AtomicBool) {
+        for seed in seeds {
+            if end.load(Ordering::Relaxed) || self.found.stopped.is_some() {
+                return;
+            }
+            self.play(seed).await;
+        }
     }
 
     /// One history, and what is to be said of it.
@@ -185,11 +208,12 @@ impl Arm {
             return;
         }
         println!(
-            "{name}, history {seed}: {} results so far, {} begun again, {} by a scale-down, {} wrong",
+            "{name}, history {seed}: {} results so far, {} begun again, {} by a scale-down, {} wrong, {} times too many workers left",
             found.computed,
             found.again,
             found.guilty.len(),
-            found.wrong.len()
+            found.wrong.len(),
+            found.larger.len()
         );
     }
 }
@@ -217,7 +241,7 @@ async fn play(stage: &Stage, client: &mut Client, seed: u64, found: &mut Found) 
     }
     let wrong = client.ask("settle", json!({})).await?;
     found.wrong.extend(wrong.as_array().into_iter().flatten().map(|key| (seed, key.clone())));
-    smaller(stage, wanted).await?;
+    found.larger.extend(larger(stage, wanted).await?.map(|left| (seed, left)));
     let audit = client.ask("audit", json!({"killed": killed})).await?;
     let number = |key: &str| audit[key].as_u64().unwrap_or_default();
     found.histories += 1;
@@ -254,12 +278,14 @@ async fn kill(stage: &Stage, number: usize) -> Result<Option<String>> {
     Ok(ip(pod))
 }
 
-/// Waits until the group has no more workers than wanted.
-async fn smaller(stage: &Stage, wanted: usize) -> Result<()> {
-    let pods =
-        stage.until::<Pod>("the group to be smaller", &worker_labels(), |pods| pods.len() <= wanted).await?;
-    ensure!(pods.len() == wanted, "{} workers are left, {wanted} are wanted", pods.len());
-    Ok(())
+/// Waits until the group has as many workers as wanted; how many it has, if it does not get there.
+async fn larger(stage: &Stage, wanted: usize) -> Result<Option<usize>> {
+    let labels = worker_labels();
+    let waiting = stage.until::<Pod>("the group to be smaller", &labels, |pods| pods.len() == wanted);
+    match tokio::time::timeout(SMALLER_MAX, waiting).await {
+        Ok(pods) => pods.map(|_| None),
+        Err(_) => Ok(Some(stage.count::<Pod>(&labels).await?)),
+    }
 }
 
 fn worker_labels() -> String {

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_port_flyte_calls_dashboard_is_found_by_number() {
+    fn pain_20_the_port_flyte_calls_dashboard_is_found_by_number() {
         let ports = json!([{"name": "tcp-comm", "port": 8786}, {"name": "dashboard", "port": 8787, "targetPort": "dashboard"}]);
         check(&json!({"clusterIP": "10.0.0.7", "ports": ports}), "10.0.0.7", 8786, Some(8787));
     }

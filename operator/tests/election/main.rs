@@ -92,7 +92,7 @@ async fn workers(store: &FakeStore, ready: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_leader_is_followed_and_one_that_ends_gives_the_lease_up() {
+async fn pain_24_a_killed_leader_is_followed_and_one_that_ends_gives_the_lease_up() {
     let folder = TempDir::new().expect("a temporary folder");
     let server = world(folder.path()).await;
     let store = FakeStore::new(server.clone());

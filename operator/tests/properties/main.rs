@@ -191,7 +191,7 @@ fn pain_1_no_fault_of_the_scheduler_at_any_call_loses_work_or_stops_a_scale_down
 }
 
 #[test]
-fn an_idle_cluster_costs_no_request() {
+fn pain_17_an_idle_cluster_costs_no_request_and_no_event() {
     let mut sim = Sim::new(SimConfig::default());
     cluster_scenario(&mut sim);
     sim.store.inner().take();

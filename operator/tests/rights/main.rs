@@ -175,7 +175,7 @@ fn started(look: Look) -> BTreeSet<Right> {
 
 /// On a server that asks for rights, each scenario is played with the Role, and some with the ClusterRole too.
 #[test]
-fn the_operator_uses_every_right_it_has_and_no_other() {
+fn pain_21_the_operator_uses_every_right_it_has_and_no_other() {
     let mut calls = collisions();
     calls.extend(play("adoption", ADOPTION, Rights::Everywhere).1);
     for (name, script) in scenarios() {
@@ -238,6 +238,6 @@ fn at_cluster_scope_it_reads_its_definitions_and_nothing_else() {
 }
 
 #[test]
-fn without_rights_at_cluster_scope_it_asks_for_none() {
+fn pain_21_without_rights_at_cluster_scope_it_asks_for_none() {
     assert_eq!(started(Look::Discovery), BTreeSet::new());
 }
