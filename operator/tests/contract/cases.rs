@@ -1,10 +1,13 @@
 //! What the operator relies on, one case for each fact.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use dask_operator::scheduler::comm::CommScheduler;
 use dask_operator::scheduler::dask::DaskScheduler;
-use dask_operator::scheduler::{Path, Retire, Scheduler, SchedulerAddress, Snapshot, Worker, WorkerStatus};
+use dask_operator::scheduler::{
+    Path, Retire, Scheduler, SchedulerAddress, SchedulerError, Snapshot, Worker, WorkerStatus,
+};
 use dask_operator::store::fake::FakeStore;
 use dask_operator::store::{Store, StoreExt};
 use fake_apiserver::Server;
@@ -14,6 +17,8 @@ use futures::future::LocalBoxFuture;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::cluster::Cluster;
 
@@ -36,6 +41,8 @@ cases![
     the_http_api_serves_where_it_is_on,
     tls_needs_the_secret_and_no_name,
     the_version_is_told,
+    a_scheduler_that_is_suspended_is_late_and_has_lost_nothing_afterwards,
+    an_answer_that_is_cut_off_is_an_error_and_the_question_may_be_asked_again,
 ];
 
 fn comm() -> CommScheduler {
@@ -194,6 +201,67 @@ async fn tls_needs_the_secret_and_no_name(cluster: &mut Cluster) {
     let error = CommScheduler::new(Some(store)).snapshot(&elsewhere).await.expect_err("it is not trusted");
     assert_eq!(error.reason(), "Unreachable", "{error}");
     cluster.tell("stop", json!({}));
+}
+
+async fn a_scheduler_that_is_suspended_is_late_and_has_lost_nothing_afterwards(cluster: &mut Cluster) {
+    let at = cluster.start(&[json!("a"), json!("b")], &Value::Null);
+    let alice = [cluster.address("a")];
+    cluster.tell("hold", json!({"key": "held", "worker": "a", "size": 1000}));
+    cluster.signal("STOP");
+    let asked = comm().retire(&at, &alice, Retire::Begin).await;
+    cluster.signal("CONT");
+    assert!(matches!(asked, Err(SchedulerError::TimedOut { .. })), "{asked:?}");
+    // Whether it heard the question or not: asked again, it does what it is asked.
+    assert_eq!(retire(&at, &alice, Retire::Begin).await, alice);
+    assert_eq!(retire(&at, &alice, Retire::Finish).await, alice);
+    assert_eq!(cluster.tell("results", json!({})), json!({"again": [], "right": true}));
+    cluster.tell("stop", json!({}));
+}
+
+/// Wherever the answer ends: the scheduler has done what it was asked, and nobody knows.
+async fn an_answer_that_is_cut_off_is_an_error_and_the_question_may_be_asked_again(cluster: &mut Cluster) {
+    let at = cluster.start(&[json!("a"), json!("b")], &Value::Null);
+    let alice = [cluster.address("a")];
+    cluster.tell("hold", json!({"key": "held", "worker": "a", "size": 1000}));
+    let mut whole = 0;
+    // Its greeting is about 200 bytes long, its answer 70.
+    for bytes in (0..).step_by(40) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let through =
+            SchedulerAddress { comm_port: listener.local_addr().expect("an address").port(), ..at.clone() };
+        let question = comm();
+        let asked = tokio::select! {
+            asked = question.retire(&through, &alice, Retire::Begin) => asked,
+            never = cut(listener, at.comm_port, bytes) => match never {},
+        };
+        match asked {
+            Ok(retired) => {
+                assert!(retired.iter().eq(&alice));
+                whole = bytes;
+                break;
+            }
+            Err(error) => assert!(bytes < 2_000, "{error}"),
+        }
+    }
+    assert!(whole > 40, "nothing was cut off");
+    assert_eq!(retire(&at, &alice, Retire::Finish).await, alice);
+    assert_eq!(cluster.tell("results", json!({})), json!({"again": [], "right": true}));
+    cluster.tell("stop", json!({}));
+}
+
+/// Lets one connection through to this port, and so many bytes of what comes back; for as long as it is polled.
+async fn cut(listener: TcpListener, port: u16, bytes: u64) -> Infallible {
+    let (near, _) = listener.accept().await.expect("somebody connects");
+    let far = TcpStream::connect(("127.0.0.1", port)).await.expect("the scheduler listens");
+    let ((mut near_read, mut near_write), (far_read, mut far_write)) = (near.into_split(), far.into_split());
+    let questions = tokio::io::copy(&mut near_read, &mut far_write);
+    let answers = async {
+        let _ = tokio::io::copy(&mut far_read.take(bytes), &mut near_write).await;
+        near_write.shutdown().await
+    };
+    // Either end may be gone before the other: that is what is tried here.
+    let _ = tokio::join!(questions, answers);
+    std::future::pending().await
 }
 
 async fn the_version_is_told(cluster: &mut Cluster) {

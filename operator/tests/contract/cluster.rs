@@ -56,6 +56,12 @@ impl Cluster {
         self.facts["workers"][worker].as_str().expect("there is such a worker").to_owned()
     }
 
+    /// Sends the process a signal by its name: `STOP` and `CONT` suspend the scheduler and let it go on.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.process.id().to_string()]).status();
+        assert!(sent.expect("kill can be started").success());
+    }
+
     /// Has something done and waits for it.
     pub(crate) fn tell(&mut self, what: &str, mut request: Value) -> Value {
         request["do"] = what.into();
