@@ -14,6 +14,8 @@ const NAME: &str = "dask-kubernetes-operator";
 pub(super) const LABEL: &str = "app.kubernetes.io/name=dask-kubernetes-operator";
 /// The Python module of the controller.
 const MODULE: &str = "dask_kubernetes.operator";
+/// The file by which kopf runs plugins without the Python operator, be it in that one's image.
+const PLUGINS: &str = "kopf_plugins.py";
 /// So long after it wrote something kopf may still be there.
 const RECENT: SignedDuration = SignedDuration::from_mins(2);
 
@@ -32,7 +34,11 @@ fn is_python(data: &Value) -> bool {
 fn runs_python(container: &Value) -> bool {
     let words =
         ["command", "args"].into_iter().flat_map(|field| container[field].as_array().into_iter().flatten());
-    let by_module = words.filter_map(Value::as_str).any(|word| word.contains(MODULE));
+    let words: Vec<&str> = words.filter_map(Value::as_str).collect();
+    if words.iter().any(|word| word.ends_with(PLUGINS)) {
+        return false;
+    }
+    let by_module = words.iter().any(|word| word.contains(MODULE));
     let image = container["image"].as_str().unwrap_or_default();
     let repository = image.rsplit('/').next().unwrap_or_default();
     let named = repository.split(['@', ':']).next() == Some(NAME);
@@ -86,5 +92,7 @@ mod tests {
         let own_build = json!({"image": "registry/team/controller@sha256:0", "args": ["run", "-m", "dask_kubernetes.operator.controller"]});
         check(&own_build, 1, true);
         check(&json!({"image": "ghcr.io/dask/dask-kubernetes-operator-docs:1"}), 1, false);
+        let plugins = json!({"image": image, "command": ["python", "-m", "kopf", "run"], "args": ["/kopf-plugins/kopf_plugins.py"]});
+        check(&plugins, 1, false);
     }
 }

@@ -10,7 +10,7 @@ mod dask_kubernetes;
 mod kr8s;
 mod ledger;
 mod pytest;
-mod python;
+pub(crate) mod python;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! A virtual environment for a suite in Python.
+//! A virtual environment for tests in Python, with what a file of requirements pins.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +13,7 @@ const NAMES: [&str; 5] = ["python3", "python3.14", "python3.13", "python3.12", "
 const OLDEST: u32 = 11;
 
 /// The interpreter of an environment below `cache` that has exactly these requirements; made if it is not there.
-pub(super) fn environment(cache: &Path, requirements: &Path) -> Result<PathBuf> {
+pub(crate) fn environment(cache: &Path, requirements: &Path) -> Result<PathBuf> {
     let wanted = std::fs::read_to_string(requirements)
         .with_context(|| format!("cannot read {}", requirements.display()))?;
     let folder = cache.join("python");
