@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -51,10 +51,28 @@ impl Running {
         }
         Ok(())
     }
+
+    /// Waits until it ends by itself; `None` if it takes longer than `limit`.
+    ///
+    /// # Errors
+    /// When the system cannot say.
+    pub fn finish(mut self, limit: Duration) -> Result<Option<ExitStatus>> {
+        let begun = Instant::now();
+        loop {
+            let ended = self.child.try_wait().context("cannot wait for the program")?;
+            if ended.is_some() || begun.elapsed() > limit {
+                return Ok(ended);
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
         // The standard library can only kill; a program that is asked can clean up.
         let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
         let begun = Instant::now();

@@ -15,7 +15,7 @@ pub(crate) struct Tool {
     /// Go package of its `main`.
     package: &'static str,
     /// Version that is built.
-    version: &'static str,
+    pub(crate) version: &'static str,
     /// How the program is asked for its version.
     ask: &'static [&'static str],
     /// How the answer of one that will do begins.
@@ -29,6 +29,15 @@ pub(crate) const HELM: Tool = Tool {
     version: "v3.22.0",
     ask: &["version", "--short"],
     answer: "v3.",
+};
+
+/// Helm 4: installs the charts that Helm 3 does.
+pub(crate) const HELM_4: Tool = Tool {
+    program: "helm",
+    package: "helm.sh/helm/v4/cmd/helm",
+    version: "v4.3.1",
+    ask: &["version", "--short"],
+    answer: "v4.",
 };
 
 /// actionlint: checks the workflows of GitHub Actions.

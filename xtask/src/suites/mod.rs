@@ -7,7 +7,9 @@
 
 mod cluster;
 mod dask_kubernetes;
+mod helm;
 mod kr8s;
+mod kube_rs;
 mod ledger;
 mod pytest;
 pub(crate) mod python;
@@ -55,6 +57,8 @@ struct Suite {
     /// Empty if it has but one.
     arm: &'static str,
     version: &'static str,
+    /// What this machine lacks for it and cannot be made here.
+    lacks: fn(&Suite) -> Option<&'static str>,
     run: fn(&Run<'_>) -> Result<Results>,
 }
 
@@ -68,15 +72,39 @@ struct Run<'a> {
 }
 
 /// Cheapest first.
-const SUITES: [Suite; 4] = [
-    Suite { name: "kr8s", arm: "", version: kr8s::VERSION, run: kr8s::run },
+const SUITES: [Suite; 7] = [
+    helm(helm::THREE),
+    helm(helm::FOUR),
+    Suite {
+        name: kube_rs::NAME,
+        arm: "",
+        version: kube_rs::VERSION,
+        lacks: kube_rs::lacks,
+        run: kube_rs::run,
+    },
+    Suite { name: "kr8s", arm: "", version: kr8s::VERSION, lacks: nothing, run: kr8s::run },
     dask_kubernetes(dask_kubernetes::PYTHON),
     dask_kubernetes(dask_kubernetes::DEPLOYMENT),
     dask_kubernetes(dask_kubernetes::POD),
 ];
 
 const fn dask_kubernetes(arm: &'static str) -> Suite {
-    Suite { name: dask_kubernetes::NAME, arm, version: dask_kubernetes::VERSION, run: dask_kubernetes::run }
+    Suite {
+        name: dask_kubernetes::NAME,
+        arm,
+        version: dask_kubernetes::VERSION,
+        lacks: nothing,
+        run: dask_kubernetes::run,
+    }
+}
+
+const fn helm(arm: &'static str) -> Suite {
+    Suite { name: helm::NAME, arm, version: helm::version(arm), lacks: helm::lacks, run: helm::run }
+}
+
+/// Of suites in Python: what they need comes from their registry.
+fn nothing(_: &Suite) -> Option<&'static str> {
+    None
 }
 
 fn names() -> Vec<&'static str> {
@@ -96,6 +124,10 @@ impl Suites {
         }
         let mut bad = Vec::new();
         for suite in SUITES.into_iter().filter(|suite| self.wants(suite)) {
+            if let Some(what) = (suite.lacks)(&suite) {
+                println!("\n{suite}: skipped: {what}");
+                continue;
+            }
             let mut worst = Results::new();
             for time in 1..=self.times {
                 println!(
