@@ -30,7 +30,9 @@
 //! - Conversion webhooks: versions of a custom resource differ in `apiVersion` alone.
 //! - Definitions are accepted and established at once, where a real server needs some milliseconds.
 //! - Bodies in YAML are read as YAML 1.2: a bare `y` is a text. Messages do not quote the internal Go types of objects.
-//! - Subresources `resize`, `approval` (writes) and `nodes/proxy` of the core kinds answer 501.
+//! - Subresources `resize` and `nodes/proxy` of the core kinds answer 501.
+//! - Certificate signing requests are approved and denied, but nothing signs them; of what they hold only the PEM frame is looked at.
+//! - ComponentStatuses are always healthy.
 //! - Proxies speak plain HTTP to pods; a name with the scheme `https` answers 501.
 //! - Services are IPv4; a headless service without a selector says both families, as a real server does.
 

@@ -42,7 +42,7 @@ pub struct List {
     pub api_version: String,
     /// The page's objects, in key order (namespace, then name).
     pub items: Vec<Arc<Stored>>,
-    /// The revision the page is consistent with.
+    /// The revision the page is consistent with; 0 for what is not stored.
     pub resource_version: u64,
     /// Token for the next page; `None` on the last.
     pub continue_token: Option<String>,

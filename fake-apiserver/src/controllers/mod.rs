@@ -20,6 +20,7 @@ mod load_balancer;
 mod names;
 mod namespace;
 mod node;
+mod node_taints;
 mod object;
 mod observed;
 mod options;

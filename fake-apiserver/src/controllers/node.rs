@@ -1,10 +1,12 @@
-//! Nodes: the simulated ones are registered at the start; pods of lost and of deleted nodes do not stay for ever.
+//! Nodes: the simulated ones are registered at the start, all say by taints what is wrong with them; pods of lost and of
+//! deleted nodes do not stay for ever.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::control_loop::{Context, ControlLoop, Seen};
 use super::kubelet::ANNOTATION_PREFIX;
+use super::node_taints::{self, UNREACHABLE};
 use super::object::{NODES, PODS, Says, annotation, array_mut, items, set_condition, text, time};
 use super::options::{NodeOptions, Options};
 use super::queue::{Queue, Work};
@@ -105,8 +107,6 @@ const CONDITIONS: [(&str, &str, &str, &str); 4] = [
 #[derive(Default)]
 pub(crate) struct Nodes;
 
-const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
-
 impl ControlLoop for Nodes {
     fn name(&self) -> &'static str {
         "node-controller"
@@ -129,8 +129,11 @@ impl ControlLoop for Nodes {
         let Some(node) = context.api.get(&NODES, "", name) else {
             return remove_pods(context, name).map(|()| None);
         };
-        let Some(simulated) = Simulated::read(&node) else { return Ok(None) };
+        let Some(simulated) = Simulated::read(&node) else {
+            return mark(context, name, false).map(|()| None);
+        };
         show(context, &node, simulated.lost)?;
+        mark(context, name, simulated.lost)?;
         if simulated.lost { evict(context, &node) } else { Ok(None) }
     }
 }
@@ -148,7 +151,7 @@ fn remove_pods(context: &mut Context<'_, '_>, node: &str) -> Result<(), Status> 
     Ok(())
 }
 
-/// Ready is Unknown and the taint is there exactly while the node is lost.
+/// Ready is Unknown exactly while the node is lost.
 fn show(context: &mut Context<'_, '_>, node: &Stored, lost: bool) -> Result<(), Status> {
     let mut value = node.value();
     let says = if lost {
@@ -165,18 +168,14 @@ fn show(context: &mut Context<'_, '_>, node: &Stored, lost: bool) -> Result<(), 
     if set_condition(&mut value["status"], says, context.now) {
         context.api.update_status(&NODES, value)?;
     }
-    let Some(newest) = context.api.get(&NODES, "", &node.key.name) else { return Ok(()) };
-    let mut value = newest.value();
-    let tainted = items(&value["spec"]["taints"]).iter().any(|t| t["key"] == UNREACHABLE);
-    if tainted != lost {
-        let taints = array_mut(&mut value["spec"], "taints");
-        if lost {
-            for effect in ["NoSchedule", "NoExecute"] {
-                taints.push(json!({"key": UNREACHABLE, "effect": effect, "timeAdded": time(context.now)}));
-            }
-        } else {
-            taints.retain(|t| t["key"] != UNREACHABLE);
-        }
+    Ok(())
+}
+
+/// The taints of its conditions, and of its loss.
+fn mark(context: &mut Context<'_, '_>, name: &str, lost: bool) -> Result<(), Status> {
+    let Some(node) = context.api.get(&NODES, "", name) else { return Ok(()) };
+    let mut value = node.value();
+    if node_taints::taint(&mut value, lost, context.now) {
         context.api.update(&NODES, value)?;
     }
     Ok(())

@@ -299,7 +299,7 @@ pub(crate) fn admits(node: &Stored, template: &Value) -> bool {
     known.take(Some(node));
     known.allocatable.insert("pods".into(), i128::MAX / 2);
     let pod = json!({"spec": template["spec"]});
-    let none = std::sync::Arc::new(Stored::from_value(&json!({}), &[], 0));
+    let none = std::sync::Arc::new(Stored::from_value(&json!({}), &std::sync::Arc::default(), 0));
     let mut facts = PodFacts::read(&none);
     facts.requests.clear();
     known.fits(&node.key.name, &pod, &facts).is_ok()

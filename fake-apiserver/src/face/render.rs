@@ -100,7 +100,10 @@ pub(super) fn warn(headers: &mut HeaderMap, warnings: &[String]) {
 
 /// A page of a collection. Whole JSON is put together from the stored bytes, without parsing them.
 pub(super) fn list(code: u16, list: &List, form: &Form) -> Response<ResponseBody> {
-    let mut metadata = json!({"resourceVersion": list.resource_version.to_string()});
+    let mut metadata = json!({});
+    if list.resource_version != 0 {
+        metadata["resourceVersion"] = json!(list.resource_version.to_string());
+    }
     // A list of custom resources is no Go struct that would leave an empty field out.
     if !list.built_in && form.accept.shape == Shape::Whole {
         metadata["continue"] = json!("");
@@ -120,6 +123,8 @@ pub(super) fn list(code: u16, list: &List, form: &Form) -> Response<ResponseBody
         (None, Shape::MetadataList) => {
             let items: Vec<Value> =
                 objects.iter().map(|object| metadata_only(object, "meta.k8s.io/v1")).collect();
+            // A slice of Go that nothing was put into.
+            let items = if items.is_empty() { Value::Null } else { Value::Array(items) };
             json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": items})
         }
         _ => {

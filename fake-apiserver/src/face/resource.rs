@@ -89,6 +89,10 @@ fn refused(
     refusal: Status,
     encoding: negotiate::Encoding,
 ) -> Result<Response<ResponseBody>, Status> {
+    if refusal.code == 405 && refusal.details.kind.is_empty() {
+        // There is no such endpoint, which could have said it.
+        return Err(refusal);
+    }
     let deprecation = service.server().with(|api| {
         let resource = api.registry().get(&request.group, &request.version, &request.resource)?;
         resource.deprecation.clone()

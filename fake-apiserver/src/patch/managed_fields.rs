@@ -200,6 +200,11 @@ pub fn track_update(schema: Option<&Schema>, old: Option<&Value>, new: &mut Valu
     } else {
         Managers::of(new).filter(|sent| !sent.0.is_empty()).unwrap_or_else(live)
     };
+    // What nobody has been recorded for stays so until the first apply (`skipnonapplied.go`).
+    if old.is_some() && managers.0.is_empty() {
+        managers.store(new);
+        return;
+    }
     if !changes.is_empty() {
         managers.lose(&changes, None);
     }

@@ -117,30 +117,48 @@ fn an_update_takes_the_fields_it_changes() {
 #[test]
 fn a_status_update_owns_no_spec() {
     let applier = Applier { subresource: "status".into(), reset: vec![vec!["spec".into()]], ..by("ann") };
-    let old = object(&json!({"a": "1"}));
+    let mut old = object(&json!({"a": "1"}));
+    track_update(None, None, &mut old, &by("bob"));
     let mut new = old.clone();
     new["spec"]["a"] = json!("2");
     new["status"] = json!({"n": 1});
     track_update(None, Some(&old), &mut new, &applier);
-    let entry = &new["metadata"]["managedFields"][0];
+    let entries = new["metadata"]["managedFields"].as_array().unwrap();
+    let entry = entries.iter().find(|entry| entry["manager"] == "ann").unwrap();
     assert_eq!(entry["fieldsV1"], json!({"f:status": {".": {}, "f:n": {}}}));
     assert_eq!(entry["subresource"], "status");
 }
 
+/// As a real server, recorded in the script `certificates`.
+#[test]
+fn what_nobody_owned_is_nobody_s_until_the_first_apply() {
+    let mut live = object(&json!({}));
+    track_update(None, None, &mut live, &Applier { reset: vec![vec!["spec".into()]], ..by("ann") });
+    assert_eq!(live["metadata"]["managedFields"], Value::Null);
+    let mut new = live.clone();
+    new["spec"]["a"] = json!("1");
+    track_update(None, Some(&live), &mut new, &by("ann"));
+    assert_eq!(new["metadata"]["managedFields"], Value::Null);
+    let applied = apply(None, Some(&new), &object(&json!({"b": "2"})), &by("bob")).unwrap();
+    assert_eq!(applied["metadata"]["managedFields"][0]["manager"], "bob");
+    assert_eq!(applied["metadata"]["managedFields"][1]["manager"], "before-first-apply");
+}
+
 #[test]
 fn the_eleventh_updater_makes_the_oldest_ancient() {
-    let mut live = object(&json!({}));
+    let mut live: Option<Value> = None;
     for number in 0..12 {
-        let mut new = live.clone();
+        let mut new = live.clone().unwrap_or_else(|| object(&json!({})));
         new["spec"][format!("f{number}")] = json!(1);
         let applier = Applier { time: format!("2026-01-01T00:00:{number:02}Z"), ..by(&format!("m{number}")) };
-        track_update(None, Some(&live), &mut new, &applier);
-        live = new;
+        track_update(None, live.as_ref(), &mut new, &applier);
+        live = Some(new);
     }
+    let live = live.unwrap();
     let entries = live["metadata"]["managedFields"].as_array().unwrap();
     assert_eq!(entries.len(), 10);
     assert_eq!(entries[0]["manager"], "ancient-changes");
-    assert_eq!(entries[0]["fieldsV1"], json!({"f:spec": {"f:f0": {}, "f:f1": {}, "f:f2": {}}}));
+    assert_eq!(entries[0]["fieldsV1"], json!({"f:spec": {".": {}, "f:f0": {}, "f:f1": {}, "f:f2": {}}}));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{Column, Registry, Resource, ScalePaths, SchemaSource, Subresource};
 use crate::schema::Components;
-use crate::storage::GroupResource;
+use crate::storage::{GroupResource, SelectableField};
 
 /// One row of `data/resources.json`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -51,6 +51,7 @@ pub(super) fn registry() -> &'static Registry {
 
 fn resource(row: Row, columns: Vec<Column>) -> Resource {
     let (storage, storage_api_version) = storage(&row);
+    let deprecation = deprecation(&storage).map(str::to_owned);
     Resource {
         list_kind: format!("{}List", row.kind),
         selectable_fields: selectable_fields(&storage),
@@ -74,7 +75,7 @@ fn resource(row: Row, columns: Vec<Column>) -> Resource {
         storage,
         storage_api_version,
         columns,
-        deprecation: None,
+        deprecation,
         custom: None,
     }
 }
@@ -98,15 +99,25 @@ fn scale_paths() -> ScalePaths {
     }
 }
 
+/// What clients of kinds that are on their way out are told.
+fn deprecation(storage: &GroupResource) -> Option<&'static str> {
+    match (&*storage.group, &*storage.resource) {
+        ("", "componentstatuses") => Some("v1 ComponentStatus is deprecated in v1.19+"),
+        ("", "endpoints") => {
+            Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
+        }
+        _ => None,
+    }
+}
+
 /// The fields each kind's own `ToSelectableFields` offers.
-fn selectable_fields(storage: &GroupResource) -> Vec<String> {
+fn selectable_fields(storage: &GroupResource) -> Arc<[SelectableField]> {
     let fields: &[&str] = match (&*storage.group, &*storage.resource) {
         ("", "pods") => &[
             "spec.nodeName",
             "spec.restartPolicy",
             "spec.schedulerName",
             "spec.serviceAccountName",
-            "spec.hostNetwork",
             "status.phase",
             "status.podIP",
             "status.nominatedNodeName",
@@ -125,15 +136,21 @@ fn selectable_fields(storage: &GroupResource) -> Vec<String> {
             "type",
         ],
         ("", "namespaces") => &["status.phase", "name"],
-        ("", "nodes") => &["spec.unschedulable"],
         ("", "secrets") => &["type"],
         ("", "services") => &["spec.clusterIP", "spec.type"],
-        ("", "replicationcontrollers") | ("apps", "replicasets") => &["status.replicas"],
-        ("batch", "jobs") => &["status.successful"],
         ("certificates.k8s.io", "certificatesigningrequests") => &["spec.signerName"],
         _ => &[],
     };
-    fields.iter().map(|field| (*field).to_owned()).collect()
+    let others = match (&*storage.group, &*storage.resource) {
+        ("", "pods") => Some(SelectableField::new("spec.hostNetwork", "spec.hostNetwork", "false")),
+        ("", "nodes") => Some(SelectableField::new("spec.unschedulable", "spec.unschedulable", "false")),
+        ("", "replicationcontrollers") | ("apps", "replicasets") => {
+            Some(SelectableField::new("status.replicas", "status.replicas", "0"))
+        }
+        ("batch", "jobs") => Some(SelectableField::new("status.successful", "status.succeeded", "0")),
+        _ => None,
+    };
+    fields.iter().map(|path| SelectableField::text(path)).chain(others).collect()
 }
 
 /// The kinds whose strategies count generations.

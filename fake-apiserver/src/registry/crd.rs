@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Column, Custom, Resource, ScalePaths, SchemaSource, Subresource};
 use crate::schema::Schema;
 use crate::status::Cause;
-use crate::storage::GroupResource;
+use crate::storage::{GroupResource, SelectableField};
 
 /// One resource for each served version of a definition.
 pub(super) fn resources(definition: &Value, edition: u64) -> Result<Vec<Resource>, Vec<Cause>> {
@@ -65,7 +65,7 @@ fn resource(definition: &Value, version: &Value, schema: Schema, stored: &str, e
         storage_api_version: format!("{group}/{stored}"),
         schema: SchemaSource::Custom(Arc::new(schema)),
         columns: columns(version),
-        selectable_fields: fields.iter().map(|f| path(&f["jsonPath"])).collect(),
+        selectable_fields: fields.iter().map(|f| SelectableField::text(&path(&f["jsonPath"]))).collect(),
         scale: scale(version),
         counts_generation: true,
         deprecation,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::schema::{Components, Schema};
-use crate::storage::GroupResource;
+use crate::storage::{GroupResource, SelectableField};
 
 /// One served (group, version, plural), and everything the server knows about it.
 #[derive(Debug, Default)]
@@ -41,8 +41,8 @@ pub struct Resource {
     pub schema: SchemaSource,
     /// Columns of `kubectl get`.
     pub columns: Vec<Column>,
-    /// Paths field selectors may name besides `metadata.name` and `metadata.namespace`, without the leading dot.
-    pub selectable_fields: Vec<String>,
+    /// What field selectors may name besides `metadata.name` and `metadata.namespace`.
+    pub selectable_fields: Arc<[SelectableField]>,
     /// Paths of the scale subresource.
     pub scale: Option<ScalePaths>,
     /// Changes of the desired state are counted in `metadata.generation`.
@@ -170,6 +170,6 @@ impl Resource {
     pub fn selects_by(&self, field: &str) -> bool {
         field == "metadata.name"
             || (field == "metadata.namespace" && (self.namespaced || self.custom.is_none()))
-            || self.selectable_fields.iter().any(|f| f == field)
+            || self.selectable_fields.iter().any(|f| f.name() == field)
     }
 }

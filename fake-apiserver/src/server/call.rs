@@ -77,13 +77,15 @@ impl Call<'_> {
     fn reset_fields(&self) -> Vec<Vec<String>> {
         let path = |parts: &[&str]| parts.iter().map(|part| (*part).to_owned()).collect();
         match self.request.subresource.as_deref() {
+            // Who asks for a certificate cannot change what was asked for.
+            None if self.resource.group == "certificates.k8s.io" => vec![path(&["status"]), path(&["spec"])],
             None if self.resource.has_status() => vec![path(&["status"])],
             Some("status") if self.resource.custom.is_some() => {
                 let kept = ["labels", "annotations", "finalizers", "ownerReferences", "deletionTimestamp"];
                 let metadata = kept.iter().map(|field| path(&["metadata", field]));
                 std::iter::once(path(&["spec"])).chain(metadata).collect()
             }
-            Some("status") => vec![path(&["spec"])],
+            Some("status" | "approval") => vec![path(&["spec"])],
             _ => Vec::new(),
         }
     }

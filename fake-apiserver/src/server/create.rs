@@ -49,7 +49,7 @@ impl ApiServer {
         }
         self.admit(call, &mut value)?;
         self.mutate(call, Operation::Create, &mut value, None)?;
-        strategy::begin(resource, &mut value);
+        strategy::begin(call, &mut value);
         let metadata = meta::of(&mut value)?;
         metadata.insert("uid".into(), json!(meta::uid(self.uids + 1)));
         metadata.insert("creationTimestamp".into(), json!(meta::time(call.now)));

@@ -124,7 +124,8 @@ impl ApiServer {
     pub(super) fn delete(&mut self, call: &Call<'_>) -> Result<Response, Status> {
         let key = call.key()?;
         let options = Options::read(call)?;
-        let warnings = self.admit_delete(call, &key, &options)?;
+        let mut warnings: Vec<String> = call.resource.deprecation.iter().cloned().collect();
+        warnings.extend(self.admit_delete(call, &key, &options)?);
         let outcome = self.delete_object(call, &key, &options)?;
         let resource = &call.resource;
         let accepted = options.orphan == Some(false);
@@ -170,7 +171,7 @@ impl ApiServer {
             .map(|collection| collection.select(&selection, None).cloned().collect())
             .unwrap_or_default();
         // Everybody is asked before anything is deleted.
-        let mut warnings = Vec::new();
+        let mut warnings: Vec<String> = call.resource.deprecation.iter().cloned().collect();
         if self.has_webhooks() || self.has_policies() {
             for object in &found {
                 let old = object.value();

@@ -124,8 +124,7 @@ impl ApiServer {
 
 /// A pod that has ended, is ending, or never began disrupts nothing by its end.
 fn is_past_disruption(pod: &Stored) -> bool {
-    let phase = pod.fields.get("status.phase").map(String::as_str);
-    pod.meta.deleting || matches!(phase, Some("Succeeded" | "Failed" | "Pending"))
+    pod.meta.deleting || matches!(pod.fields.get("status.phase"), "Succeeded" | "Failed" | "Pending")
 }
 
 fn refusal(why: String) -> Status {

@@ -5,6 +5,7 @@ mod admission;
 mod authorization;
 mod body;
 mod call;
+mod components;
 mod config;
 mod convert;
 mod create;
@@ -163,6 +164,11 @@ impl ApiServer {
         if let Some(subresource) = request.subresource.as_deref() {
             return self.handle_subresource(&call, subresource);
         }
+        if call.resource.storage == components::STATUSES
+            && matches!(request.verb, Verb::Get | Verb::List | Verb::Watch)
+        {
+            return Self::component_statuses(&call);
+        }
         if !call.resource.allows(verb_name(request.verb)) {
             return Err(no_such_method());
         }
@@ -200,10 +206,12 @@ impl ApiServer {
             // The face connects to the object; here it is only found.
             | ("exec" | "attach" | "portforward", Verb::Get | Verb::Create) => self.get(call),
             ("proxy", _) if call.resource.namespaced => self.get(call),
-            ("status" | "ephemeralcontainers", Verb::Update) => self.update(call),
-            ("status" | "ephemeralcontainers", Verb::Patch(patch_type)) => self.patch(call, patch_type),
+            ("status" | "approval" | "ephemeralcontainers", Verb::Update) => self.update(call),
+            ("status" | "approval" | "ephemeralcontainers", Verb::Patch(patch_type)) => {
+                self.patch(call, patch_type)
+            }
             (
-                "status" | "ephemeralcontainers" | "finalize" | "binding" | "eviction" | "token" | "log" | "exec" | "attach" | "portforward",
+                "status" | "approval" | "ephemeralcontainers" | "finalize" | "binding" | "eviction" | "token" | "log" | "exec" | "attach" | "portforward",
                 _,
             ) => Err(no_such_method()),
             (other, _) => Err(Status::not_modelled(format!(

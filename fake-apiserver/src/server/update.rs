@@ -44,7 +44,7 @@ impl ApiServer {
         let name = old.key.name.as_str();
         check_identity(call, old, &mut new)?;
         let mut causes = meta::keep(&old_value["metadata"], meta::of(&mut new)?);
-        strategy::prepare_update(resource, call.request.subresource.as_deref(), &mut new, old_value);
+        strategy::prepare_update(call, &mut new, old_value);
         if let (Some(_), Some(schema)) = (&resource.custom, resource.schema()) {
             schema.default(&mut new);
         }

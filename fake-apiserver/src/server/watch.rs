@@ -111,7 +111,7 @@ fn seen(watch: &Watch, change: &Change) -> Option<(WatchEventType, Arc<Stored>)>
 fn at_revision(object: &Arc<Stored>, revision: u64) -> Arc<Stored> {
     let mut value = object.value();
     value["metadata"]["resourceVersion"] = json!(revision.to_string());
-    let mut last = Stored::from_value(&value, &[], object.edition);
+    let mut last = Stored::from_value(&value, &Arc::default(), object.edition);
     last.fields.clone_from(&object.fields);
     Arc::new(last)
 }
@@ -128,7 +128,10 @@ fn bookmark(resource: Option<&Arc<Resource>>, revision: u64, end_of_initial: boo
         value["apiVersion"] = json!(resource.api_version());
     }
     let edition = resource.map_or(0, |resource| resource.edition());
-    WatchEvent { kind: WatchEventType::Bookmark, object: Arc::new(Stored::from_value(&value, &[], edition)) }
+    WatchEvent {
+        kind: WatchEventType::Bookmark,
+        object: Arc::new(Stored::from_value(&value, &Arc::default(), edition)),
+    }
 }
 
 /// The rules for `sendInitialEvents` and `resourceVersionMatch`; returns the resource version that was asked for.

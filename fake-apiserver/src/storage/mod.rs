@@ -1,6 +1,7 @@
 //! Objects, their indices, the revision counter and the bounded change log.
 
 mod collection;
+mod fields;
 mod label_parser;
 mod log;
 mod object;
@@ -12,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use collection::Collection;
+pub use fields::{Fields, SelectableField};
 pub use log::Change;
 pub use object::{GroupResource, Key, Meta, OwnerRef, Stored};
 pub use selection::Selection;

@@ -3,9 +3,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
+
+use super::{Fields, SelectableField};
 
 /// A collection of objects: API group and plural name, whatever the version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -97,8 +100,8 @@ pub struct Stored {
     pub key: Key,
     /// What is looked up.
     pub meta: Meta,
-    /// Values of the kind's own selectable fields, by path without the leading dot; absent ones are left out.
-    pub fields: BTreeMap<String, String>,
+    /// Values of the kind's own selectable fields.
+    pub fields: Fields,
     /// Which edition of a custom resource's schema it was written under; 0 for built-in kinds.
     pub edition: u64,
     /// The whole object as JSON, with `apiVersion` and `kind`.
@@ -117,15 +120,12 @@ impl Stored {
     }
 
     /// An object as it is kept: serialised once, its metadata read once.
-    pub fn from_value(value: &Value, selectable: &[String], edition: u64) -> Self {
+    pub fn from_value(value: &Value, selectable: &Arc<[SelectableField]>, edition: u64) -> Self {
         let metadata = &value["metadata"];
         Self {
             key: Key::new(text(&metadata["namespace"]), text(&metadata["name"])),
             meta: Meta::read(metadata),
-            fields: selectable
-                .iter()
-                .filter_map(|path| Some((path.clone(), field_text(value, path)?)))
-                .collect(),
+            fields: Fields::read(value, selectable),
             edition,
             bytes: serde_json::to_vec(value).unwrap_or_default().into(),
         }
@@ -174,15 +174,4 @@ fn array(value: &Value) -> &[Value] {
 
 fn string_map(map: &Map<String, Value>) -> BTreeMap<String, String> {
     map.iter().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect()
-}
-
-/// The value at a dotted path as a field selector compares it; `None` where the object has none.
-fn field_text(value: &Value, path: &str) -> Option<String> {
-    let found = path.split('.').try_fold(value, |at, part| at.get(part))?;
-    match found {
-        Value::String(text) => Some(text.clone()),
-        Value::Bool(flag) => Some(flag.to_string()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
 }

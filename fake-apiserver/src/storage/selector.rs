@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Key, label_parser};
+use super::{Fields, Key, label_parser};
 
 /// Requirements on labels, all of which hold for a match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -157,13 +157,13 @@ impl FieldSelector {
         self.requirements.iter().find(|r| r.field == field && !r.negated).map(|r| r.value.as_str())
     }
 
-    /// Whether an object with this key and these selectable fields is meant. An absent field counts as empty.
-    pub fn matches(&self, key: &Key, fields: &BTreeMap<String, String>) -> bool {
+    /// Whether an object with this key and these selectable fields is meant.
+    pub fn matches(&self, key: &Key, fields: &Fields) -> bool {
         self.requirements.iter().all(|requirement| {
             let value = match requirement.field.as_str() {
                 "metadata.name" => key.name.as_str(),
                 "metadata.namespace" => key.namespace.as_str(),
-                field => fields.get(field).map(String::as_str).unwrap_or_default(),
+                field => fields.get(field),
             };
             (value == requirement.value) != requirement.negated
         })
@@ -195,6 +195,7 @@ fn unescape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::SelectableField;
 
     fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect()
@@ -247,11 +248,19 @@ mod tests {
     #[test]
     fn field_selectors_repeat_negate_and_escape() {
         let key = Key::new("ns", "x");
-        let fields = labels(&[("status.phase", "Running"), ("reason", "a,b=c")]);
+        let selectable = [
+            SelectableField::text("status.phase"),
+            SelectableField::text("reason"),
+            SelectableField::text("spec.nodeName"),
+            SelectableField::new("spec.unschedulable", "spec.unschedulable", "false"),
+        ];
+        let value = serde_json::json!({"status": {"phase": "Running"}, "reason": "a,b=c"});
+        let fields = Fields::read(&value, &selectable.into());
         for yes in [
             "metadata.name=x,metadata.name=x",
             "status.phase!=Pending",
             "spec.nodeName=",
+            "spec.unschedulable=false",
             "reason=a\\,b\\=c",
             "metadata.namespace==ns",
         ] {

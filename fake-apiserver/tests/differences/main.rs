@@ -38,6 +38,7 @@ macro_rules! topics {
 }
 
 topics! {
+    certificates,
     custom,
     kinds,
     lists,

@@ -16,7 +16,7 @@ pub(super) fn between(from: Timestamp, to: Timestamp) -> String {
 }
 
 /// Seconds in at most two units, coarser as they grow.
-fn human(seconds: i64) -> String {
+pub(super) fn human(seconds: i64) -> String {
     let (minutes, hours) = (seconds / 60, seconds / 3600);
     let (days, years) = (hours / 24, hours / 24 / 365);
     match () {

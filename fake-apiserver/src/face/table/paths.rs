@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::age;
 use super::fields::{array, condition, created, name, text};
 
 /// (plural, column, JSON pointer).
@@ -93,6 +94,11 @@ pub(super) fn cell(plural: &str, column: &str, object: &Value, now: Timestamp) -
             Some(param) => json!(format!("{}/{}", text(param, "/namespace"), text(param, "/name"))),
             None => json!("<unset>"),
         },
+        "RequestedDuration" => match object.pointer("/spec/expirationSeconds").and_then(Value::as_i64) {
+            Some(seconds) => json!(age::human(seconds)),
+            None => json!("<none>"),
+        },
+        "Condition" if plural == "certificatesigningrequests" => json!(request_state(object)),
         "Targets" => json!("<unknown>"),
         "Service" => json!("Local"),
         "Available" => json!("True"),
@@ -111,6 +117,23 @@ fn int_or_string(value: Option<&Value>, placeholder: &str) -> Value {
         Some(Value::String(text)) => json!(text),
         _ => json!(placeholder),
     }
+}
+
+/// What became of a certificate signing request (`extractCSRStatus` of Kubernetes' printers).
+fn request_state(request: &Value) -> String {
+    let has = |kind: &str| array(request, "/status/conditions").iter().any(|c| text(c, "/type") == kind);
+    let mut state = match (has("Denied"), has("Approved")) {
+        (true, _) => "Denied".to_owned(),
+        (false, true) => "Approved".to_owned(),
+        (false, false) => "Pending".to_owned(),
+    };
+    if has("Failed") {
+        state.push_str(",Failed");
+    }
+    if !text(request, "/status/certificate").is_empty() {
+        state.push_str(",Issued");
+    }
+    state
 }
 
 fn subjects(object: &Value, kind: &str) -> Value {

@@ -6,6 +6,7 @@
 //! | [`service_account`] | ServiceAccount |
 //! | [`priority`] | Priority |
 //! | [`toleration`] | DefaultTolerationSeconds |
+//! | [`node_taint`] | TaintNodesByCondition |
 //! | [`runtime_class`] | RuntimeClass |
 //! | [`policy`] | ValidatingAdmissionPolicy |
 //! | [`webhook`] | MutatingAdmissionWebhook, ValidatingAdmissionWebhook |
@@ -17,6 +18,7 @@
 
 mod limit_range;
 mod matching;
+mod node_taint;
 mod policy;
 mod priority;
 mod quota;
@@ -34,7 +36,7 @@ pub(super) use webhook::{Calls, Webhooks};
 pub use webhook::{Conversation, Destination, Progress, WebhookCall};
 
 use super::call::Call;
-use super::{ApiServer, PODS};
+use super::{ApiServer, NODES, PODS};
 use crate::status::Status;
 
 /// What is done to the object.
@@ -64,6 +66,9 @@ impl ApiServer {
             self.admit_priority(call, value)?;
             toleration::admit(value);
             self.admit_runtime_class(call, value)?;
+        }
+        if call.resource.storage == NODES {
+            node_taint::admit(value);
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ pub(super) fn object(kind: (&str, &str), value: &mut Value) {
                 }
             }
         }
+        ("", "nodes") => node(value),
         ("", "events") => {
             set(value, "reportingComponent", json!(""));
             set(value, "reportingInstance", json!(""));
@@ -40,6 +41,28 @@ pub(super) fn object(kind: (&str, &str), value: &mut Value) {
             value.pointer_mut("/spec/template").into_iter().for_each(|t| set(t, "metadata", json!({})));
         }
         _ => {}
+    }
+}
+
+fn node(node: &mut Value) {
+    let Some(status) = node.get_mut("status").filter(|status| status.is_object()) else { return };
+    set(status, "daemonEndpoints", json!({}));
+    set(&mut status["daemonEndpoints"], "kubeletEndpoint", json!({}));
+    set(&mut status["daemonEndpoints"]["kubeletEndpoint"], "Port", json!(0));
+    set(status, "nodeInfo", json!({}));
+    for field in [
+        "architecture",
+        "bootID",
+        "containerRuntimeVersion",
+        "kernelVersion",
+        "kubeProxyVersion",
+        "kubeletVersion",
+        "machineID",
+        "operatingSystem",
+        "osImage",
+        "systemUUID",
+    ] {
+        set(&mut status["nodeInfo"], field, json!(""));
     }
 }
 

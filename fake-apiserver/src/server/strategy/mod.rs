@@ -2,6 +2,7 @@
 //! registries do. What a schema can say is not here.
 
 mod admission_policy;
+mod certificate;
 mod complete;
 mod configuration;
 mod custom;
@@ -44,7 +45,8 @@ pub(super) fn prepare_create(resource: &Resource, value: &mut Value) {
 }
 
 /// What the strategies of a kind set on creation: status and finalizers as they begin.
-pub(super) fn begin(resource: &Resource, value: &mut Value) {
+pub(super) fn begin(call: &Call<'_>, value: &mut Value) {
+    let resource = &call.resource;
     if resource.custom.is_some() {
         return;
     }
@@ -78,6 +80,9 @@ pub(super) fn begin(resource: &Resource, value: &mut Value) {
         ),
         ("autoscaling", _) => set_status(value, json!({"currentMetrics": null, "desiredReplicas": 0})),
         ("apiextensions.k8s.io", "customresourcedefinitions") => definitions::begin(value),
+        ("certificates.k8s.io", "certificatesigningrequests") => {
+            certificate::begin(value, &call.request.user);
+        }
         _ => {}
     }
     complete(resource, value);
@@ -119,7 +124,14 @@ pub(super) fn complete(resource: &Resource, value: &mut Value) {
 }
 
 /// Carries over what this endpoint may not change, and fills in defaults.
-pub(super) fn prepare_update(resource: &Resource, subresource: Option<&str>, new: &mut Value, old: &Value) {
+pub(super) fn prepare_update(call: &Call<'_>, new: &mut Value, old: &Value) {
+    let resource = &call.resource;
+    let subresource = call.request.subresource.as_deref();
+    if kind(resource) == ("certificates.k8s.io", "certificatesigningrequests") {
+        certificate::carry(subresource, new, old);
+        certificate::date_conditions(new, old, &super::meta::time(call.now));
+        return;
+    }
     match subresource {
         Some(pod::EPHEMERAL) => {
             pod::keep_all_but_ephemeral(new, old);
@@ -251,6 +263,7 @@ pub(super) fn validate_create(resource: &Resource, value: &Value) -> Vec<Cause> 
         ("admissionregistration.k8s.io", plural) => admission_policy::faults(plural, value),
         ("", "limitranges") => limit_range::faults(value),
         ("apiextensions.k8s.io", "customresourcedefinitions") => definition::faults(value, None),
+        ("certificates.k8s.io", "certificatesigningrequests") => certificate::faults(value),
         _ => Vec::new(),
     }
 }
@@ -286,6 +299,9 @@ pub(super) fn validate_update(
             rbac::faults(plural, new).into_iter().chain(rbac::update_faults(new, old)).collect()
         }
         ("apiextensions.k8s.io", "customresourcedefinitions") => definition::faults(new, Some(old)),
+        ("certificates.k8s.io", "certificatesigningrequests") => {
+            certificate::update_faults(subresource, new, old)
+        }
         _ => Vec::new(),
     }
 }
