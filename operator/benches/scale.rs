@@ -10,6 +10,7 @@ use dask_operator::clock::Clock;
 use dask_operator::health::Health;
 use dask_operator::metrics::Metrics;
 use dask_operator::names;
+use dask_operator::plugin::Roster;
 use dask_operator::run::{Deps, run};
 use dask_operator::scheduler::scripted::ScriptedScheduler;
 use dask_operator::settings::Settings;
@@ -159,6 +160,7 @@ async fn operator() {
         seed: 1,
         health: Health::default(),
         metrics: Metrics::default(),
+        plugins: Roster::default(),
     };
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let running = tokio::spawn(run(deps, async move {

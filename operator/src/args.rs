@@ -33,9 +33,42 @@ pub enum Command {
     Adopt(Box<AdoptArgs>),
     /// Tell what would change on each object if the operator ran now; ends with 1 if something would.
     Diff(Box<LookArgs>),
+    /// Try plugins, or print their contract.
+    Plugin(PluginArgs),
     /// Run manifests without Kubernetes: the operator, an API server and Dask processes on this machine.
     #[cfg(feature = "local")]
     Local(Box<crate::local::LocalArgs>),
+}
+
+/// Options of `plugin`.
+#[derive(Args, Debug)]
+pub struct PluginArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: PluginCommand,
+}
+
+/// What to do with plugins.
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// Show plugins sample resources and print what they would change; ends with 1 if an answer cannot be used.
+    Check(PluginCheckArgs),
+    /// Print the JSON schema of what plugins are shown and what they answer, and of the configuration.
+    Schema,
+}
+
+/// Options of `plugin check`.
+#[derive(Args, Debug)]
+pub struct PluginCheckArgs {
+    /// A webhook's URL, or a configuration as `run --plugins` takes it.
+    #[arg(value_name = "URL|FILE")]
+    pub plugin: String,
+    /// Resources to show instead of the shipped ones; may be repeated.
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    pub files: Vec<std::path::PathBuf>,
+    /// Of a URL: certificates by which its server is known, in PEM.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<std::path::PathBuf>,
 }
 
 /// Options of `crds`.
@@ -106,6 +139,9 @@ pub struct RunArgs {
     /// Time between two looks at the Lease.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
     pub leader_elect_retry_period: SignedDuration,
+    /// Plugins that want something of the operator's children: a list in YAML, which is followed.
+    #[arg(long, value_name = "FILE", env = "DASK_OPERATOR_PLUGINS")]
+    pub plugins: Option<std::path::PathBuf>,
     /// Log more.
     #[arg(short, long)]
     pub verbose: bool,

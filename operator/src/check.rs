@@ -2,6 +2,8 @@
 //!
 //! Every test runs it; in production a plan that breaks an invariant is refused, logged and counted.
 
+mod added;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
@@ -27,6 +29,7 @@ pub fn check(world: &World, key: &Key, plan: &Plan, now: Timestamp) -> Vec<Strin
     if plan.steps().count() > STEPS_MAX {
         broken.push(format!("{key}: more than {STEPS_MAX} steps in one plan"));
     }
+    broken.extend(added::check_number(world, key, owner, plan));
     let losses = Losses::of(world, owner, plan, now);
     let mut created = BTreeSet::new();
     for step in plan.steps() {
@@ -53,7 +56,13 @@ fn check_step(
         return Err("the owner is being deleted; its children are garbage collection's".into());
     }
     match step {
-        Step::Create { target, body, .. } => check_create(owner, target, body),
+        Step::Create { target: Target::Extra(id), body, .. } => added::check_create(world, owner, id, body),
+        Step::Create { target, body, .. } => {
+            check_create(owner, target, body)?;
+            added::check_kept(world, owner, target, body)
+        }
+        Step::Delete { target: Target::Extra(id), uid, .. } => added::check_delete(world, owner, id, uid),
+        Step::Patch { target: Target::Extra(id), body } => added::check_patch(world, owner, id, body),
         Step::Delete { target: Target::Child(id), uid, .. } => {
             check_delete(world, owner, id, uid)?;
             losses.check(id)

@@ -1,5 +1,7 @@
 //! Status conditions in the form of metav1.Condition.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -7,7 +9,7 @@ use serde_json::{Value, json};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     /// `Ready` …
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// `True`, `False` or, for `None`, `Unknown`.
     pub status: Option<bool>,
     /// CamelCase.
@@ -18,13 +20,13 @@ pub struct Condition {
 
 impl Condition {
     /// A condition that holds.
-    pub fn yes(kind: &'static str, reason: &str, message: impl Into<String>) -> Self {
-        Self { kind, status: Some(true), reason: reason.into(), message: message.into() }
+    pub fn yes(kind: impl Into<Cow<'static, str>>, reason: &str, message: impl Into<String>) -> Self {
+        Self { kind: kind.into(), status: Some(true), reason: reason.into(), message: message.into() }
     }
 
     /// A condition that does not hold.
-    pub fn no(kind: &'static str, reason: &str, message: impl Into<String>) -> Self {
-        Self { kind, status: Some(false), reason: reason.into(), message: message.into() }
+    pub fn no(kind: impl Into<Cow<'static, str>>, reason: &str, message: impl Into<String>) -> Self {
+        Self { kind: kind.into(), status: Some(false), reason: reason.into(), message: message.into() }
     }
 
     fn status(&self) -> &'static str {
@@ -42,7 +44,7 @@ impl Condition {
 pub fn list(old: &Value, new: &[Condition], generation: i64, now: Timestamp) -> Value {
     new.iter()
         .map(|condition| {
-            let since = find(old, condition.kind)
+            let since = find(old, &condition.kind)
                 .filter(|old| old["status"] == condition.status())
                 .and_then(|old| old["lastTransitionTime"].as_str());
             json!({
@@ -63,8 +65,9 @@ pub fn find<'a>(list: &'a Value, kind: &str) -> Option<&'a Value> {
 }
 
 /// A condition as it was written, to be said again.
-pub fn known(list: &Value, kind: &'static str) -> Option<Condition> {
-    let found = find(list, kind)?;
+pub fn known(list: &Value, kind: impl Into<Cow<'static, str>>) -> Option<Condition> {
+    let kind = kind.into();
+    let found = find(list, &kind)?;
     let text = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
     let status = match found["status"].as_str() {
         Some("True") => Some(true),

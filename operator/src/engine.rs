@@ -3,12 +3,16 @@
 //! ```text
 //! observe(event) → cache → queue → next() → Work::Execute(plan) → finished(outcome)
 //!                                          Work::Poll(question)  → answered(answer)
+//!                                          Work::Ask(question)   → advised(answer)
 //! ```
 //!
 //! The same events at the same times give the same work in the same order. The shell ([`crate::run`]) and the simulation
 //! drive it alike.
 
+mod plugins;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::core::DynamicObject;
@@ -16,8 +20,10 @@ use kube::core::DynamicObject;
 use crate::check;
 use crate::execute::Outcome;
 use crate::metrics::tally::{Ended, Tally};
+use crate::names;
 use crate::observe::{Child, ChildId, ChildKind, Key, Kind, Resource};
 use crate::plan::{Ask, Plan, Step, Target, Victim};
+use crate::plugin::{self, ChildType, Related};
 use crate::polls::Polls;
 use crate::queue::Queue;
 use crate::scheduler::{Path, SchedulerAddress, SchedulerError, Snapshot};
@@ -42,16 +48,20 @@ pub struct Source {
 }
 
 /// What a collection holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum What {
     /// Resources of ours.
     Resource(Kind),
     /// Children.
     Child(ChildKind),
+    /// Children of a kind that plugins add.
+    Added(Arc<ChildType>),
+    /// Objects that plugins are shown.
+    Related(Arc<Related>),
 }
 
 impl What {
-    /// Everything the operator follows, parents before children.
+    /// Everything the operator follows for itself, parents before children.
     pub const ALL: [Self; 7] = [
         Self::Resource(Kind::Job),
         Self::Resource(Kind::Cluster),
@@ -61,6 +71,21 @@ impl What {
         Self::Child(ChildKind::Service),
         Self::Child(ChildKind::Pod),
     ];
+
+    /// Whether it is followed for plugins alone: nothing of the operator's own waits for it.
+    pub fn is_for_plugins(&self) -> bool {
+        matches!(self, Self::Added(_) | Self::Related(_))
+    }
+
+    /// The kind in words.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Resource(kind) => kind.name().into(),
+            Self::Child(kind) => kind.gvk().1.into(),
+            Self::Added(type_) => format!("{} ({})", type_.kind, type_.api_version),
+            Self::Related(related) => format!("{} ({})", related.kind, related.api_version),
+        }
+    }
 }
 
 /// Something to be done outside.
@@ -70,6 +95,8 @@ pub enum Work {
     Execute(Task),
     /// Ask a scheduler, then call [`Engine::answered`].
     Poll(Question),
+    /// Ask a plugin, then call [`Engine::advised`].
+    Ask(plugin::Question),
 }
 
 /// A plan and whose it is.
@@ -143,6 +170,9 @@ impl Engine {
 
     /// Takes in an event of a watch.
     pub fn observe(&mut self, source: &Source, event: Event, now: Timestamp) {
+        if source.what.is_for_plugins() {
+            return self.observe_for_plugins(source, event, now);
+        }
         match event {
             Event::Init => self.sync(source).listed = Some(Default::default()),
             Event::InitApply(object) => self.apply(source, object, now, true),
@@ -173,8 +203,11 @@ impl Engine {
         if !self.synced() {
             return None;
         }
-        for key in self.world.cache.expire(now) {
+        for key in self.world.cache.expire(now).into_iter().chain(self.world.plugins.extras.expire(now)) {
             self.queue.add(key, now);
+        }
+        if let Some(question) = self.world.plugins.next_question() {
+            return Some(Work::Ask(question));
         }
         if let Some(question) = self.question(now) {
             return Some(Work::Poll(question));
@@ -206,7 +239,15 @@ impl Engine {
     /// When something is due next.
     pub fn wake_at(&self) -> Option<Timestamp> {
         let polls = self.polls.next_due();
-        self.queue.next_due().into_iter().chain(polls).chain(self.world.cache.next_expiry()).min()
+        let plugins = &self.world.plugins;
+        let theirs = plugins.next_due().into_iter().chain(plugins.extras.next_expiry());
+        self.queue
+            .next_due()
+            .into_iter()
+            .chain(polls)
+            .chain(self.world.cache.next_expiry())
+            .chain(theirs)
+            .min()
     }
 
     /// Takes in the end of a task.
@@ -220,6 +261,7 @@ impl Engine {
             match target {
                 Target::Child(id) => self.world.cache.unexpect(id),
                 Target::Resource(key) => self.world.cache.unexpect_resource(key),
+                Target::Extra(id) => self.world.plugins.extras.unexpect(id),
             }
         }
         for id in &outcome.unmarked {
@@ -345,7 +387,11 @@ impl Engine {
     }
 
     fn plan(&mut self, key: Key, now: Timestamp) -> Option<Work> {
-        let plan = plan(&self.world, &key, now);
+        let advice_due = self.consult(&key, now);
+        let mut plan = plan(&self.world, &key, now);
+        if let Some(at) = advice_due {
+            plan.look_again(at);
+        }
         let violations = check::check(&self.world, &key, &plan, now);
         if !violations.is_empty() {
             tracing::error!(%key, ?violations, "refusing a plan that breaks an invariant");
@@ -371,6 +417,14 @@ impl Engine {
         }
         for step in plan.steps() {
             match step {
+                Step::Create { target: Target::Extra(id), body, .. }
+                | Step::Patch { target: Target::Extra(id), body } => {
+                    let hash = body["metadata"]["annotations"][names::HASH].as_str().unwrap_or_default();
+                    self.world.plugins.extras.expect(id, &key, Some(hash.into()), now);
+                }
+                Step::Delete { target: Target::Extra(id), .. } => {
+                    self.world.plugins.extras.expect(id, &key, None, now);
+                }
                 Step::Create { expect: Some(child), .. } => {
                     self.world.cache.expect_created((**child).clone(), now);
                 }
@@ -406,6 +460,7 @@ impl Engine {
 
     fn apply(&mut self, source: &Source, object: DynamicObject, now: Timestamp, listing: bool) {
         match source.what {
+            What::Added(_) | What::Related(_) => {}
             What::Resource(kind) => {
                 let Some(resource) = Resource::project(kind, object) else { return };
                 let key = resource.key.clone();
@@ -434,6 +489,7 @@ impl Engine {
         let meta = &object.metadata;
         let (Some(namespace), Some(name)) = (meta.namespace.as_deref(), meta.name.as_deref()) else { return };
         match source.what {
+            What::Added(_) | What::Related(_) => {}
             What::Resource(kind) => self.delete_resource(&Key::new(kind, namespace, name), now),
             What::Child(kind) => {
                 let id = ChildId::new(kind, namespace, name);
@@ -448,6 +504,7 @@ impl Engine {
             self.tally.gone(&known.uid);
         }
         self.world.cache.delete_resource(key);
+        self.world.plugins.forget(key);
         if key.kind == Kind::Cluster {
             self.world.schedulers.remove(&(key.namespace.clone(), key.name.clone()));
         }
@@ -485,6 +542,7 @@ impl Engine {
         let Some((keys, ids)) = sync.listed.take() else { return };
         let inside = |namespace: &str| source.namespace.as_deref().is_none_or(|only| only == namespace);
         match source.what {
+            What::Added(_) | What::Related(_) => {}
             What::Resource(kind) => {
                 let gone: Vec<Key> = self
                     .world

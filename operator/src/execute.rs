@@ -198,10 +198,16 @@ async fn create(store: &dyn Store, target: &Target, body: &Value) -> Result<Done
 /// The name is taken: by something a watch will show, or by something that is none of ours.
 async fn taken(store: &dyn Store, target: &Target, resource: &ApiResource) -> Result<Done, Failure> {
     let found = store.get(resource, &key_of(target)).await.map_err(|error| failure(&error))?;
-    let labelled = found.as_ref().is_none_or(|object| {
-        matches!(target, Target::Resource(_))
-            || object.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(names::COMPONENT))
-    });
+    let carries = |label: &str| {
+        let labels = found.as_ref().and_then(|object| object.metadata.labels.as_ref());
+        labels.is_some_and(|labels| labels.contains_key(label))
+    };
+    let labelled = found.is_none()
+        || match target {
+            Target::Resource(_) => true,
+            Target::Child(_) => carries(names::COMPONENT),
+            Target::Extra(_) => carries(names::PLUGIN),
+        };
     if labelled {
         return Ok(Done::default());
     }
@@ -253,7 +259,7 @@ async fn delete(
     store.delete(&resource_of(target), &key_of(target), options).await.map_err(|error| failure(&error))?;
     let deleted = match target {
         Target::Child(id) => vec![(id.clone(), uid.to_owned())],
-        Target::Resource(_) => Vec::new(),
+        Target::Resource(_) | Target::Extra(_) => Vec::new(),
     };
     Ok(Done { deleted, ..Done::default() })
 }
@@ -398,6 +404,7 @@ pub fn resource_of(target: &Target) -> ApiResource {
     match target {
         Target::Child(id) => child_resource(id.kind),
         Target::Resource(key) => our_resource(key),
+        Target::Extra(id) => id.type_.resource(),
     }
 }
 

@@ -5,12 +5,13 @@
 //! | [`api`], [`definitions`] | the four custom resources and their CRDs; bringing installed ones to this version |
 //! | [`cluster`], [`worker_group`], [`job`], [`autoscaler`] | one kind each: observe, validate, build, plan |
 //! | [`observe`], [`world`] | what is known: the cache, schedulers' answers, settings |
+//! | [`plugin`] | what others want of the children: the contract, and plugins in this process, outside, and as data |
 //! | [`plan`], [`check`] | what is to be written, as data, and an independent judge of it |
 //! | [`engine`], [`queue`], [`polls`], [`seed`] | events in, work out; synchronous and replayable |
 //! | [`execute`] | the only place that writes |
 //! | [`election`] | which of several operators works |
 //! | [`local`] | `dask-operator local`: everything in one process, without Kubernetes |
-//! | [`run`], [`args`], [`health`], [`clock`] | the shell: watches, timers, command line, signs of life |
+//! | [`program`], [`run`], [`args`], [`health`], [`clock`] | the shell: what a program does, watches, timers, command line, signs of life |
 //! | [`metrics`] | what Prometheus is told |
 //! | [`rbac`] | the rights it needs, and why |
 //! | [`takeover`] | what would change, before it does: `dask-operator adopt` and `diff` |
@@ -43,8 +44,10 @@ pub mod names;
 pub mod observe;
 pub mod ownership;
 pub mod plan;
+pub mod plugin;
 pub mod podspec;
 pub mod polls;
+pub mod program;
 pub mod queue;
 pub mod rbac;
 pub mod run;

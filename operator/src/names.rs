@@ -24,6 +24,11 @@ pub const WORKER_NAME: &str = "operator.dask.org/worker-name";
 pub const OWN_PREFIX: &str = "operator.dask.org/";
 /// Annotation on each child: hash of what was wanted when it was written.
 pub const HASH: &str = "operator.dask.org/hash";
+/// Label on each child that a plugin added: the plugin's name.
+pub const PLUGIN: &str = "operator.dask.org/plugin";
+/// Annotation on such a child: the fields that were written, without their values, so that those which are not wanted any more can
+/// be taken away.
+pub const FIELDS: &str = "operator.dask.org/fields";
 /// Annotation on a default group: the cluster's worker number that flowed last.
 pub const FLOWED_REPLICAS: &str = "operator.dask.org/cluster-replicas";
 /// Annotation on a default group: hash of the cluster's template that flowed last.

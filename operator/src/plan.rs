@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::names;
 use crate::observe::{Child, ChildId, Key, Resource};
+use crate::plugin::ExtraId;
 use crate::scheduler::SchedulerAddress;
 use crate::store::Propagation;
 
@@ -139,17 +140,20 @@ pub enum Target {
     Child(ChildId),
     /// A resource of ours.
     Resource(Key),
+    /// A child that a plugin adds.
+    Extra(ExtraId),
 }
 
 impl Target {
     /// `apiVersion`, `kind`, namespace and name.
-    pub fn parts(&self) -> (&'static str, &'static str, &str, &str) {
+    pub fn parts(&self) -> (&str, &str, &str, &str) {
         match self {
             Self::Child(id) => {
                 let (api_version, kind) = id.kind.gvk();
                 (api_version, kind, &id.namespace, &id.name)
             }
             Self::Resource(key) => (key.kind.api_version(), key.kind.name(), &key.namespace, &key.name),
+            Self::Extra(id) => (&id.type_.api_version, &id.type_.kind, &id.namespace, &id.name),
         }
     }
 }
@@ -159,6 +163,7 @@ impl std::fmt::Display for Target {
         match self {
             Self::Child(id) => id.fmt(f),
             Self::Resource(key) => key.fmt(f),
+            Self::Extra(id) => id.fmt(f),
         }
     }
 }
@@ -275,6 +280,8 @@ impl Step {
     pub fn summary(&self) -> String {
         match self {
             Self::Create { target, .. } => format!("create {target}"),
+            // Whatever a plugin adds may be secret.
+            Self::Patch { target: target @ Target::Extra(_), .. } => format!("patch {target}"),
             Self::Patch { target, body } => format!("patch {target} {body}"),
             Self::Delete { target, why, .. } => format!("delete {target} ({why})"),
             Self::Retire { at, victims } => format!("retire {} [{}]", at.service, carriers(victims)),

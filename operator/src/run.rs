@@ -14,6 +14,7 @@ use crate::health::Health;
 use crate::metrics::{Metrics, Observed};
 use crate::names;
 use crate::plan::Step;
+use crate::plugin::{self, AskError, Change, Registry, Roster};
 use crate::scheduler::Scheduler;
 use crate::settings::Settings;
 use crate::store::served::{Served, changes, served};
@@ -52,6 +53,8 @@ pub struct Deps {
     pub health: Health,
     /// Who is told numbers.
     pub metrics: Metrics,
+    /// What others want of the children.
+    pub plugins: Roster,
 }
 
 impl std::fmt::Debug for Deps {
@@ -61,21 +64,46 @@ impl std::fmt::Debug for Deps {
 }
 
 /// Runs the operator until `shutdown`; writes under way are then given ten seconds to end.
+///
+/// When the plugins change it begins anew, as a new process does: what is followed for them may be something else.
 pub async fn run(deps: Deps, shutdown: impl Future<Output = ()>) {
     let mut shutdown = std::pin::pin!(shutdown);
+    let mut roster = deps.plugins.clone();
+    loop {
+        let registry = roster.current();
+        let mut changed = false;
+        let end = async {
+            tokio::select! {
+                biased;
+                () = &mut shutdown => {}
+                () = roster.changed() => changed = true,
+            }
+        };
+        turn(&deps, &registry, end).await;
+        if !changed {
+            return;
+        }
+        tracing::info!("the plugins have changed; beginning anew");
+    }
+}
+
+/// Runs the operator with these plugins until `end`.
+async fn turn(deps: &Deps, plugins: &Registry, end: impl Future<Output = ()>) {
+    let mut shutdown = std::pin::pin!(end);
     let mut scrapes = deps.metrics.listen();
     let served = tokio::select! {
         biased;
         () = &mut shutdown => return,
-        served = look_around(&deps) => served,
+        served = look_around(deps) => served,
     };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         namespaces = if deps.namespaces.is_empty() { "all".to_owned() } else { deps.namespaces.join(",") },
         carrier = ?deps.settings.carrier,
+        plugins = plugins.entries().iter().map(|entry| &*entry.declaration.name).collect::<Vec<_>>().join(","),
         "watching"
     );
-    let mut shell = Shell::new(&deps, served);
+    let mut shell = Shell::new(deps, plugins, served);
     loop {
         shell.start_work();
         let wake = shell.wake_at();
@@ -85,6 +113,9 @@ pub async fn run(deps: Deps, shutdown: impl Future<Output = ()>) {
             Some((task, outcome)) = shell.tasks.next(), if !shell.tasks.is_empty() => shell.finished(&task, outcome),
             Some((question, answer)) = shell.questions.next(), if !shell.questions.is_empty() => {
                 shell.engine.answered(&question, answer, deps.clock.now());
+            }
+            Some((question, answer)) = shell.advice.next(), if !shell.advice.is_empty() => {
+                shell.engine.advised(&question, answer, deps.clock.now());
             }
             Some(served) = shell.definitions.next(), if !shell.definitions.is_empty() => {
                 shell.engine.learn(served, deps.clock.now());
@@ -110,23 +141,31 @@ pub async fn run(deps: Deps, shutdown: impl Future<Output = ()>) {
 }
 
 /// The collections the operator follows.
-pub fn sources(namespaces: &[String]) -> Vec<Source> {
+pub fn sources(namespaces: &[String], plugins: &Registry) -> Vec<Source> {
     let places: Vec<Option<String>> =
         if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
+    let followed: Vec<What> = What::ALL.into_iter().chain(plugins.follows()).collect();
     places
         .into_iter()
-        .flat_map(|namespace| What::ALL.map(|what| Source { what, namespace: namespace.clone() }))
+        .flat_map(|namespace| {
+            followed.iter().map(move |what| Source { what: what.clone(), namespace: namespace.clone() })
+        })
         .collect()
 }
 
 /// How a source is watched: resources of ours whole, children by label.
 pub fn watched(source: &Source) -> (kube::core::ApiResource, Scope) {
     let place = source.namespace.as_deref().map_or_else(Scope::everywhere, Scope::namespace);
-    match source.what {
-        What::Resource(kind) => (execute::kind_resource(kind), place),
+    match &source.what {
+        What::Resource(kind) => (execute::kind_resource(*kind), place),
         What::Child(kind) => {
             let components = format!("{} in (scheduler,worker,job-runner)", names::COMPONENT);
-            (execute::child_resource(kind), place.with_labels(components))
+            (execute::child_resource(*kind), place.with_labels(components))
+        }
+        What::Added(type_) => (type_.resource(), place.with_labels(names::PLUGIN)),
+        What::Related(related) => {
+            let fields = related.name.as_ref().map(|name| format!("metadata.name={name}"));
+            (related.type_().resource(), Scope { labels: related.labels.clone(), fields, ..place })
         }
     }
 }
@@ -184,6 +223,8 @@ struct Shell<'a> {
     events: SelectAll<BoxStream<'static, Events>>,
     tasks: FuturesUnordered<BoxFuture<'a, (Task, Outcome)>>,
     questions: FuturesUnordered<BoxFuture<'a, (Question, Answer)>>,
+    /// Questions to plugins; the engine bounds how many are under way.
+    advice: FuturesUnordered<BoxFuture<'a, (plugin::Question, Result<Change, AskError>)>>,
     /// Says that a definition changed.
     changed: BoxStream<'static, ()>,
     /// The definitions being looked at again, after one changed or an endpoint was missing.
@@ -191,8 +232,8 @@ struct Shell<'a> {
 }
 
 impl<'a> Shell<'a> {
-    fn new(deps: &'a Deps, served: Served) -> Self {
-        let sources = sources(&deps.namespaces);
+    fn new(deps: &'a Deps, plugins: &Registry, served: Served) -> Self {
+        let sources = sources(&deps.namespaces, plugins);
         let events = stream::select_all(sources.iter().map(|source| {
             let (resource, scope) = watched(source);
             let source = source.clone();
@@ -202,7 +243,7 @@ impl<'a> Shell<'a> {
                 .ready_chunks(EVENTS_AT_ONCE)
                 .boxed()
         }));
-        let mut engine = Engine::new(deps.settings.clone(), sources, deps.seed);
+        let mut engine = Engine::new(deps.settings.clone(), sources, deps.seed).with(plugins.clone());
         engine.world.served = Some(served);
         Self {
             deps,
@@ -210,6 +251,7 @@ impl<'a> Shell<'a> {
             events,
             tasks: FuturesUnordered::new(),
             questions: FuturesUnordered::new(),
+            advice: FuturesUnordered::new(),
             changed: changes(&*deps.store, deps.settings.look),
             definitions: FuturesUnordered::new(),
         }
@@ -227,6 +269,16 @@ impl<'a> Shell<'a> {
                         (question, answer)
                     };
                     self.questions.push(asked.boxed());
+                }
+                Some(Work::Ask(question)) => {
+                    let asked = async move {
+                        let answer = question.at.ask(&question.view).await;
+                        if let Err(error) = &answer {
+                            tracing::warn!(plugin = question.plugin, key = %question.key, reason = error.reason, "{error}");
+                        }
+                        (question, answer)
+                    };
+                    self.advice.push(asked.boxed());
                 }
                 None => break,
             }
@@ -272,7 +324,10 @@ impl<'a> Shell<'a> {
         for (source, event) in events {
             match event {
                 Ok(event) => self.engine.observe(&source, event, now),
-                Err(error) => tracing::warn!(?source, %error, "a watch had an error and goes on"),
+                Err(error) => {
+                    tracing::warn!(?source, %error, "a watch had an error and goes on");
+                    self.engine.unlisted(&source, &error.to_string(), now);
+                }
             }
         }
     }

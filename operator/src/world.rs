@@ -9,6 +9,7 @@ use crate::cluster::Idleness;
 use crate::names;
 use crate::observe::{Cache, ChildId, ChildKind, Key, Kind, Resource};
 use crate::plan::{Ask, Poll};
+use crate::plugin::Plugins;
 use crate::scheduler::{Path, SchedulerAddress, SchedulerError, Snapshot, TlsSecret, Worker, WorkerStatus};
 use crate::settings::Settings;
 use crate::store::Part;
@@ -29,6 +30,8 @@ pub struct World {
     pub schedulers: BTreeMap<(String, String), SchedulerFacts>,
     /// What is remembered of each resource beyond what is stored on it. Losing it costs at most a repeated message.
     pub memory: BTreeMap<Key, Memory>,
+    /// What is known of plugins.
+    pub plugins: Plugins,
     /// What the installed definitions serve and store; without it, all that ours do.
     pub served: Option<Served>,
     /// Operator-wide settings.

@@ -20,6 +20,11 @@
 {{- include "dask-kubernetes-operator.fullname" . | trunc 55 | trimSuffix "-" }}-metrics
 {{- end }}
 
+{{/* Of the ConfigMap with the configuration of the plugins. */}}
+{{- define "dask-kubernetes-operator.pluginsName" -}}
+{{- include "dask-kubernetes-operator.fullname" . | trunc 55 | trimSuffix "-" }}-plugins
+{{- end }}
+
 {{/* Whether a leader is elected: two operators that know nothing of each other would both act on what they see. */}}
 {{- define "dask-kubernetes-operator.elects" -}}
 {{- if or .Values.leaderElection.enabled (gt (int .Values.replicas) 1) }}true{{ end }}
@@ -77,6 +82,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{/* The role's rules where the API server checks who may block the deletion of an owner, as OpenShift's does. */}}
 {{- define "dask-kubernetes-operator.allRules" -}}
 {{ include "dask-kubernetes-operator.rules" . }}
+{{- include "dask-kubernetes-operator.pluginRules" . }}
 {{- if .Capabilities.APIVersions.Has "security.openshift.io/v1" }}
 {{ include "dask-kubernetes-operator.blockingRules" . }}
 {{- end }}

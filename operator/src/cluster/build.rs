@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::validate::Valid;
 use crate::metadata::{self, Map};
 use crate::observe::Resource;
+use crate::plugin::{Built, Role, Shape};
 use crate::settings::Settings;
 use crate::{api, hash, names};
 
@@ -23,8 +24,40 @@ pub struct Desired {
     pub scheduler_hash: String,
     /// Hash of what its Service is made from.
     pub service_hash: String,
-    /// Hash of the default group's template: all of `spec.worker` but the number.
+    /// The default group's template: all of `spec.worker` but the number.
+    pub template: Value,
+    /// Its hash.
     pub template_hash: String,
+}
+
+impl Desired {
+    /// The children as plugins are shown them.
+    pub fn children(&self) -> Vec<Built> {
+        let child = |role, object: &Value| Built { role, object: object.clone() };
+        vec![
+            child(Role::Scheduler, &self.deployment),
+            child(Role::Service, &self.service),
+            child(Role::WorkerGroup, &self.group),
+        ]
+    }
+
+    /// The children as plugins want them.
+    #[must_use]
+    pub fn shaped(mut self, shape: &Shape) -> Self {
+        self.scheduler_hash = shape.hash(Role::Scheduler, self.scheduler_hash);
+        self.service_hash = shape.hash(Role::Service, self.service_hash);
+        self.deployment = shape.child(Role::Scheduler, self.deployment);
+        self.service = shape.child(Role::Service, self.service);
+        self.deployment["metadata"]["annotations"][names::HASH] = json!(self.scheduler_hash);
+        self.service["metadata"]["annotations"][names::HASH] = json!(self.service_hash);
+        if let Some(group) = shape.edited(Role::WorkerGroup) {
+            self.group = group.clone();
+            self.template = without_number(group["spec"]["worker"].clone());
+            self.template_hash = hash::of(&self.template);
+            self.group["metadata"]["annotations"][names::FLOWED_TEMPLATE] = json!(self.template_hash);
+        }
+        self
+    }
 }
 
 /// Builds the children; cannot fail.
@@ -33,20 +66,25 @@ pub fn build(resource: &Resource, valid: &Valid, settings: &Settings) -> Desired
     // Of metadata only what the spec itself says: a label edited on the cluster does not make a scheduler outdated.
     let scheduler_hash = hash::of(&json!([scheduler.metadata, scheduler.spec]));
     let service_hash = hash::of(&json!([scheduler.metadata, scheduler.service]));
-    let template_hash = hash::of(&template(resource));
+    let template = template(resource);
+    let template_hash = hash::of(&template);
     Desired {
         deployment: deployment(resource, valid, &scheduler_hash, settings),
         service: service(resource, valid, &service_hash),
         group: group(resource, valid, &template_hash),
         scheduler_hash,
         service_hash,
+        template,
         template_hash,
     }
 }
 
 /// All of `spec.worker` but the number of workers. Raw, so that fields this build does not know arrive too.
-pub(super) fn template(resource: &Resource) -> Value {
-    let mut worker = api::shared::without_nulls(resource.spec["worker"].clone());
+fn template(resource: &Resource) -> Value {
+    without_number(api::shared::without_nulls(resource.spec["worker"].clone()))
+}
+
+fn without_number(mut worker: Value) -> Value {
     if let Some(worker) = worker.as_object_mut() {
         worker.remove("replicas");
     }

@@ -18,6 +18,7 @@ pub use validate::{Valid, validate};
 use crate::names;
 use crate::observe::{Child, ChildId, ChildKind, Component, Facts, Key, Kind, Resource};
 use crate::plan::Plan;
+use crate::plugin::{self, Built};
 use crate::world::World;
 
 /// What is observed of a cluster.
@@ -64,10 +65,17 @@ pub fn reconcile(world: &World, key: &Key, now: Timestamp) -> Plan {
     match validate(&view.resource) {
         Ok(valid) => {
             let desired = build(&view.resource, &valid, &world.settings);
-            plan(world, &view, &valid, desired, now)
+            let shape = plugin::shape(world, &view.resource, || desired.children(), now);
+            plan(world, &view, &valid, desired.shaped(&shape), &shape, now)
         }
         Err(invalid) => plan::refuse(world, &view, &invalid, now),
     }
+}
+
+/// The children as built, for plugins; `None` where nothing can be built.
+pub fn built(world: &World, resource: &Resource) -> Option<Vec<Built>> {
+    let valid = validate(resource).ok()?;
+    Some(build(resource, &valid, &world.settings).children())
 }
 
 impl View {

@@ -1,23 +1,33 @@
 //! What to write for a DaskCluster.
 
+use std::mem;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::build::Desired;
 use super::validate::Valid;
-use super::{View, build, idle, status};
+use super::{View, idle, status};
 use crate::api::ClusterPhase;
 use crate::merge;
 use crate::names;
 use crate::observe::{Child, ChildId, ChildKind, Key, Kind, Resource};
 use crate::ownership::{self, Claim};
 use crate::plan::{Plan, Step, Target};
+use crate::plugin::{self, Shape};
 use crate::spec::Invalid;
 use crate::store::Propagation;
 use crate::world::World;
 
 /// Missing children are made, the worker number flows to the default group when it changes, an idle cluster goes.
-pub fn plan(world: &World, view: &View, valid: &Valid, desired: Desired, now: Timestamp) -> Plan {
+pub fn plan(
+    world: &World,
+    view: &View,
+    valid: &Valid,
+    mut desired: Desired,
+    shape: &Shape,
+    now: Timestamp,
+) -> Plan {
     let mut plan = Plan::nothing();
     let resource = &*view.resource;
     let finalizer = ownership::without_kopf_finalizer(resource);
@@ -26,33 +36,46 @@ pub fn plan(world: &World, view: &View, valid: &Valid, desired: Desired, now: Ti
         return plan;
     }
     let mut children = Vec::new();
-    let mut waiting = Vec::new();
+    let mut waiting: Vec<String> = shape.waiting.iter().cloned().collect();
+    let outdated = status::Outdated::of(view, &desired, shape);
+    let (deployment, service) = (mem::take(&mut desired.deployment), mem::take(&mut desired.service));
     for (kind, found, body, hash) in [
-        (ChildKind::Deployment, view.deployment.as_deref(), desired.deployment, &desired.scheduler_hash),
-        (ChildKind::Service, view.service.as_deref(), desired.service, &desired.service_hash),
+        (ChildKind::Deployment, view.deployment.as_deref(), deployment, &desired.scheduler_hash),
+        (ChildKind::Service, view.service.as_deref(), service, &desired.service_hash),
     ] {
-        if let Some(child) = found.filter(|child| valid.recreate && status::is_outdated(child, hash)) {
+        if shape.held {
+            continue;
+        }
+        let outdated = |child: &&Child| valid.recreate && !shape.unsure && status::is_outdated(child, hash);
+        if let Some(child) = found.filter(outdated) {
             children.extend(replace(resource, child));
         } else {
             children.extend(scheduler_child(resource, kind, found, body, now, &mut waiting));
         }
     }
-    let group = default_group(view, valid, desired.group, &desired.template_hash, &mut waiting);
+    let group = default_group(view, valid, &desired, shape, &mut waiting);
+    let added = plugin::steps(world, resource, shape, &mut waiting);
     let remembered = world.remembered(&resource.key);
-    let outdated = status::Outdated::of(view, &desired.scheduler_hash, &desired.service_hash);
     // While the Service is on its way there is nothing to say yet, unless something is in the way.
     let something_to_say = view.seen_service().is_some()
         || remembered.trouble.is_some()
         || !waiting.is_empty()
         || !resource.status["phase"].is_null();
     if something_to_say {
-        let status =
-            status::status(world, view, valid, &outdated, remembered.trouble.as_ref(), &waiting, now);
+        let said = status::Said {
+            outdated: &outdated,
+            shape,
+            trouble: remembered.trouble.as_ref(),
+            waiting: &waiting,
+        };
+        let status = status::status(world, view, valid, &said, now);
         let moved = crate::status::write(&mut plan, world, resource, status, now);
         plan.stage(announcements(view, moved));
+        plugin::announce(world, resource, shape, &mut plan);
     }
     plan.stage(children);
     plan.stage(group.into_iter().collect());
+    plan.stage(added);
     plan.stage(path_note(world, resource).into_iter().collect());
     idle::idle(world, view, valid, &mut plan, now);
     plan.waiting = waiting;
@@ -114,17 +137,21 @@ fn scheduler_child(
 fn default_group(
     view: &View,
     valid: &Valid,
-    body: Value,
-    template: &str,
+    desired: &Desired,
+    shape: &Shape,
     waiting: &mut Vec<String>,
 ) -> Option<Step> {
     let resource = &*view.resource;
+    let held = shape.held;
     let key = Key::new(Kind::WorkerGroup, resource.namespace(), &names::default_group(resource.name()));
     match ownership::of_resource(resource, view.group.as_deref()) {
-        Claim::Free if view.group_expected => None,
-        Claim::Free => Some(Step::Create { target: Target::Resource(key), body, expect: None }),
+        Claim::Free if view.group_expected || held => None,
+        Claim::Free => {
+            let body = desired.group.clone();
+            Some(Step::Create { target: Target::Resource(key), body, expect: None })
+        }
         Claim::Ours | Claim::Orphan => {
-            view.group.as_deref().and_then(|group| flow(resource, valid, template, group))
+            view.group.as_deref().and_then(|group| flow(resource, valid, desired, shape, group))
         }
         Claim::Leaving(why) | Claim::Foreign(why) => {
             waiting.push(why);
@@ -139,11 +166,20 @@ fn default_group(
 /// What flowed last is remembered on the group, so that an operator that was down neither misses nor repeats a change. Without
 /// that memory (a group made by today's operator) the number kopf handled last tells whether one is due; that operator never
 /// let a template flow.
-fn flow(resource: &Resource, valid: &Valid, template: &str, group: &Resource) -> Option<Step> {
+///
+/// While plugins leave it open how the template should be, the number flows alone.
+fn flow(
+    resource: &Resource,
+    valid: &Valid,
+    desired: &Desired,
+    shape: &Shape,
+    group: &Resource,
+) -> Option<Step> {
     let wanted = valid.spec.worker.replicas;
     let flowed = group.annotations.get(names::FLOWED_REPLICAS).and_then(|text| text.parse::<i64>().ok());
     let known = group.annotations.get(names::FLOWED_TEMPLATE).map(String::as_str);
-    if flowed == Some(wanted) && known == Some(template) {
+    let template = if shape.unsure { known.unwrap_or_default() } else { &*desired.template_hash };
+    if flowed == Some(wanted) && (known == Some(template) || shape.unsure) {
         return None;
     }
     let mut worker = Value::Null;
@@ -152,15 +188,18 @@ fn flow(resource: &Resource, valid: &Valid, template: &str, group: &Resource) ->
         if let Some(before) = before.as_object_mut() {
             before.remove("replicas");
         }
-        worker = merge::diff(&before, &build::template(resource)).unwrap_or_default();
+        worker = merge::diff(&before, &desired.template).unwrap_or_default();
     }
     if flowed.or_else(|| handled_by_kopf(resource)).unwrap_or(wanted) != wanted {
         worker["replicas"] = json!(wanted);
     }
     let mut body = json!({"metadata": {
         "resourceVersion": group.resource_version,
-        "annotations": {names::FLOWED_REPLICAS: wanted.to_string(), names::FLOWED_TEMPLATE: template},
+        "annotations": {names::FLOWED_REPLICAS: wanted.to_string()},
     }});
+    if !shape.unsure {
+        body["metadata"]["annotations"][names::FLOWED_TEMPLATE] = json!(template);
+    }
     if !worker.is_null() {
         body["spec"] = json!({"worker": worker});
     }

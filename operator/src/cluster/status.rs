@@ -3,12 +3,14 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::build::Desired;
 use super::validate::Valid;
 use super::{View, scheduler_ready};
 use crate::api::ClusterPhase;
 use crate::conditions::{self, Condition};
 use crate::names;
 use crate::observe::Child;
+use crate::plugin::Shape;
 use crate::scheduler::Path;
 use crate::spec::Invalid;
 use crate::world::{SchedulerFacts, Trouble, World};
@@ -28,10 +30,27 @@ pub(super) struct Outdated<'a> {
     children: Vec<&'a Child>,
 }
 
+/// What the plan found.
+pub(super) struct Said<'a> {
+    /// What of the scheduler was made from an earlier template.
+    pub outdated: &'a Outdated<'a>,
+    /// What became of the children by plugins.
+    pub shape: &'a Shape,
+    /// Why the last plan could not be carried out.
+    pub trouble: Option<&'a Trouble>,
+    /// What is waited for.
+    pub waiting: &'a [String],
+}
+
 impl<'a> Outdated<'a> {
-    pub(super) fn of(view: &'a View, scheduler_hash: &str, service_hash: &str) -> Self {
-        let found = [(view.deployment.as_deref(), scheduler_hash), (view.service.as_deref(), service_hash)];
-        let outdated = found.into_iter().filter_map(|(child, hash)| child.filter(|c| is_outdated(c, hash)));
+    /// While plugins leave it open how the children should be, none is.
+    pub(super) fn of(view: &'a View, desired: &Desired, shape: &Shape) -> Self {
+        let found = [
+            (view.deployment.as_deref(), &desired.scheduler_hash),
+            (view.service.as_deref(), &desired.service_hash),
+        ];
+        let known = found.into_iter().filter(|_| !shape.unsure);
+        let outdated = known.filter_map(|(child, hash)| child.filter(|c| is_outdated(c, hash)));
         Self { children: outdated.collect() }
     }
 }
@@ -47,17 +66,18 @@ pub(super) fn status(
     world: &World,
     view: &View,
     valid: &Valid,
-    outdated: &Outdated<'_>,
-    trouble: Option<&Trouble>,
-    waiting: &[String],
+    found: &Said<'_>,
     now: Timestamp,
 ) -> Map<String, Value> {
     let resource = &view.resource;
     let name = resource.name();
-    let mut said = vec![ready(view, trouble, waiting), scheduler(view), workers(view)];
-    said.push(up_to_date(view, valid, outdated));
+    let mut said = vec![ready(view, found.trouble, found.waiting), scheduler(view), workers(view)];
+    let stored = &resource.status["conditions"];
+    let known = conditions::known(stored, "UpToDate").filter(|_| found.shape.unsure);
+    said.push(known.unwrap_or_else(|| up_to_date(view, valid, found.outdated)));
     said.extend(idle(world, view, valid.spec.idle_timeout));
     said.extend(answers(world, view));
+    said.extend(found.shape.conditions.iter().cloned());
     let selector = format!(
         "{}={name},{}=worker,{}={}",
         names::CLUSTER_NAME,

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::names;
+use crate::plugin::Roster;
 use crate::scheduler::scripted::ScriptedScheduler;
 use crate::seed::Seed;
 use crate::settings::Settings;
@@ -160,6 +161,7 @@ impl Stage {
             seed: identity.len() as u64,
             health: health.clone(),
             metrics: metrics.clone(),
+            plugins: Roster::default(),
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(async move {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::validate::Valid;
 use crate::metadata::{self, Map};
 use crate::observe::Resource;
+use crate::plugin::{Built, Role, Shape};
 use crate::settings::Settings;
 use crate::{api, hash, names, podspec};
 
@@ -15,6 +16,25 @@ pub struct Desired {
     pub cluster: Value,
     /// v1 Pod.
     pub runner: Value,
+}
+
+impl Desired {
+    /// The children as plugins are shown them.
+    pub fn children(&self) -> Vec<Built> {
+        vec![
+            Built { role: Role::Cluster, object: self.cluster.clone() },
+            Built { role: Role::Runner, object: self.runner.clone() },
+        ]
+    }
+
+    /// The children as plugins want them.
+    #[must_use]
+    pub fn shaped(self, shape: &Shape) -> Self {
+        Self {
+            cluster: shape.child(Role::Cluster, self.cluster),
+            runner: shape.child(Role::Runner, self.runner),
+        }
+    }
 }
 
 /// Builds the children for a run; cannot fail.

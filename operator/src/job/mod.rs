@@ -19,6 +19,7 @@ pub use validate::{Valid, validate};
 use crate::names;
 use crate::observe::{Child, ChildId, ChildKind, Key, Kind, Resource};
 use crate::plan::Plan;
+use crate::plugin::{self, Built, Shape};
 use crate::world::World;
 
 /// What is observed of a job.
@@ -44,10 +45,22 @@ pub fn reconcile(world: &World, key: &Key, now: Timestamp) -> Plan {
     match validate(&view.resource) {
         Ok(valid) => {
             let desired = build(&view.resource, &valid, view.runs.failed, &world.settings);
-            plan(world, &view, &valid, desired, now)
+            let shape = if status::is_over(&view.resource) {
+                Shape::at_rest(&view.resource)
+            } else {
+                plugin::shape(world, &view.resource, || desired.children(), now)
+            };
+            plan(world, &view, &valid, desired.shaped(&shape), &shape, now)
         }
         Err(invalid) => plan::refuse(world, &view, &invalid, now),
     }
+}
+
+/// The children as built, for plugins; `None` where nothing is built any more.
+pub fn built(world: &World, resource: &Resource) -> Option<Vec<Built>> {
+    let valid = validate(resource).ok().filter(|_| !status::is_over(resource))?;
+    let run = Runs::observe(world, resource).failed;
+    Some(build(resource, &valid, run, &world.settings).children())
 }
 
 /// The job that controls a cluster, if it has not ended.

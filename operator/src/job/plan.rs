@@ -12,34 +12,50 @@ use crate::names;
 use crate::observe::{Child, ChildId, ChildKind, Key, Kind, Resource};
 use crate::ownership::{self, Claim};
 use crate::plan::{Plan, Step, Target};
+use crate::plugin::{self, Shape};
 use crate::spec::Invalid;
 use crate::store::Propagation;
 use crate::world::World;
 
 /// Cluster and runner are made while the job is to run; when it has ended, the status says so first and then the cluster goes.
-pub fn plan(world: &World, view: &View, valid: &Valid, desired: Desired, now: Timestamp) -> Plan {
+pub fn plan(
+    world: &World,
+    view: &View,
+    valid: &Valid,
+    desired: Desired,
+    shape: &Shape,
+    now: Timestamp,
+) -> Plan {
     let mut plan = Plan::nothing();
     let resource = &*view.resource;
     if resource.deleting {
         return plan;
     }
     let course = course::course(view, valid, now);
-    let mut waiting = Vec::new();
+    let mut waiting: Vec<String> = Vec::new();
     let mut children = Vec::new();
-    if course == Course::Run(view.runs.failed) {
+    let mut added = Vec::new();
+    let runs = course == Course::Run(view.runs.failed);
+    if runs && shape.held {
+        waiting.extend(shape.waiting.clone());
+    } else if runs {
         children.extend(cluster(view, valid, desired.cluster, &mut waiting));
         children.extend(runner(view, desired.runner, now, &mut waiting));
+        added = plugin::steps(world, resource, shape, &mut waiting);
     }
     let over = matches!(course, Course::Over(_));
     let trouble = world.remembered(&resource.key).trouble.filter(|_| !over);
-    let wanted = status::status(view, valid, &course, trouble.as_ref(), &waiting, now);
+    let said = status::Said { shape, trouble: trouble.as_ref(), waiting: &waiting };
+    let wanted = status::status(view, valid, &course, &said, now);
     if crate::status::write(&mut plan, world, resource, wanted, now) {
         plan.stage(announcement(view, &course).into_iter().collect());
     }
+    plugin::announce(world, resource, shape, &mut plan);
     // One after the other: where a quota lets only one of them in, the cluster comes before the runner.
     for child in children {
         plan.then(child);
     }
+    plan.stage(added);
     plan.stage(removals(view, valid, &course));
     again(view, valid, &course, &mut plan, now);
     plan.waiting = waiting;

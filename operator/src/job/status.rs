@@ -11,6 +11,7 @@ use crate::conditions::{self, Condition};
 use crate::names;
 use crate::observe::{Child, Phase, PodFacts, Resource};
 use crate::ownership::{self, Claim};
+use crate::plugin::Shape;
 use crate::spec::Invalid;
 use crate::world::Trouble;
 
@@ -43,19 +44,29 @@ pub(super) fn state(view: &View, course: &Course) -> JobState {
     stored(view).map_or(observed, |before| before.max(observed))
 }
 
+/// What the plan found.
+pub(super) struct Said<'a> {
+    /// What became of the children by plugins.
+    pub shape: &'a Shape,
+    /// Why the last plan could not be carried out.
+    pub trouble: Option<&'a Trouble>,
+    /// What is waited for.
+    pub waiting: &'a [String],
+}
+
 /// The whole status.
 pub(super) fn status(
     view: &View,
     valid: &Valid,
     course: &Course,
-    trouble: Option<&Trouble>,
-    waiting: &[String],
+    found: &Said<'_>,
     now: Timestamp,
 ) -> Map<String, Value> {
     let resource = &view.resource;
     let state = state(view, course);
-    let mut said = vec![ready(view, valid, course, trouble, waiting)];
+    let mut said = vec![ready(view, valid, course, found.trouble, found.waiting)];
     said.extend(suspended(view, course));
+    said.extend(found.shape.conditions.iter().cloned());
     let mut status = base(view, state, &said, now);
     status.insert("clusterName".into(), json!(resource.name()));
     status.insert("jobRunnerPodName".into(), json!(runner(view)));
@@ -133,7 +144,7 @@ fn ready(
     let runner = runner(view);
     match course {
         Course::Over(end) => Condition {
-            kind: KIND,
+            kind: KIND.into(),
             status: Some(end.state == JobState::Successful),
             reason: end.reason.clone(),
             message: end.message.clone(),

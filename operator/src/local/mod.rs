@@ -25,7 +25,7 @@ use std::io::Read;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fake_apiserver::kubelet::{Catalogue, enter_node_namespaces};
@@ -35,6 +35,7 @@ use self::manifest::Entry;
 use self::screen::Screen;
 use self::session::{Pods, Session};
 use self::story::Story;
+use crate::plugin::Plugin;
 use crate::store::ObjectKey;
 
 /// Options of `local`.
@@ -73,6 +74,9 @@ pub struct LocalArgs {
     /// Ask roles and bindings (RBAC) about requests of pods and of other users than the administrator.
     #[arg(long)]
     rbac: bool,
+    /// Plugins that want something of the operator's children: a list in YAML, which is followed.
+    #[arg(long, value_name = "FILE")]
+    plugins: Option<PathBuf>,
     /// Only say whether pods can be processes on this machine.
     #[arg(long, exclusive = true)]
     check: bool,
@@ -82,12 +86,12 @@ pub struct LocalArgs {
 const CANNOT: u8 = 3;
 
 /// The whole command. To be called before any thread is started, since it may enter namespaces.
-pub fn main(args: &LocalArgs) -> ExitCode {
+pub fn main(args: &LocalArgs, plugins: &[Arc<dyn Plugin>]) -> ExitCode {
     if args.check {
         return check();
     }
     let folder = args.dir.clone().unwrap_or_else(temporary);
-    let ended = prepare(args, &folder).and_then(|ready| ready.run(args, &folder));
+    let ended = prepare(args, &folder).and_then(|ready| ready.run(args, &folder, plugins));
     if args.dir.is_none() && matches!(ended, Ok(()) | Err(LocalError::Interrupted)) {
         // What is left behind in a temporary folder does no harm.
         let _ = fs::remove_dir_all(&folder);
@@ -150,10 +154,10 @@ fn prepare(args: &LocalArgs, folder: &Path) -> Result<Ready, LocalError> {
 }
 
 impl Ready {
-    fn run(self, args: &LocalArgs, folder: &Path) -> Result<(), LocalError> {
+    fn run(self, args: &LocalArgs, folder: &Path, plugins: &[Arc<dyn Plugin>]) -> Result<(), LocalError> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         runtime.map_err(LocalError::setup("start"))?.block_on(async {
-            let mut session = Session::start(self.listener, folder, self.pods, args).await?;
+            let mut session = Session::start(self.listener, folder, self.pods, args, plugins).await?;
             println!("export KUBECONFIG={}", session.kubeconfig.display());
             let limit = args.timeout.map(Duration::from_secs);
             let mut story = Story::begin(&mut session, Screen::stdout(), limit);

@@ -25,6 +25,7 @@ use super::python::Python;
 use crate::clock::Clock;
 use crate::health::Health;
 use crate::metrics::Metrics;
+use crate::plugin::{Plugin, Registry, Roster, reload};
 use crate::run::{Deps, run};
 use crate::scheduler::dask::DaskScheduler;
 use crate::settings::Settings;
@@ -76,7 +77,18 @@ impl Session {
         folder: &Path,
         pods: Pods,
         args: &LocalArgs,
+        plugins: &[Arc<dyn Plugin>],
     ) -> Result<Self, LocalError> {
+        let natives = reload::natives(plugins);
+        let roster = match &args.plugins {
+            None => Roster::fixed(Registry::new(natives).map_err(LocalError::setup("take the plugins"))?),
+            Some(path) => {
+                let (following, roster) =
+                    reload::begin(path, natives).map_err(LocalError::setup("take the plugins"))?;
+                tokio::spawn(following.run());
+                roster
+            }
+        };
         let interrupted = interrupted()?;
         let address = listener.local_addr().map_err(LocalError::setup("serve HTTPS"))?;
         let identity = Identity::new(&[address.ip()]).map_err(LocalError::setup("serve HTTPS"))?;
@@ -120,7 +132,7 @@ impl Session {
         }
         if !args.no_operator {
             session.parts.spawn(async move {
-                run(deps(store), raised(stopped)).await;
+                run(deps(store, roster), raised(stopped)).await;
                 "the operator"
             });
         }
@@ -232,7 +244,7 @@ fn options(pods: &Pods) -> Options {
     }
 }
 
-fn deps(store: Arc<dyn Store>) -> Deps {
+fn deps(store: Arc<dyn Store>, plugins: Roster) -> Deps {
     let clock = Clock::system();
     Deps {
         scheduler: Arc::new(DaskScheduler::new(Some(store.clone()))),
@@ -243,6 +255,7 @@ fn deps(store: Arc<dyn Store>) -> Deps {
         seed: clock.now().as_nanosecond() as u64,
         health: Health::default(),
         metrics: Metrics::default(),
+        plugins,
     }
 }
 

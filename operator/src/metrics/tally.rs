@@ -51,6 +51,10 @@ pub struct Tally {
     pub failures: BTreeMap<(Kind, String), u64>,
     /// Questions to schedulers, by how they ended: `Answered`, or the reason that conditions give.
     pub polls: BTreeMap<&'static str, Histogram>,
+    /// Questions to plugins, by plugin and by how they ended: `Answered`, or the reason that conditions give.
+    pub advice: BTreeMap<(String, &'static str), u64>,
+    /// How long the questions to plugins outside took.
+    pub advised: BTreeMap<String, Histogram>,
     /// Workers that schedulers were asked to let go, and did.
     pub drained: u64,
     /// Workers that they were asked to let go, and which stayed for the time being.
@@ -116,6 +120,14 @@ impl Tally {
         ];
         let how = failure.into_iter().flatten().next().unwrap_or("Answered");
         self.polls.entry(how).or_default().note(now.duration_since(question.asked));
+    }
+
+    /// Counts a question to a plugin; `took` where it went outside.
+    pub fn advised(&mut self, plugin: &str, failure: Option<&'static str>, took: Option<SignedDuration>) {
+        *self.advice.entry((plugin.to_owned(), failure.unwrap_or("Answered"))).or_default() += 1;
+        if let Some(took) = took {
+            self.advised.entry(plugin.to_owned()).or_default().note(took);
+        }
     }
 
     /// Forgets a resource that is gone.

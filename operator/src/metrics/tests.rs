@@ -10,6 +10,7 @@ use super::*;
 use crate::api::crds;
 use crate::clock::Clock;
 use crate::observe::Kind;
+use crate::plugin::Roster;
 use crate::run::{Deps, run};
 use crate::scheduler::scripted::ScriptedScheduler;
 use crate::settings::Settings;
@@ -125,6 +126,7 @@ fn deps(metrics: Metrics, store: Arc<dyn crate::store::Store>) -> Deps {
         seed: 1,
         health: Health::default(),
         metrics,
+        plugins: Roster::default(),
     }
 }
 

@@ -133,6 +133,13 @@ impl Observed {
         let polls = tally.polls.iter().map(|(outcome, took)| row([("outcome", *outcome)], took));
         let help = "Questions to schedulers: outcome is Answered, or the reason that conditions give";
         page.histograms("scheduler_poll_duration", help, polls)?;
+        let advice = tally.advice.iter();
+        let advice =
+            advice.map(|((plugin, how), count)| ([("plugin", plugin.as_str()), ("outcome", *how)], *count));
+        let help = "Questions to plugins: outcome is Answered, or the reason that conditions give";
+        page.counters("plugin_calls", help, advice)?;
+        let advised = tally.advised.iter().map(|(plugin, took)| row([("plugin", plugin.as_str())], took));
+        page.histograms("plugin_call_duration", "Time to the answer of a plugin outside", advised)?;
         let drained = [([("result", "let_go")], tally.drained), ([("result", "kept")], tally.kept)];
         let help = "Workers that schedulers were asked to let go; those that were kept are asked for again";
         page.counters("workers_drained", help, drained)?;

@@ -14,6 +14,7 @@ use crate::execute::Outcome;
 use crate::names;
 use crate::observe::Key;
 use crate::plan::{Step, Target};
+use crate::plugin::Registry;
 use crate::run;
 use crate::scheduler::Snapshot;
 use crate::settings::Settings;
@@ -50,7 +51,7 @@ impl Crowd {
         sim.user(&create(names::API_VERSION, "daskclusters", Some("default"), &object))
             .expect("a cluster is accepted");
         sim.advance(SignedDuration::from_secs(30));
-        let sources = run::sources(&[]);
+        let sources = run::sources(&[], &Registry::default());
         let mut crowd = Self {
             engine: Engine::new(Settings::default(), sources.clone(), 1),
             writes: 0,
@@ -62,13 +63,13 @@ impl Crowd {
         };
         for source in &sources {
             crowd.engine.observe(source, Event::Init, crowd.now);
-            let models = models(&sim, source.what, workers, autoscaled);
+            let models = models(&sim, &source.what, workers, autoscaled);
             for number in 0..clusters {
                 for model in &models {
                     let text = model.replace(MODEL, &format!("c{number}"));
                     let text = text.replace(UID, &format!("{:08x}-0000-4000", number + 1));
                     let object: Value = serde_json::from_str(&text).expect("it was JSON before");
-                    if let (What::Resource(kind), true) = (source.what, autoscaled) {
+                    if let (What::Resource(kind), true) = (source.what.clone(), autoscaled) {
                         let name = object["metadata"]["name"].as_str().unwrap_or_default();
                         crowd.ours.insert(Key::new(kind, "default", name), object.clone());
                     }
@@ -87,6 +88,8 @@ impl Crowd {
             match self.engine.next(self.now) {
                 Some(Work::Execute(task)) => self.execute(&task),
                 Some(Work::Poll(question)) => self.answer(&question),
+                // There are no plugins.
+                Some(Work::Ask(_)) => {}
                 None => match self.engine.wake_at().filter(|at| *at <= end) {
                     Some(at) => self.now = at.max(self.now + SignedDuration::from_millis(1)),
                     None => break,
@@ -141,12 +144,13 @@ impl Crowd {
 }
 
 /// What there is of the model, as text in which its name and the beginning of its uids can be replaced.
-fn models(sim: &Sim, what: What, workers: usize, autoscaled: bool) -> Vec<String> {
+fn models(sim: &Sim, what: &What, workers: usize, autoscaled: bool) -> Vec<String> {
     let (api_version, plural) = match what {
         What::Resource(kind) => (names::API_VERSION, kind.plural()),
         What::Child(crate::observe::ChildKind::Deployment) => ("apps/v1", "deployments"),
         What::Child(crate::observe::ChildKind::Service) => ("v1", "services"),
         What::Child(crate::observe::ChildKind::Pod) => ("v1", "pods"),
+        What::Added(_) | What::Related(_) => return Vec::new(),
     };
     let mut objects = sim.list(api_version, plural);
     objects.retain(|object| object["metadata"]["name"].as_str().is_some_and(|name| name.starts_with(MODEL)));

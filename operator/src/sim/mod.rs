@@ -6,6 +6,7 @@
 //! | [`transcript`] | what a run tells, without what differs between equal runs |
 //! | [`story`] | random histories, and what must hold at their end |
 //! | [`rights`] | what the operator may do in it: exactly what its chart gives it |
+//! | [`advisors`] | plugins outside: functions that answer when they like |
 //! | [`crowd`] | thousands of equal clusters before the engine alone |
 //! | [`dask`] | a model of Dask: workers register when their pods are ready |
 //! | [`definitions`] | our definitions, and what the Python operator's store of the same |
@@ -13,6 +14,7 @@
 //! [`Sim`] runs in one fixed order ([`Sim::settle`]) or lets a seed choose among everything that could happen next
 //! ([`Sim::step_by`]). The same seed gives the same history, bit for bit.
 
+pub mod advisors;
 pub mod crowd;
 pub mod dask;
 pub mod definitions;
@@ -37,9 +39,11 @@ use serde_json::Value;
 use crate::engine::{Engine, Source, Work};
 use crate::execute::{self, Hands};
 use crate::observe::Key;
+use crate::plugin::Registry;
 use crate::run;
 use crate::scheduler::scripted::ScriptedScheduler;
 use crate::settings::Settings;
+use crate::sim::advisors::Advisors;
 use crate::sim::rights::Rights;
 use crate::store::fake::FakeStore;
 use crate::store::faults::FaultStore;
@@ -66,6 +70,8 @@ pub struct SimConfig {
     pub seed: u64,
     /// What the operator may do.
     pub rights: Rights,
+    /// The plugins that it has.
+    pub plugins: Registry,
 }
 
 /// One simulated world.
@@ -76,6 +82,8 @@ pub struct Sim {
     pub store: Arc<SimStore>,
     /// The Dask schedulers.
     pub scheduler: ScriptedScheduler,
+    /// The plugins outside.
+    pub advisors: Advisors,
     /// The operator.
     pub engine: Engine,
     config: SimConfig,
@@ -103,7 +111,9 @@ pub enum Choice {
     Reconcile(Key),
     /// The operator looks at the definitions again, because one changed.
     Learn,
-    /// The operator does what else is due: questions to schedulers.
+    /// A plugin outside has answered.
+    Advise,
+    /// The operator does what else is due: questions to schedulers and plugins.
     Operate,
     /// The API server's controllers and kubelets work.
     Controllers,
@@ -124,12 +134,12 @@ impl Sim {
         });
         let store = rights::operators(FakeStore::new(server.clone()));
         let store = Arc::new(FaultStore::new(RecordingStore::new(store)));
-        let sources = run::sources(&config.rights.namespaces());
-        let engine = Engine::new(config.settings.clone(), sources, config.seed);
+        let engine = Self::engine(&config);
         let mut sim = Self {
             server,
             store,
             scheduler: ScriptedScheduler::new(),
+            advisors: Advisors::default(),
             engine,
             config,
             watches: Vec::new(),
@@ -140,7 +150,7 @@ impl Sim {
             crashes: 0,
             questions: 0,
         };
-        for request in sim.config.rights.grant() {
+        for request in sim.config.rights.grant(&sim.config.plugins) {
             sim.user(&request).expect("an administrator may give rights");
         }
         for crd in crate::api::crds::crds() {
@@ -150,6 +160,11 @@ impl Sim {
         sim.server.step();
         sim.restart();
         sim
+    }
+
+    fn engine(config: &SimConfig) -> Engine {
+        let sources = run::sources(&config.rights.namespaces(), &config.plugins);
+        Engine::new(config.settings.clone(), sources, config.seed).with(config.plugins.clone())
     }
 
     /// The present time.
@@ -177,8 +192,9 @@ impl Sim {
     /// The operator dies and a new one starts: it knows nothing but what it observes.
     pub fn restart(&mut self) {
         self.store.revive();
-        let sources = run::sources(&self.config.rights.namespaces());
-        self.engine = Engine::new(self.config.settings.clone(), sources.clone(), self.config.seed);
+        let sources = run::sources(&self.config.rights.namespaces(), &self.config.plugins);
+        self.engine = Self::engine(&self.config);
+        self.advisors.forget();
         self.watches = sources
             .into_iter()
             .map(|source| {
@@ -208,6 +224,12 @@ impl Sim {
     /// A new operator starts with other settings.
     pub fn restart_with(&mut self, change: impl FnOnce(&mut Settings)) {
         change(&mut self.config.settings);
+        self.restart();
+    }
+
+    /// A new operator starts with other plugins.
+    pub fn restart_with_plugins(&mut self, plugins: Registry) {
+        self.config.plugins = plugins;
         self.restart();
     }
 
@@ -252,7 +274,8 @@ impl Sim {
 
     /// When something is due next, on either side.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.engine.wake_at().into_iter().chain(self.server.next_due()).chain(self.scheduler.next_due()).min()
+        let outside = self.scheduler.next_due().into_iter().chain(self.advisors.next_due());
+        self.engine.wake_at().into_iter().chain(self.server.next_due()).chain(outside).min()
     }
 
     /// Everything that could happen now, in a fixed order.
@@ -263,6 +286,7 @@ impl Sim {
         let mut choices: Vec<Choice> = deliveries.map(|(index, _)| Choice::Deliver(index)).collect();
         choices.extend(self.definitions_changed.then_some(Choice::Learn));
         choices.extend(self.engine.due(now).into_iter().map(Choice::Reconcile));
+        choices.extend(self.advisors.next_due().filter(|at| *at <= now).map(|_| Choice::Advise));
         if choices.is_empty() && self.engine.synced() && self.engine.wake_at().is_some_and(|at| at <= now) {
             choices.push(Choice::Operate);
         }
@@ -303,6 +327,12 @@ impl Sim {
             Choice::Learn => {
                 self.definitions_changed = false;
                 self.learn();
+            }
+            Choice::Advise => {
+                let Some((question, answer)) = self.advisors.take(now) else { return };
+                let how = answer.as_ref().map_or_else(|error| error.reason, |_| "answered");
+                self.note(&format!("plugin {} about {}: {how}", question.plugin, question.key));
+                self.engine.advised(&question, answer, now);
             }
             Choice::Operate => {
                 let work = self.engine.next(now);
@@ -372,6 +402,10 @@ impl Sim {
                 self.note(&format!("asked {}/{}", question.cluster.0, question.cluster.1));
                 self.engine.answered(&question, answer, self.server.now());
             }
+            Some(Work::Ask(question)) => {
+                self.note(&format!("asked plugin {} about {}", question.plugin, question.key));
+                self.advisors.ask(question, self.server.now());
+            }
             None => {}
         }
         assert!(
@@ -387,8 +421,11 @@ impl Sim {
         }
         for watched in &mut self.watches {
             while let Some(Some(event)) = watched.stream.next().now_or_never() {
-                if let Ok(event) = event {
-                    watched.pending.push_back(event);
+                match event {
+                    Ok(event) => watched.pending.push_back(event),
+                    Err(error) => {
+                        self.engine.unlisted(&watched.source, &error.to_string(), self.server.now());
+                    }
                 }
             }
         }

@@ -4,6 +4,7 @@ use fake_apiserver::request::Request;
 use serde_json::{Value, json};
 
 use super::script::NAMESPACE;
+use crate::plugin::Registry;
 use crate::rbac::{CLUSTER, NAMESPACED, Rule};
 use crate::store::FakeStore;
 use crate::store::served::Look;
@@ -44,13 +45,17 @@ impl Rights {
     }
 
     /// The requests of an administrator that give the operator these rights.
-    pub fn grant(self) -> Vec<Request> {
+    pub fn grant(self, plugins: &Registry) -> Vec<Request> {
         let (role, rules) = match self {
             Self::Unasked => return Vec::new(),
             Self::Everywhere => ("ClusterRole", [NAMESPACED, CLUSTER].concat()),
             Self::InNamespace => ("Role", NAMESPACED.to_vec()),
         };
-        let rules: Vec<Value> = rules.iter().map(rule).collect();
+        let theirs = plugins.rights();
+        let theirs = theirs.iter().map(
+            |(group, plural, verbs)| json!({"apiGroups": [group], "resources": [plural], "verbs": verbs}),
+        );
+        let rules: Vec<Value> = rules.iter().map(rule).chain(theirs).collect();
         let subjects = json!([{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": USER}]);
         let reference = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": role, "name": "operator"});
         vec![

@@ -3,6 +3,7 @@
 //! ```text
 //! # comment, kept in the transcript
 //! setting carrier deployment          before anything else
+//! plugins                             likewise: what `--plugins` takes, indented
 //! apply                               create, or change what exists; documents follow, indented
 //!   apiVersion: …
 //! patch DaskCluster simple {"spec": …}
@@ -25,6 +26,7 @@ use super::rights::Rights;
 use super::transcript::Transcript;
 use super::{Sim, SimConfig, create, dask, definitions, delete, patch, request};
 use crate::names;
+use crate::plugin::{Registry, config};
 use crate::scheduler::scripted::Fault as DaskFault;
 use crate::settings::{Carrier, Settings};
 use crate::store::call::{Call, Verb};
@@ -44,8 +46,22 @@ pub fn run(script: &str) -> Result<String, String> {
 pub fn play(script: &str, rights: Rights) -> Result<(String, Vec<Call>), String> {
     let lines = split(script);
     let mut settings = Settings { look: rights.look(), ..Settings::default() };
-    let rest = lines.iter().skip_while(|line| set(&mut settings, line)).cloned().collect::<Vec<_>>();
-    let mut sim = Sim::new(SimConfig { settings, seed: 1, rights });
+    let mut plugins = Registry::default();
+    let mut wrong = None;
+    let preamble = |line: &&Line| match plugins_of(line) {
+        Some(Ok(registry)) => {
+            plugins = registry;
+            true
+        }
+        Some(Err(why)) => {
+            wrong = Some(why);
+            true
+        }
+        None => set(&mut settings, line),
+    };
+    let rest = lines.iter().skip_while(preamble).cloned().collect::<Vec<_>>();
+    wrong.map_or(Ok(()), Err)?;
+    let mut sim = Sim::new(SimConfig { settings, seed: 1, rights, plugins });
     sim.settle();
     let mut transcript = Transcript::new();
     let mut calls: Vec<Call> = sim.store.inner().take().into_iter().map(|entry| entry.call).collect();
@@ -82,6 +98,17 @@ fn split(script: &str) -> Vec<Line> {
         }
     }
     lines
+}
+
+/// The plugins that a script begins with, as a configuration says them.
+fn plugins_of(line: &Line) -> Option<Result<Registry, String>> {
+    (line.text == "plugins").then(|| {
+        let config = config::parse(line.block.as_bytes(), "the script".as_ref());
+        let plugins = config.map_err(|error| error.to_string())?.plugins;
+        let entries: Result<Vec<_>, String> =
+            plugins.into_iter().map(|plugin| config::entry(plugin, None)).collect();
+        Registry::new(entries?).map_err(|error| error.to_string())
+    })
 }
 
 fn set(settings: &mut Settings, line: &Line) -> bool {
@@ -323,6 +350,9 @@ fn resource(kind: &str) -> Result<(&'static str, &'static str), String> {
         "Event" => ("v1", "events"),
         "ResourceQuota" => ("v1", "resourcequotas"),
         "Deployment" => ("apps/v1", "deployments"),
+        "ConfigMap" => ("v1", "configmaps"),
+        "NetworkPolicy" => ("networking.k8s.io/v1", "networkpolicies"),
+        "PodDisruptionBudget" => ("policy/v1", "poddisruptionbudgets"),
         other => return Err(format!("the kind {other} is not known to scenarios")),
     })
 }

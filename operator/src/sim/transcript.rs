@@ -78,6 +78,17 @@ impl Transcript {
                 }
             }
         }
+        for (api_version, plural) in [
+            ("v1", "configmaps"),
+            ("policy/v1", "poddisruptionbudgets"),
+            ("networking.k8s.io/v1", "networkpolicies"),
+        ] {
+            let added = sim.list(api_version, plural).into_iter();
+            for object in added.filter(|object| !object["metadata"]["labels"][names::PLUGIN].is_null()) {
+                let plugin = object["metadata"]["labels"][names::PLUGIN].as_str().unwrap_or_default();
+                lines.push(format!("{} of plugin {plugin}", short(&object)));
+            }
+        }
         for event in sim.list("v1", "events") {
             if event["source"]["component"] == crate::execute::MANAGER {
                 let text =

@@ -26,6 +26,7 @@ use crate::engine::{self, Engine, What};
 use crate::execute::{self, MANAGER};
 use crate::observe::{ChildId, Key};
 use crate::plan::Target;
+use crate::plugin::Registry;
 use crate::run;
 use crate::settings::Settings;
 use crate::store::served::served;
@@ -68,7 +69,7 @@ impl Survey {
         if !served.missing().is_empty() {
             return Err(SurveyError::NotServed { kinds: served.missing().join(", ") });
         }
-        let sources = run::sources(namespaces);
+        let sources = run::sources(namespaces, &Registry::default());
         let mut engine = Engine::new(settings, sources.clone(), 0);
         engine.world.served = Some(served);
         let mut objects = BTreeMap::new();
@@ -78,9 +79,10 @@ impl Survey {
             for object in store.list(&resource, &scope).await? {
                 let key = ObjectKey::of(&object);
                 let namespace = key.namespace.unwrap_or_default();
-                let target = match source.what {
-                    What::Resource(kind) => Target::Resource(Key::new(kind, &namespace, &key.name)),
-                    What::Child(kind) => Target::Child(ChildId::new(kind, &namespace, &key.name)),
+                let target = match &source.what {
+                    What::Resource(kind) => Target::Resource(Key::new(*kind, &namespace, &key.name)),
+                    What::Child(kind) => Target::Child(ChildId::new(*kind, &namespace, &key.name)),
+                    What::Added(_) | What::Related(_) => continue,
                 };
                 objects.insert(target, serde_json::to_value(&object).unwrap_or_default());
                 engine.observe(&source, Event::InitApply(object), now);

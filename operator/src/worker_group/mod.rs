@@ -25,6 +25,7 @@ pub use worker::Worker;
 use crate::names;
 use crate::observe::{Key, Kind, Resource};
 use crate::plan::Plan;
+use crate::plugin::{self, Built};
 use crate::world::{SchedulerFacts, World};
 
 /// What is observed of a group.
@@ -50,10 +51,22 @@ pub fn reconcile(world: &World, key: &Key, now: Timestamp) -> Plan {
         Ok(valid) => {
             let desired =
                 view.cluster.as_ref().map(|cluster| build(&view.resource, cluster, &valid, &world.settings));
-            plan(world, &view, &valid, desired.as_ref(), now)
+            let shape = desired.as_ref().map_or_else(Default::default, |desired| {
+                plugin::shape(world, &view.resource, || desired.children(), now)
+            });
+            let desired = desired.map(|desired| desired.shaped(&shape));
+            plan(world, &view, &valid, desired.as_ref(), &shape, now)
         }
         Err(invalid) => plan::refuse(world, &view, &invalid, now),
     }
+}
+
+/// The children as built, for plugins; `None` where nothing can be built.
+pub fn built(world: &World, resource: &Resource) -> Option<Vec<Built>> {
+    let valid = validate(resource).ok()?;
+    let cluster = Key::new(Kind::Cluster, resource.namespace(), resource.follows()?);
+    let cluster = world.cache.resource(&cluster)?;
+    Some(build(resource, cluster, &valid, &world.settings).children())
 }
 
 impl View {

@@ -12,6 +12,7 @@ use crate::names;
 use crate::observe::{Child, ChildId, ChildKind, Resource};
 use crate::ownership;
 use crate::plan::{Plan, Step, Target};
+use crate::plugin::{self, Shape};
 use crate::settings::Carrier;
 use crate::spec::Invalid;
 use crate::world::World;
@@ -23,7 +24,14 @@ const CREATES_MAX: usize = 256;
 const SETTLING: SignedDuration = SignedDuration::from_millis(1_250);
 
 /// Missing workers are made, ended ones replaced, superfluous ones drained.
-pub fn plan(world: &World, view: &View, valid: &Valid, desired: Option<&Desired>, now: Timestamp) -> Plan {
+pub fn plan(
+    world: &World,
+    view: &View,
+    valid: &Valid,
+    desired: Option<&Desired>,
+    shape: &Shape,
+    now: Timestamp,
+) -> Plan {
     let mut plan = Plan::nothing();
     let resource = &*view.resource;
     if resource.deleting {
@@ -65,20 +73,29 @@ pub fn plan(world: &World, view: &View, valid: &Valid, desired: Option<&Desired>
     if drain::unanswered_since(view).is_some() && obstacle.as_ref().is_none_or(|known| !known.unanswered()) {
         rest.then(drain::answered(view));
     }
-    if turn.make == 0 && split.staying.len() > valid.replicas {
+    if shape.held {
+        rest.waiting.extend(shape.waiting.clone());
+    } else if turn.make == 0 && split.staying.len() > valid.replicas {
         rest.stage(view.workers.iter().filter(|w| w.ended() && !w.carrier.deleting).map(ended).collect());
     } else {
         grow(world, view, desired, turn.make, &mut rest, now);
     }
+    let added = plugin::steps(world, resource, shape, &mut rest.waiting);
+    rest.stage(added);
     let trouble = world.remembered(&resource.key).trouble;
     // The first workers are on their way: there is nothing to say before one of them has been seen.
     let beginning = resource.status["observedGeneration"].is_null()
         && (rest.steps().any(|step| step.creates().is_some()) || settled_at(world, resource, now).is_some());
     if !beginning || trouble.is_some() {
-        let said =
-            status::Said { trouble: trouble.as_ref(), waiting: &rest.waiting, obstacle: obstacle.as_ref() };
+        let said = status::Said {
+            trouble: trouble.as_ref(),
+            waiting: &rest.waiting,
+            obstacle: obstacle.as_ref(),
+            shape,
+        };
         let wanted = status::status(view, valid.replicas, &turn, &said, now);
         crate::status::write(&mut plan, world, resource, wanted, now);
+        plugin::announce(world, resource, shape, &mut plan);
     }
     plan.stages.append(&mut rest.stages);
     plan.waiting = rest.waiting;

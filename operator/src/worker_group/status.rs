@@ -8,6 +8,7 @@ use super::drain::Obstacle;
 use super::update::Turn;
 use crate::conditions::{self, Condition};
 use crate::names;
+use crate::plugin::Shape;
 use crate::world::Trouble;
 
 /// What the plan found.
@@ -18,6 +19,8 @@ pub(super) struct Said<'a> {
     pub waiting: &'a [String],
     /// What keeps the group from getting smaller.
     pub obstacle: Option<&'a Obstacle>,
+    /// What became of the workers by plugins.
+    pub shape: &'a Shape,
 }
 
 /// The whole status.
@@ -28,7 +31,7 @@ pub(super) fn status(
     said: &Said<'_>,
     now: Timestamp,
 ) -> Map<String, Value> {
-    let Said { trouble, waiting, obstacle } = said;
+    let Said { trouble, waiting, obstacle, shape } = said;
     let alive: Vec<_> = view.workers.iter().filter(|worker| worker.alive()).collect();
     let ready = alive.iter().filter(|worker| worker.ready()).count();
     let counts = format!("{ready} of {replicas} workers are ready");
@@ -50,10 +53,19 @@ pub(super) fn status(
         Condition::no("Ready", "Starting", format!("{counts}{why}"))
     };
     let selector = format!("{}=worker,{}={}", names::COMPONENT, names::GROUP_NAME, view.resource.name());
-    let mut status = conditions_of(view, &[state, turn.condition(alive.len())], now);
+    // While plugins leave open which workers are outdated, what was said of that holds.
+    let stored = &view.resource.status;
+    let known = conditions::known(&stored["conditions"], "UpToDate").filter(|_| shape.unsure);
+    let updated = stored["updatedReplicas"].as_u64().filter(|_| shape.unsure);
+    let mut conditions = vec![state, known.unwrap_or_else(|| turn.condition(alive.len()))];
+    conditions.extend(shape.conditions.iter().cloned());
+    let mut status = conditions_of(view, &conditions, now);
     status.insert("replicas".into(), json!(alive.len()));
     status.insert("readyReplicas".into(), json!(ready));
-    status.insert("updatedReplicas".into(), json!(turn.updated(alive.len())));
+    status.insert(
+        "updatedReplicas".into(),
+        json!(updated.map_or_else(|| turn.updated(alive.len()), |known| known as usize)),
+    );
     status.insert("selector".into(), json!(selector));
     status
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod chart;
 mod crds;
+mod plugin;
 mod tables;
 
 use std::fs;
@@ -41,6 +42,7 @@ struct Generator {
 const GENERATORS: &[Generator] = &[
     Generator { name: "crds", files: crds::files, asks_kubernetes: false },
     Generator { name: "chart", files: chart::files, asks_kubernetes: false },
+    Generator { name: "plugin", files: plugin::files, asks_kubernetes: false },
     Generator { name: "tables", files: tables::files, asks_kubernetes: true },
 ];
 

@@ -1,0 +1,108 @@
+//! Plugins in the engine: what is observed for them, when they are asked, and what becomes of their answers.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{Engine, Source, What};
+use crate::observe::Key;
+use crate::plugin::{self, AskError, Change, Plugins, Registry};
+use crate::store::Event;
+
+impl Engine {
+    /// The same engine with plugins; to be called before anything is observed.
+    #[must_use]
+    pub fn with(mut self, plugins: Registry) -> Self {
+        let (own, theirs) = std::mem::take(&mut self.sources)
+            .into_iter()
+            .partition(|(source, _)| !source.what.is_for_plugins());
+        self.sources = own;
+        self.world.plugins = Plugins::new(plugins, BTreeMap::into_keys(theirs));
+        self
+    }
+
+    /// Takes in a plugin's answer and lets the parent it is about be looked at.
+    pub fn advised(&mut self, question: &plugin::Question, answer: Result<Change, AskError>, now: Timestamp) {
+        let took = now.duration_since(question.asked);
+        self.tally.advised(&question.plugin, answer.as_ref().err().map(|error| error.reason), Some(took));
+        self.world.plugins.answered(question, answer, now);
+        self.queue.add(question.key.clone(), now);
+    }
+
+    /// A collection that is followed for plugins cannot be listed.
+    pub fn unlisted(&mut self, source: &Source, error: &str, now: Timestamp) {
+        if source.what.is_for_plugins() && self.world.plugins.unlisted(source, error) {
+            self.touch_parents(&source.what.clone(), None, now);
+        }
+    }
+
+    /// Asks the plugins about a parent where that is due; gives when to look again. Without plugins nothing is looked at.
+    pub(super) fn consult(&mut self, key: &Key, now: Timestamp) -> Option<Timestamp> {
+        if self.world.plugins.is_empty() {
+            return None;
+        }
+        let mut again = None;
+        for said in plugin::consult(&mut self.world, key, now) {
+            if let Some(ended) = said.ended {
+                self.tally.advised(&said.plugin, ended.err().map(|error| error.reason), None);
+            }
+            again = again.into_iter().chain(said.again).min();
+        }
+        again
+    }
+
+    pub(super) fn observe_for_plugins(&mut self, source: &Source, event: Event, now: Timestamp) {
+        let plugins = &mut self.world.plugins;
+        let listing = matches!(event, Event::InitApply(_));
+        let keys = match (event, &source.what) {
+            (Event::Init, _) => return plugins.listing(source),
+            (Event::InitDone, what) => {
+                let (keys, first) = plugins.listed(source);
+                if first || matches!(what, What::Related(_)) {
+                    self.touch_parents(what, source.namespace.as_deref(), now);
+                }
+                keys
+            }
+            (Event::InitApply(object) | Event::Apply(object), What::Added(_)) => {
+                plugins.apply_added(source, &object, listing)
+            }
+            (Event::InitApply(object) | Event::Apply(object), what) => {
+                let namespace = object.metadata.namespace.clone();
+                if plugins.apply_related(source, object, listing) && !listing {
+                    self.touch_parents(what, namespace.as_deref(), now);
+                }
+                return;
+            }
+            (Event::Delete(object), what) => {
+                let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+                let name = object.metadata.name.as_deref().unwrap_or_default();
+                match what {
+                    What::Added(type_) => {
+                        plugins.extras.delete(&plugin::ExtraId::new(type_, namespace, name))
+                    }
+                    What::Related(related) => {
+                        plugins.delete_related(related, namespace, name);
+                        return self.touch_parents(what, Some(namespace), now);
+                    }
+                    What::Resource(_) | What::Child(_) => return,
+                }
+            }
+        };
+        self.touch(keys, now);
+    }
+
+    /// Queues all parents of the plugins that follow something.
+    fn touch_parents(&mut self, what: &What, namespace: Option<&str>, now: Timestamp) {
+        let kinds = self.world.plugins.followers(what);
+        let inside = |key: &Key| namespace.is_none_or(|only| only == key.namespace);
+        let keys: Vec<Key> = self
+            .world
+            .cache
+            .resources()
+            .map(|resource| &resource.key)
+            .filter(|key| kinds.contains(&key.kind) && inside(key))
+            .cloned()
+            .collect();
+        self.touch(keys, now);
+    }
+}

@@ -1,0 +1,163 @@
+//! The plugins that there are, in the order in which their edits are applied.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::contract::{ChildType, Declaration};
+use super::guard::is_name;
+use super::native::Plugin;
+use super::webhook::Webhook;
+use crate::engine::What;
+use crate::names;
+use crate::observe::Kind;
+
+/// Plugins that one operator has.
+const PLUGINS_MAX: usize = 32;
+
+/// One plugin.
+#[derive(Clone)]
+pub struct Entry {
+    /// What it says of itself.
+    pub declaration: Declaration,
+    /// How it is asked.
+    pub how: How,
+}
+
+/// How a plugin is asked.
+#[derive(Clone)]
+pub enum How {
+    /// By a call in the operator's process.
+    Native(Arc<dyn Plugin>),
+    /// By an HTTP request.
+    Webhook(Arc<Webhook>),
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entry").field("declaration", &self.declaration).finish_non_exhaustive()
+    }
+}
+
+/// All plugins. Clones are the same; with none there is nothing to do for any.
+#[derive(Clone, Debug, Default)]
+pub struct Registry {
+    entries: Arc<[Entry]>,
+}
+
+/// What is wrong with the plugins as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegistryError {
+    /// One of them declares what cannot be.
+    #[error("plugin {name:?}: {why}")]
+    Declaration {
+        /// Which.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// There are too many.
+    #[error("there are {0} plugins, at most {PLUGINS_MAX} are allowed")]
+    TooMany(usize),
+}
+
+impl Registry {
+    /// These plugins, if they can live together.
+    pub fn new(entries: Vec<Entry>) -> Result<Self, RegistryError> {
+        if entries.len() > PLUGINS_MAX {
+            return Err(RegistryError::TooMany(entries.len()));
+        }
+        let mut names = BTreeSet::new();
+        for Entry { declaration, .. } in &entries {
+            let name = &declaration.name;
+            let first = names.insert(name.clone());
+            let wrong = if first { wrong(declaration) } else { Some("there are two of this name".into()) };
+            if let Some(why) = wrong {
+                return Err(RegistryError::Declaration { name: name.clone(), why });
+            }
+        }
+        Ok(Self { entries: entries.into() })
+    }
+
+    /// A registry of native plugins alone.
+    pub fn native(plugins: Vec<Arc<dyn Plugin>>) -> Result<Self, RegistryError> {
+        let entry =
+            |plugin: Arc<dyn Plugin>| Entry { declaration: plugin.declaration(), how: How::Native(plugin) };
+        Self::new(plugins.into_iter().map(entry).collect())
+    }
+
+    /// All of them, in order.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The one of this name.
+    pub fn get(&self, name: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.declaration.name == name)
+    }
+
+    /// Those that are about the children of a kind of parent.
+    pub fn of(&self, kind: Kind) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(move |entry| entry.declaration.concerns(kind))
+    }
+
+    /// What is to be followed for them, each once.
+    pub fn follows(&self) -> Vec<What> {
+        let all: BTreeSet<What> = self.entries.iter().flat_map(|entry| follows(&entry.declaration)).collect();
+        all.into_iter().collect()
+    }
+
+    /// The rights that the operator needs for them: API group, plural, verbs.
+    pub fn rights(&self) -> Vec<(String, String, &'static [&'static str])> {
+        let mut rights = BTreeSet::new();
+        for Entry { declaration, .. } in &*self.entries {
+            let added = declaration.kinds.iter().map(|type_| (type_.clone(), ADDED_VERBS));
+            let shown = declaration.related.iter().map(|related| (related.type_(), SHOWN_VERBS));
+            rights.extend(added.chain(shown).map(|(type_, verbs)| {
+                let ChildType { plural, .. } = &type_;
+                (type_.group().to_owned(), plural.clone(), verbs)
+            }));
+        }
+        rights.into_iter().collect()
+    }
+}
+
+/// What the operator does with children that plugins add.
+const ADDED_VERBS: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
+/// What the operator does with objects that plugins are shown.
+const SHOWN_VERBS: &[&str] = &["list", "watch"];
+
+/// What is to be followed for one plugin.
+pub fn follows(declaration: &Declaration) -> impl Iterator<Item = What> + '_ {
+    let added = declaration.kinds.iter().map(|type_| What::Added(Arc::new(type_.clone())));
+    let shown = declaration.related.iter().map(|related| What::Related(Arc::new(related.clone())));
+    added.chain(shown)
+}
+
+fn wrong(declaration: &Declaration) -> Option<String> {
+    let Declaration { name, parents, kinds, related, .. } = declaration;
+    if !is_name(name) || name.contains('.') || name.len() > 63 {
+        return Some("a name has at most 63 lower-case letters, digits and dashes".into());
+    }
+    if parents.is_empty() {
+        return Some("parents is empty: name DaskCluster, DaskWorkerGroup or DaskJob".into());
+    }
+    let shown = related.iter().map(super::contract::Related::type_);
+    for type_ in kinds.iter().cloned().chain(shown) {
+        let ChildType { api_version, kind, plural } = &type_;
+        let version = api_version.rsplit('/').next().unwrap_or_default();
+        if api_version.matches('/').count() > 1 || version.is_empty() || kind.is_empty() || !is_name(plural) {
+            return Some(format!(
+                "the kind {kind:?} of {api_version:?} with the plural {plural:?} cannot be"
+            ));
+        }
+    }
+    let ours = kinds.iter().find(|type_| {
+        type_.group() == names::GROUP && !["DaskWorkerGroup", "DaskAutoscaler"].contains(&&*type_.kind)
+    });
+    ours.map(|type_| format!("a {} has children of its own and cannot be added by plugins", type_.kind))
+}

@@ -1,0 +1,297 @@
+//! What is known of all plugins: what they answered, what they added, what they asked to be shown, and how they are.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+use super::answers::{Next, Slot, Standing};
+use super::ask::{About, AskError, Question};
+use super::breaker::Breaker;
+use super::contract::{Change, Declaration, Related, View};
+use super::extras::{Extra, ExtraId, Extras};
+use super::registry::{Entry, How, Registry, follows};
+use crate::engine::{Source, What};
+use crate::observe::{Key, Kind};
+
+/// Questions to one plugin that are under way at once.
+const QUESTIONS_MAX: usize = 16;
+/// A related object that has more bytes is not shown.
+const RELATED_BYTES_MAX: usize = 64 << 10;
+
+/// Everything that is known of plugins. Without plugins it is empty and costs nothing.
+#[derive(Debug, Default)]
+pub struct Plugins {
+    /// Who they are.
+    pub registry: Registry,
+    /// What they added.
+    pub extras: Extras,
+    slots: BTreeMap<Key, BTreeMap<String, Slot>>,
+    related: BTreeMap<Related, BTreeMap<Place, Arc<Value>>>,
+    sources: BTreeMap<Source, Listing>,
+    breakers: BTreeMap<String, Breaker>,
+    under_way: BTreeMap<String, usize>,
+    waiting: VecDeque<Question>,
+}
+
+/// Namespace and name.
+type Place = (Box<str>, Box<str>);
+
+/// What a list has contained so far.
+#[derive(Debug, Default)]
+struct Listed {
+    added: BTreeSet<ExtraId>,
+    related: BTreeSet<Place>,
+}
+
+/// How far a collection that is followed for plugins has been listed.
+#[derive(Debug, Default)]
+struct Listing {
+    done: bool,
+    /// Why not, if it is known.
+    error: Option<String>,
+    listed: Option<Listed>,
+}
+
+impl Plugins {
+    /// These plugins, whose collections are followed at these sources.
+    pub fn new(registry: Registry, sources: impl IntoIterator<Item = Source>) -> Self {
+        let sources = sources.into_iter().map(|source| (source, Listing::default())).collect();
+        Self { registry, sources, ..Self::default() }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.registry.is_empty()
+    }
+
+    /// What a plugin that cannot be asked yet is waiting for.
+    pub fn obstacle(&self, plugin: &Declaration) -> Option<AskError> {
+        follows(plugin).find_map(|what| {
+            let unlisted = self.sources.iter().find(|(source, listing)| source.what == what && !listing.done);
+            let (_, listing) = unlisted?;
+            let what = what.describe();
+            Some(match &listing.error {
+                Some(error) => AskError::new(
+                    "KindNotListed",
+                    format!("{what}, which it needs, cannot be listed: {error}"),
+                ),
+                None => AskError::new("KindNotListed", format!("waiting for {what} to be listed")),
+            })
+        })
+    }
+
+    /// How a plugin stands to a parent.
+    pub fn standing(&self, plugin: &Declaration, key: &Key, about: &About, now: Timestamp) -> Standing {
+        if let Some(error) = self.obstacle(plugin) {
+            return Standing::Failed { error, before: None };
+        }
+        let slot = self.slots.get(key).and_then(|slots| slots.get(&plugin.name));
+        slot.map_or(Standing::Asking, |slot| slot.standing(about, now))
+    }
+
+    /// Asks a plugin about a parent if that is due: a native one at once, another by a question that comes out later. Gives when to
+    /// look again, and whether an answer was taken in.
+    pub fn consult(
+        &mut self,
+        entry: &Entry,
+        key: &Key,
+        view: View,
+        about: &About,
+        now: Timestamp,
+    ) -> (Option<Timestamp>, Option<Result<(), AskError>>) {
+        let name = &entry.declaration.name;
+        if self.obstacle(&entry.declaration).is_some() {
+            return (None, None);
+        }
+        let slot = self.slots.entry(key.clone()).or_default().entry(name.clone()).or_default();
+        match slot.next(about, now) {
+            Next::Nothing => return (None, None),
+            Next::Later(at) => return (Some(at), None),
+            Next::Ask => {}
+        }
+        match &entry.how {
+            How::Native(plugin) => {
+                let answer = super::native::call(&**plugin, &view)
+                    .map_err(|message| AskError::new("Panicked", message));
+                let ended = answer.as_ref().map(|_| ()).map_err(Clone::clone);
+                slot.ask(about.clone(), now);
+                slot.answered(about, answer, now);
+                // What it saw may have changed by what it wanted.
+                let again = match slot.next(about, now) {
+                    Next::Later(at) => Some(at),
+                    Next::Nothing | Next::Ask => None,
+                };
+                (again, Some(ended))
+            }
+            How::Webhook(at) => {
+                if let Err(at) = self.breakers.entry(name.clone()).or_default().admit(now) {
+                    return (Some(at), None);
+                }
+                slot.ask(about.clone(), now);
+                self.waiting.push_back(Question {
+                    plugin: name.clone(),
+                    at: at.clone(),
+                    key: key.clone(),
+                    view: Arc::new(view),
+                    about: about.clone(),
+                    asked: now,
+                });
+                (None, None)
+            }
+        }
+    }
+
+    /// The next question that may be put.
+    pub fn next_question(&mut self) -> Option<Question> {
+        let position = self.waiting.iter().position(|question| self.has_room(&question.plugin))?;
+        let question = self.waiting.remove(position)?;
+        *self.under_way.entry(question.plugin.clone()).or_default() += 1;
+        Some(question)
+    }
+
+    /// When the next question may be put.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.waiting.iter().find(|question| self.has_room(&question.plugin)).map(|question| question.asked)
+    }
+
+    fn has_room(&self, plugin: &str) -> bool {
+        self.under_way.get(plugin).is_none_or(|count| *count < QUESTIONS_MAX)
+    }
+
+    /// Takes in an answer.
+    pub fn answered(&mut self, question: &Question, answer: Result<Change, AskError>, now: Timestamp) {
+        if let Some(count) = self.under_way.get_mut(&question.plugin) {
+            *count = count.saturating_sub(1);
+        }
+        let healthy = answer.as_ref().err().is_none_or(|error| error.reason == "Malformed");
+        self.breakers.entry(question.plugin.clone()).or_default().note(healthy, now);
+        // The parent may have gone in the meantime.
+        if let Some(slot) =
+            self.slots.get_mut(&question.key).and_then(|slots| slots.get_mut(&question.plugin))
+        {
+            slot.answered(&question.about, answer, now);
+        }
+    }
+
+    /// Whether a plugin is left alone because it failed too often.
+    pub fn is_open(&self, plugin: &str) -> bool {
+        self.breakers.get(plugin).is_some_and(Breaker::is_open)
+    }
+
+    /// Forgets a parent.
+    pub fn forget(&mut self, key: &Key) {
+        self.slots.remove(key);
+        let waiting = std::mem::take(&mut self.waiting);
+        self.waiting = waiting.into_iter().filter(|question| question.key != *key).collect();
+    }
+
+    /// What there is of related objects in a namespace, at most so many.
+    pub fn related(&self, plugin: &Declaration, namespace: &str, most: usize) -> Vec<Arc<Value>> {
+        let lists = plugin.related.iter().filter_map(|related| self.related.get(related));
+        let here = lists.flat_map(|list| list.iter().filter(|((place, _), _)| &**place == namespace));
+        here.map(|(_, object)| object.clone()).take(most).collect()
+    }
+
+    /// The kinds of parents whose plugins follow something.
+    pub fn followers(&self, what: &What) -> BTreeSet<Kind> {
+        let following = |entry: &&Entry| follows(&entry.declaration).any(|followed| followed == *what);
+        let parents = self.registry.entries().iter().filter(following).flat_map(|e| &e.declaration.parents);
+        parents.map(|parent| parent.kind()).collect()
+    }
+
+    /// A collection begins to be listed anew.
+    pub fn listing(&mut self, source: &Source) {
+        self.sources.entry(source.clone()).or_default().listed = Some(Listed::default());
+    }
+
+    /// A collection cannot be listed. Gives whether that is news.
+    pub fn unlisted(&mut self, source: &Source, error: &str) -> bool {
+        let listing = self.sources.entry(source.clone()).or_default();
+        let news = !listing.done && listing.error.as_deref() != Some(error);
+        listing.error = Some(error.to_owned());
+        news
+    }
+
+    /// A collection has been listed; gives the children that are gone, and whether it is the first time.
+    pub fn listed(&mut self, source: &Source) -> (Vec<Key>, bool) {
+        let listing = self.sources.entry(source.clone()).or_default();
+        let first = !std::mem::replace(&mut listing.done, true);
+        listing.error = None;
+        let Some(listed) = listing.listed.take() else { return (Vec::new(), first) };
+        let mut keys = Vec::new();
+        match &source.what {
+            What::Added(type_) => {
+                for id in self.extras.unlisted(type_, source.namespace.as_deref(), &listed.added) {
+                    keys.extend(self.extras.delete(&id));
+                }
+            }
+            What::Related(related) => {
+                let list = self.related.entry((**related).clone()).or_default();
+                let inside = |place: &str| source.namespace.as_deref().is_none_or(|only| only == place);
+                list.retain(|entry, _| !inside(&entry.0) || listed.related.contains(entry));
+            }
+            What::Resource(_) | What::Child(_) => {}
+        }
+        (keys, first)
+    }
+
+    /// Takes in a child that a plugin added; gives whom it concerns.
+    pub fn apply_added(&mut self, source: &Source, object: &DynamicObject, listing: bool) -> Vec<Key> {
+        let What::Added(type_) = &source.what else { return Vec::new() };
+        let Some(extra) = Extra::project(type_, object) else { return Vec::new() };
+        if listing && let Some(listed) = self.listed_of(source) {
+            listed.added.insert(extra.id.clone());
+        }
+        self.extras.apply(extra)
+    }
+
+    /// Takes in an object that plugins are shown; gives whether it is shown otherwise than before.
+    pub fn apply_related(&mut self, source: &Source, object: DynamicObject, listing: bool) -> bool {
+        let What::Related(related) = &source.what else { return false };
+        let related = related.clone();
+        let Some(namespace) = object.metadata.namespace.as_deref().map(Box::<str>::from) else {
+            return false;
+        };
+        let entry = (namespace, object.metadata.name.as_deref().unwrap_or_default().into());
+        if listing && let Some(listed) = self.listed_of(source) {
+            listed.related.insert(entry.clone());
+        }
+        let value = shown(&related, object);
+        let bytes = value.to_string().len();
+        let list = self.related.entry((*related).clone()).or_default();
+        if bytes > RELATED_BYTES_MAX {
+            tracing::warn!(kind = related.kind, name = %entry.1, bytes, "too large to be shown to plugins");
+            return list.remove(&entry).is_some();
+        }
+        let same = list.get(&entry).is_some_and(|known| **known == value);
+        list.insert(entry, Arc::new(value));
+        !same
+    }
+
+    /// Forgets an object that plugins were shown.
+    pub fn delete_related(&mut self, related: &Related, namespace: &str, name: &str) {
+        if let Some(list) = self.related.get_mut(related) {
+            list.remove(&(namespace.into(), name.into()));
+        }
+    }
+
+    fn listed_of(&mut self, source: &Source) -> Option<&mut Listed> {
+        self.sources.get_mut(source)?.listed.as_mut()
+    }
+}
+
+/// A related object as plugins are shown it: without what changes at each write.
+fn shown(related: &Related, object: DynamicObject) -> Value {
+    let mut value = serde_json::to_value(object).unwrap_or_default();
+    value["apiVersion"] = related.api_version.as_str().into();
+    value["kind"] = related.kind.as_str().into();
+    if let Some(metadata) = value["metadata"].as_object_mut() {
+        for field in ["managedFields", "resourceVersion", "generation", "selfLink"] {
+            metadata.remove(field);
+        }
+    }
+    value
+}

@@ -1,0 +1,178 @@
+//! Plugins outside: a POST of the view as JSON, answered by the change as JSON. One request a question, bounded in time and size.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use super::apply::CHANGE_BYTES_MAX;
+use super::ask::AskError;
+use super::contract::{Change, View};
+
+/// How long an answer may take where nothing else is said.
+pub const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an answer may take at most.
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(30);
+/// The largest answer that is read: compact, it may have [`CHANGE_BYTES_MAX`].
+const BODY_BYTES_MAX: usize = 2 * CHANGE_BYTES_MAX;
+/// How much of an unexpected answer is shown.
+const SHOWN_BYTES_MAX: usize = 200;
+
+/// How a plugin outside is reached.
+pub struct Webhook {
+    /// Where, with the scheme.
+    url: Uri,
+    /// How long an answer may take, from the beginning of the connection to the end of the body.
+    timeout: Duration,
+    /// Whom to trust and who to be; there for `https` and for nothing else.
+    tls: Option<Arc<ClientConfig>>,
+}
+
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The path may hold a token.
+        f.debug_struct("Webhook").field("at", &self.place()).finish_non_exhaustive()
+    }
+}
+
+impl Webhook {
+    /// A webhook over plain HTTP, or over TLS with this configuration; or what is wrong with the URL.
+    pub fn new(url: &str, timeout: Duration, tls: Option<Arc<ClientConfig>>) -> Result<Self, String> {
+        let uri: Uri = url.parse().map_err(|error| format!("its url is none: {error}"))?;
+        if uri.host().is_none_or(str::is_empty) {
+            return Err("its url names no host".into());
+        }
+        match (uri.scheme_str(), &tls) {
+            (Some("http"), None) | (Some("https"), Some(_)) => {}
+            (Some("http"), Some(_)) => {
+                return Err("caBundle and clientCertificate need a url with https".into());
+            }
+            (Some("https"), None) => {
+                return Err(
+                    "an https url needs caBundle: the certificates by which its server is known".into()
+                );
+            }
+            _ => return Err("its url begins with neither http:// nor https://".into()),
+        }
+        if timeout.is_zero() || timeout > TIMEOUT_MAX {
+            return Err(format!("its timeout must be more than 0 s and at most {} s", TIMEOUT_MAX.as_secs()));
+        }
+        Ok(Self { url: uri, timeout, tls })
+    }
+
+    /// Host and port, for messages.
+    fn place(&self) -> String {
+        format!("{}:{}", self.url.host().unwrap_or_default(), self.port())
+    }
+
+    fn port(&self) -> u16 {
+        self.url.port_u16().unwrap_or(if self.tls.is_some() { 443 } else { 80 })
+    }
+
+    /// What the plugin wants.
+    pub async fn ask(&self, view: &View) -> Result<Change, AskError> {
+        match tokio::time::timeout(self.timeout, self.exchange(view)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(AskError::new(
+                "TimedOut",
+                format!("{} did not answer within {} s", self.place(), self.timeout.as_secs_f32()),
+            )),
+        }
+    }
+
+    async fn exchange(&self, view: &View) -> Result<Change, AskError> {
+        let place = self.place();
+        let unreachable = |error: &dyn fmt::Display| {
+            AskError::new("Unreachable", format!("{place} cannot be reached: {error}"))
+        };
+        let body = serde_json::to_vec(view).map_err(|error| AskError::new("Malformed", error.to_string()))?;
+        let host = self.url.host().unwrap_or_default();
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let stream = TcpStream::connect((bare, self.port())).await.map_err(|error| unreachable(&error))?;
+        let answer = match &self.tls {
+            None => self.send(stream, body).await,
+            Some(config) => {
+                let name = ServerName::try_from(bare.to_owned()).map_err(|error| unreachable(&error))?;
+                let connecting = TlsConnector::from(config.clone()).connect(name, stream);
+                self.send(connecting.await.map_err(|error| unreachable(&error))?, body).await
+            }
+        };
+        let (status, bytes) = answer?;
+        if !status.is_success() {
+            return Err(AskError::new(
+                "Failed",
+                format!("{place} answered {}: {}", status.as_u16(), beginning(&bytes)),
+            ));
+        }
+        read(&bytes).map_err(|why| AskError::new("Malformed", format!("the answer of {place}: {why}")))
+    }
+
+    async fn send(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        body: Vec<u8>,
+    ) -> Result<(http::StatusCode, Bytes), AskError> {
+        let place = self.place();
+        let failed =
+            |error: &dyn fmt::Display| AskError::new("Unreachable", format!("{place} broke off: {error}"));
+        let path = self.url.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let authority = self.url.authority().map(http::uri::Authority::host).unwrap_or_default();
+        let request = Request::post(path)
+            .header(header::HOST, format!("{authority}:{}", self.port()))
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::ACCEPT, "application/json")
+            .header(header::USER_AGENT, concat!("dask-operator/", env!("CARGO_PKG_VERSION")))
+            .header(header::CONNECTION, "close")
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| failed(&error))?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| failed(&error))?;
+        let exchange = async {
+            let response = sender.send_request(request).await.map_err(|error| failed(&error))?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), BODY_BYTES_MAX).collect().await;
+            let body = body.map_err(|error| {
+                if error.is::<http_body_util::LengthLimitError>() {
+                    AskError::new("Malformed", format!("{place} answered more than {BODY_BYTES_MAX} bytes"))
+                } else {
+                    failed(&error)
+                }
+            })?;
+            Ok((status, body.to_bytes()))
+        };
+        let mut exchange = std::pin::pin!(exchange);
+        // The connection lives no longer than the question.
+        tokio::select! {
+            biased;
+            answer = &mut exchange => answer,
+            _ = connection => exchange.await,
+        }
+    }
+}
+
+/// An answer, or what is wrong with it and where.
+pub fn read(bytes: &[u8]) -> Result<Change, String> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        format!(
+            "{error}; a change is {{\"edits\": […], \"conditions\": […]}}; it begins: {}",
+            beginning(bytes)
+        )
+    })
+}
+
+/// The first line or so of an answer.
+fn beginning(bytes: &[u8]) -> String {
+    let shown = &bytes[..bytes.len().min(SHOWN_BYTES_MAX)];
+    String::from_utf8_lossy(shown).split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,248 @@
+//! The program `dask-operator`, as a library: a team's own operator is this one with its plugins.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow, bail};
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::args::{AdoptArgs, Cli, Command, LogFormat, LookArgs, PluginCommand, RunArgs};
+use crate::clock::Clock;
+use crate::election;
+use crate::health::{self, Health};
+use crate::metrics::Metrics;
+use crate::plugin::{Plugin, Registry, Roster, check, contract, reload};
+use crate::run::{Deps, run};
+use crate::scheduler::dask::DaskScheduler;
+use crate::store::{KubeStore, MeteringStore};
+use crate::takeover::Survey;
+
+/// The operator, with or without plugins of its own.
+///
+/// ```no_run
+/// use dask_operator::plugin::{Change, Declaration, Plugin, View};
+/// use dask_operator::program::Operator;
+///
+/// struct Mine;
+///
+/// impl Plugin for Mine {
+///     fn declaration(&self) -> Declaration {
+///         Declaration::new("mine")
+///     }
+///
+///     fn sync(&self, _: &View) -> Change {
+///         Change::default()
+///     }
+/// }
+///
+/// fn main() -> std::process::ExitCode {
+///     Operator::builder().plugin(Mine).run()
+/// }
+/// ```
+#[derive(Default)]
+pub struct Operator {
+    plugins: Vec<Arc<dyn Plugin>>,
+}
+
+impl std::fmt::Debug for Operator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Operator").field("plugins", &self.plugins.len()).finish()
+    }
+}
+
+impl Operator {
+    /// An operator without plugins.
+    pub fn builder() -> Self {
+        Self::default()
+    }
+
+    /// With this plugin too. Their edits are applied in the order in which they are given, and before those of `--plugins`.
+    #[must_use]
+    pub fn plugin(mut self, plugin: impl Plugin + 'static) -> Self {
+        self.plugins.push(Arc::new(plugin));
+        self
+    }
+
+    /// The plugins, if they can live together; for tests without a cluster.
+    pub fn registry(&self) -> Result<Registry, crate::plugin::RegistryError> {
+        Registry::native(self.plugins.clone())
+    }
+
+    /// Does what the command line says. To be called first in `main`, with one thread.
+    pub fn run(self) -> ExitCode {
+        // The containers' first process is this program too; it does not come back from there.
+        #[cfg(feature = "local")]
+        fake_apiserver::kubelet::maybe_run_helper();
+        let result = match Cli::parse().command {
+            Command::Run(args) => operate(&args, &self.plugins),
+            Command::Adopt(args) => return told(adopt(&args)),
+            Command::Diff(args) => return told(diff(&args)),
+            Command::Crds(args) if args.apply => apply_crds(),
+            Command::Crds(_) => print_crds(),
+            Command::Plugin(args) => match args.command {
+                PluginCommand::Check(args) => return told(check::main(&args)),
+                PluginCommand::Schema => print_schemas(),
+            },
+            #[cfg(feature = "local")]
+            Command::Local(args) => return crate::local::main(&args, &self.plugins),
+        };
+        match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("dask-operator: {error:#}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+/// The exit code of commands that have one to tell.
+fn told(result: anyhow::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        eprintln!("dask-operator: {error:#}");
+        ExitCode::from(2)
+    })
+}
+
+fn diff(args: &LookArgs) -> anyhow::Result<ExitCode> {
+    let report = look(args, async |_, survey| Ok(survey.report(false)))?;
+    print!("{report}");
+    Ok(if report.changes() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn adopt(args: &AdoptArgs) -> anyhow::Result<ExitCode> {
+    look(&args.look, async |store, survey| {
+        print!("{}", survey.report(true));
+        if args.dry_run {
+            return Ok(());
+        }
+        if let Some(rival) = survey.rivals().first() {
+            bail!("nothing was changed: {rival}");
+        }
+        let changed = survey.clean(store).await?;
+        println!("{changed} objects were cleaned of what kopf had left; `dask-operator run` does the rest");
+        Ok(())
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Looks at everything and does something with it.
+fn look<T>(
+    args: &LookArgs,
+    with: impl AsyncFnOnce(&KubeStore, &Survey) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    log_to_stderr(LogFormat::Full, "warn");
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let store = KubeStore::new(client().await?);
+        let survey = Survey::look(&store, args.settings(), &args.namespace, Clock::system().now()).await?;
+        with(&store, &survey).await
+    })
+}
+
+/// The plugins of this program and those of the file; that is followed as long as the runtime lives.
+fn roster(args: &RunArgs, plugins: &[Arc<dyn Plugin>]) -> anyhow::Result<Roster> {
+    let natives = reload::natives(plugins);
+    let Some(path) = &args.plugins else { return Ok(Roster::fixed(Registry::new(natives)?)) };
+    let (following, roster) = reload::begin(path, natives)?;
+    tokio::spawn(following.run());
+    Ok(roster)
+}
+
+fn print_schemas() -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(&contract::schema())?);
+    Ok(())
+}
+
+fn operate(args: &RunArgs, plugins: &[Arc<dyn Plugin>]) -> anyhow::Result<()> {
+    let warnings = args.check().map_err(|message| anyhow!(message))?;
+    log_to_stderr(args.log_format, args.log_filter());
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let liveness = args.liveness().map_err(|message| anyhow!(message))?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+        let client = client().await?;
+        let namespace = client.default_namespace().to_owned();
+        let store = Arc::new(MeteringStore::new(KubeStore::new(client)));
+        let health = Health::default();
+        let metrics = Metrics::new((**store).clone());
+        if let Some(address) = liveness {
+            let listener = tokio::net::TcpListener::bind(address)
+                .await
+                .with_context(|| format!("cannot listen on {address} for health questions"))?;
+            tokio::spawn(health::serve(listener, health.clone(), metrics.clone()));
+        }
+        let clock = Clock::system();
+        let deps = Deps {
+            scheduler: Arc::new(DaskScheduler::new(Some(store.clone()))),
+            store,
+            clock,
+            settings: args.settings(),
+            namespaces: args.namespace.clone(),
+            seed: clock.now().as_nanosecond() as u64,
+            health,
+            metrics,
+            plugins: roster(args, plugins)?,
+        };
+        let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "dask-operator".into());
+        let identity = election::identity(&host, std::process::id(), clock.now());
+        match args.election(&namespace, identity) {
+            Some(election) => election::lead(&election, &deps, stop_signal()?).await,
+            None => run(deps, stop_signal()?).await,
+        }
+        Ok(())
+    })
+}
+
+fn print_crds() -> anyhow::Result<()> {
+    for crd in crate::api::crds::crds() {
+        print!("---\n{}", serde_yaml::to_string(&crd)?);
+    }
+    Ok(())
+}
+
+fn apply_crds() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let done = runtime.block_on(async {
+        let store = KubeStore::new(client().await?);
+        anyhow::Ok(crate::definitions::upgrade(&store).await?)
+    })?;
+    for (name, change) in done {
+        println!("customresourcedefinition {name} {}", change.as_str());
+    }
+    Ok(())
+}
+
+async fn client() -> anyhow::Result<kube::Client> {
+    kube::Client::try_default()
+        .await
+        .context("no Kubernetes cluster is known; set KUBECONFIG, or run inside a cluster")
+}
+
+/// Resolves on SIGTERM or SIGINT.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn log_to_stderr(format: LogFormat, filter: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(filter));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match format {
+        LogFormat::Plain => builder.without_time().with_level(false).with_target(false).init(),
+        LogFormat::Full => builder.init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+}

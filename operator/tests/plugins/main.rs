@@ -1,0 +1,6 @@
+//! Plugins on the API server in memory: what they may, what they may not, and what becomes of everybody when they misbehave.
+
+mod faults;
+mod native;
+mod outside;
+mod world;
