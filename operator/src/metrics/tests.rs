@@ -43,6 +43,8 @@ fn families(page: &str) -> BTreeSet<&str> {
 /// Every name of ours in a text, without the suffixes of series.
 fn named(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    // The entry points of packages that were written for the Python operator are called so, too.
+    let words = words.filter(|word| *word != "dask_operator_plugin");
     let ours = words.filter(|word| word.starts_with("dask_operator_") && !word.ends_with('_'));
     ours.map(|word| {
         ["_bucket", "_count", "_sum", "_total"]
