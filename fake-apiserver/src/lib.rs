@@ -25,6 +25,8 @@
 //! - ValidatingAdmissionPolicies are evaluated, about the same requests and about what controllers write; their expressions
 //!   have no `authorizer`, are not checked for types and have no cost limit, and audit annotations go nowhere.
 //!   MutatingAdmissionPolicies are stored, never evaluated.
+//! - Expressions nested deeper than 90 levels, or with more than 4,000 operators and fields in a row, are refused; a real
+//!   server goes to 250 levels and counts costs.
 //! - Admission plugins are those listed in [`server`]'s `admission`; where no controller makes service accounts, pods of a
 //!   namespace without the account `default` are admitted without a token. Quotas have no scope `VolumeAttributesClass`.
 //! - Conversion webhooks: versions of a custom resource differ in `apiVersion` alone.

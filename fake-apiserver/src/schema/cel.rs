@@ -6,6 +6,8 @@
 //! what a failure says, and that failures of unchanged values are dropped.
 //! Type checking of rules and cost limits are not modelled.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use kube_cel::KubeCelExt;
@@ -13,6 +15,7 @@ use kube_cel::cel::objects::OptionalValue;
 use kube_cel::cel::{Context, Program, Value as Cel};
 
 use super::cause;
+use super::cel_depth::Depth;
 use super::cel_value;
 use super::list_type;
 use super::node::{Types, View};
@@ -32,6 +35,8 @@ struct Rule {
     field_path: String,
     optional_old_self: bool,
     program: Result<Program, String>,
+    /// The deepest of the rule and the expression of its message.
+    depth: Depth,
     uses_old_self: bool,
 }
 
@@ -53,6 +58,7 @@ impl Rule {
             text: text("rule"),
             message: text("message"),
             message_expression: compile(&text("messageExpression")).ok(),
+            depth: Depth::of(&text("rule")).max(Depth::of(&text("messageExpression"))),
             reason: text("reason"),
             field_path: text("fieldPath"),
             optional_old_self: rule["optionalOldSelf"] == Value::Bool(true),
@@ -67,46 +73,40 @@ impl Rule {
     }
 }
 
-/// How deep brackets and signs before a value may be nested: the parser and the evaluation go as deep in the stack.
-const DEPTH_MAX: usize = 12;
-/// How many operators an expression may have: each is one deeper for what follows.
-const OPERATORS_MAX: usize = 50;
-/// How many fields of fields may be named in a row.
-const CHAIN_MAX: usize = 40;
-
 /// Compiles an expression.
 ///
 /// # Errors
 /// What is wrong with it, in the parser's words; one that is too deep is not given to the parser.
 pub(super) fn compile(expression: &str) -> Result<Program, String> {
-    if is_too_deep(expression) {
+    let depth = Depth::of(expression);
+    if depth == Depth::Bottomless {
         return Err("expression recursion limit exceeded".to_owned());
     }
-    Program::compile(expression).map_err(|error| error.to_string())
+    let expression = without_double_negations(expression);
+    depth.run(|| Program::compile(&expression).map_err(|error| error.to_string()))?
 }
 
-/// What is in quotes counts, too: it is no more than a bound.
-fn is_too_deep(expression: &str) -> bool {
-    let (mut open, mut deepest, mut signs, mut operators) = (0_usize, 0, 0, 0);
-    let (mut chain, mut longest, mut last) = (0, 0, ' ');
-    for character in expression.chars().filter(|character| !character.is_whitespace()) {
-        match character {
-            '(' | '[' | '{' => open += 1,
-            ')' | ']' | '}' => open = open.saturating_sub(1),
+/// The parser takes an even number of `!` for one; blanks in their place keep the columns of what it says.
+fn without_double_negations(expression: &str) -> Cow<'_, str> {
+    if !expression.contains("!!") {
+        return Cow::Borrowed(expression);
+    }
+    let (mut plain, mut quote, mut escaped) = (String::with_capacity(expression.len()), None, false);
+    for character in expression.chars() {
+        match quote {
+            None if character == '!' && plain.ends_with('!') => {
+                plain.pop();
+                plain.push_str("  ");
+                continue;
+            }
+            None if matches!(character, '"' | '\'') => quote = Some(character),
+            Some(open) if character == open && !escaped => quote = None,
             _ => {}
         }
-        signs = if matches!(character, '!' | '-') { signs + 1 } else { 0 };
-        let pair = character == last && matches!(character, '&' | '|' | '=');
-        if "&|=<>+*/%?-".contains(character) && !pair {
-            operators += 1;
-            chain = 0;
-        }
-        chain += usize::from(matches!(character, '.' | '['));
-        deepest = deepest.max(open + signs);
-        longest = longest.max(chain);
-        last = character;
+        escaped = character == '\\' && !escaped;
+        plain.push(character);
     }
-    deepest > DEPTH_MAX || operators > OPERATORS_MAX || longest > CHAIN_MAX
+    Cow::Owned(plain)
 }
 
 /// Why an expression does not compile, in the parser's words.
@@ -189,21 +189,25 @@ impl Walk<'_> {
         path: &Path<'_>,
         settled: bool,
     ) {
-        let this = cel_value::convert(value, Some(schema));
-        let old = old.filter(|old| !old.is_null()).map(|old| cel_value::convert(old, Some(schema)));
+        let old = old.filter(|old| !old.is_null());
+        let selves = Selves::of(value, old, schema);
         for rule in rules {
             if rule.uses_old_self && old.is_none() && !rule.optional_old_self {
                 continue;
             }
-            let mut context = self.functions.new_inner_scope();
-            context.add_variable_from_value("self", this.clone());
-            if rule.optional_old_self {
-                let optional = old.clone().map_or_else(OptionalValue::none, OptionalValue::of);
-                context.add_variable_from_value("oldSelf", Cel::Opaque(std::sync::Arc::new(optional)));
-            } else if let Some(old) = &old {
-                context.add_variable_from_value("oldSelf", old.clone());
-            }
-            if let Some(cause) = rule.failure(&context, value, schema, path)
+            let cause = if rule.depth == Depth::Shallow {
+                rule.judge(self.functions, &selves, value, schema, path)
+            } else {
+                // Functions and values of its own: they cannot go from one thread to another.
+                let judge = || {
+                    let selves = Selves::of(value, old, schema);
+                    FUNCTIONS.with(|functions| rule.judge(functions, &selves, value, schema, path))
+                };
+                rule.depth.run(judge).unwrap_or_else(|why| {
+                    Some(cause::invalid(path.bracketed(), &Value::from(schema.node.types.names()), &why))
+                })
+            };
+            if let Some(cause) = cause
                 && (rule.uses_old_self || !settled)
             {
                 self.causes.push(cause);
@@ -212,7 +216,40 @@ impl Walk<'_> {
     }
 }
 
+/// What `self` and `oldSelf` stand for.
+struct Selves {
+    this: Cel,
+    old: Option<Cel>,
+}
+
+impl Selves {
+    fn of(value: &Value, old: Option<&Value>, schema: View<'_>) -> Self {
+        let convert = |value| cel_value::convert(value, Some(schema));
+        Self { this: convert(value), old: old.map(convert) }
+    }
+}
+
 impl Rule {
+    /// What the rule has against a value.
+    fn judge(
+        &self,
+        functions: &Context<'static>,
+        selves: &Selves,
+        value: &Value,
+        schema: View<'_>,
+        path: &Path<'_>,
+    ) -> Option<Cause> {
+        let mut context = functions.new_inner_scope();
+        context.add_variable_from_value("self", selves.this.clone());
+        if self.optional_old_self {
+            let optional = selves.old.clone().map_or_else(OptionalValue::none, OptionalValue::of);
+            context.add_variable_from_value("oldSelf", Cel::Opaque(std::sync::Arc::new(optional)));
+        } else if let Some(old) = &selves.old {
+            context.add_variable_from_value("oldSelf", old.clone());
+        }
+        self.failure(&context, value, schema, path)
+    }
+
     fn failure(
         &self,
         context: &Context<'_>,
@@ -279,5 +316,22 @@ pub(super) fn in_go_words(error: &kube_cel::cel::ExecutionError) -> String {
         kube_cel::cel::ExecutionError::NoSuchOverload => "no such overload".into(),
         kube_cel::cel::ExecutionError::DivisionByZero(_) => "division by zero".into(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_negations_are_none() {
+        for (expression, plain) in [
+            ("!!a && !b", "  a && !b"),
+            ("!!!a", "  !a"),
+            ("a == '!!' || !!b", "a == '!!' ||   b"),
+            (r"a == '\'!!' || !!b", r"a == '\'!!' ||   b"),
+        ] {
+            assert_eq!(without_double_negations(expression), plain);
+        }
     }
 }

@@ -3,12 +3,14 @@
 use kube_cel::cel::{Program, Value as Cel};
 use serde_json::Value;
 
+use super::cel_depth::Depth;
 use super::{Schema, cel, cel_value};
 
 /// A compiled expression.
 #[derive(Debug)]
 pub(crate) struct Expression {
     text: String,
+    depth: Depth,
     program: Result<Program, String>,
 }
 
@@ -52,7 +54,7 @@ impl Expression {
     pub(crate) fn compile(expression: &str) -> Self {
         // The lines of the expression are shown one blank further to the right in Go.
         let program = cel::compile(expression).map_err(|error| error.replace("\n|", "\n |"));
-        Self { text: expression.to_owned(), program }
+        Self { text: expression.to_owned(), depth: Depth::of(expression), program }
     }
 
     /// As it is written.
@@ -80,13 +82,15 @@ impl Expression {
     /// Why it cannot be told.
     pub(crate) fn evaluate(&self, variables: &Variables) -> Result<CelValue, String> {
         let program = self.program.as_ref().map_err(Clone::clone)?;
-        cel::with_functions(|functions| {
-            let mut context = functions.new_inner_scope();
-            for (name, value) in variables {
-                context.add_variable_from_value(*name, value.0.clone());
-            }
-            program.execute(&context).map(CelValue).map_err(|error| cel::in_go_words(&error))
-        })
+        self.depth.run(|| {
+            cel::with_functions(|functions| {
+                let mut context = functions.new_inner_scope();
+                for (name, value) in variables {
+                    context.add_variable_from_value(*name, value.0.clone());
+                }
+                program.execute(&context).map(CelValue).map_err(|error| cel::in_go_words(&error))
+            })
+        })?
     }
 
     /// Whether it is true of these variables.
@@ -105,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn deep_expressions_are_refused_and_others_do_not_exhaust_the_stack() {
+    fn bottomless_expressions_are_refused_and_deep_ones_do_not_exhaust_the_stack() {
         let sum = |terms: usize| vec!["1"; terms].join("+");
         let brackets = |depth: usize| "(".repeat(depth) + "1" + &")".repeat(depth);
         for refused in [
@@ -118,10 +122,18 @@ mod tests {
             let fault = Expression::compile(&refused).fault().map(str::to_owned);
             assert_eq!(fault.as_deref(), Some("expression recursion limit exceeded"));
         }
-        for fine in [sum(50) + " == 50", brackets(12) + " == 1", "!".repeat(12) + "true"] {
-            // Whatever the parser says of it, it comes back.
-            let _ = Expression::compile(&fine).holds(&Vec::new());
+        let holds = |text: String| Expression::compile(&text).holds(&Vec::new());
+        for fine in [
+            sum(4_000) + " == 4000",
+            brackets(90) + " == 1",
+            "!".repeat(90) + "true",
+            "[".repeat(90) + &"]".repeat(90) + " != []",
+            vec!["true"; 1_000].join(" && ") + " || false",
+            vec!["false"; 1_000].join(" || ") + " || true",
+        ] {
+            assert_eq!(holds(fine.clone()), Ok(true), "{fine:.40}");
         }
+        assert!(holds("{}".to_owned() + &".a".repeat(4_000)).is_err());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod build;
 pub(crate) mod cause;
 mod cel;
+mod cel_depth;
 mod cel_value;
 mod check_defaults;
 mod components;

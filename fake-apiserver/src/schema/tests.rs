@@ -130,6 +130,45 @@ fn a_rule_at_the_root_sees_the_name() {
     assert_eq!((causes("abc"), causes("abcd")), (0, 1));
 }
 
+/// As long as the longest of the published definitions of gateways, certificates and service meshes.
+#[test]
+fn long_rules_are_evaluated() {
+    let segments = ["//", "/./", "/../", "%2f", "%2F", "#"];
+    let no_segment: Vec<String> =
+        segments.iter().map(|segment| format!("!m.path.value.contains('{segment}')")).collect();
+    let kinds = ["Exact", "PathPrefix", "RegularExpression"];
+    let is_kind: Vec<String> = kinds.iter().map(|kind| format!("m.path.type == '{kind}'")).collect();
+    let paths = format!(
+        "self.matches.all(m, !has(m.path) || (({}) && (m.path.type == 'RegularExpression' ? true : \
+         m.path.value.startsWith('/') && {} && (m.path.value == '/' || !m.path.value.endsWith('/')))))",
+        is_kind.join(" || "),
+        no_segment.join(" && "),
+    );
+    let distinct = "self.matches.all(one, self.matches.exists_one(other, has(one.path) == has(other.path) && \
+                    ((!has(one.path) && !has(other.path)) || (one.path.type == other.path.type && \
+                    one.path.value == other.path.value)) && (has(one.port) == has(other.port)) && \
+                    ((!has(one.port) && !has(other.port)) || one.port == other.port)))";
+    let sources = "(has(self.inline) ? 1 : 0) + (has(self.secret) ? 1 : 0) + (has(self.url) ? 1 : 0) + \
+                   (has(self.jwks) ? 1 : 0) + (has(self.provider) ? 1 : 0) + (has(self.issuer) ? 1 : 0) <= 1";
+    let text = json!({"type": "string"});
+    let path = json!({"type": "object", "properties": {"type": text, "value": text}});
+    let item = json!({"type": "object", "properties": {"path": path, "port": {"type": "integer"}}});
+    let route = json!({"type": "object",
+        "properties": {"matches": {"type": "array", "items": item}, "inline": text, "secret": text, "url": text,
+            "jwks": text, "provider": text, "issuer": text},
+        "x-kubernetes-validations": [{"rule": paths, "message": "paths"}, {"rule": distinct, "message": "distinct"},
+            {"rule": sources, "message": "sources"}]});
+    let at = |value: &str| json!({"path": {"type": "Exact", "value": value}, "port": 1});
+    let check = |value: Value, expected: &[&str]| {
+        let causes = spec(&json!({"route": route})).validate(&json!({"spec": {"route": value}}), None);
+        let said: Vec<_> = causes.iter().map(|c| c.message.rsplit(": ").next().unwrap().to_owned()).collect();
+        assert_eq!(said, expected);
+    };
+    check(json!({"matches": [at("/a"), at("/b"), {"port": 2}], "url": "x"}), &[]);
+    check(json!({"matches": [at("/a//b")]}), &["paths"]);
+    check(json!({"matches": [at("/a"), at("/a")], "url": "x", "jwks": "x"}), &["distinct", "sources"]);
+}
+
 #[test]
 fn definitions_that_refer_to_themselves_are_walked() {
     let components = Arc::new(Components::from_static(
