@@ -48,14 +48,14 @@ pub const NAMESPACED: &[Rule] = &[
     Rule::new(
         GROUP,
         &["daskautoscalers"],
-        &["list", "watch", "patch"],
-        "its cool-down, owner and kopf's finalizer",
+        &["get", "list", "watch", "patch"],
+        "its cool-down, owner and kopf's finalizer; whether it is gone when a patch of it finds nothing",
     ),
     Rule::new(
         GROUP,
         &["daskjobs"],
-        &["list", "watch", "delete"],
-        "to be followed, and removed some time after their end where they ask for it",
+        &["get", "list", "watch", "delete"],
+        "to be followed, and removed some time after their end where they ask for it; whether one is gone when its status finds nothing",
     ),
     Rule::new(
         GROUP,

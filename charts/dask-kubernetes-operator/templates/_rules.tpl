@@ -9,14 +9,14 @@
 - apiGroups: [kubernetes.dask.org]
   resources: [daskworkergroups]
   verbs: [get, list, watch, create, patch]
-# its cool-down, owner and kopf's finalizer
+# its cool-down, owner and kopf's finalizer; whether it is gone when a patch of it finds nothing
 - apiGroups: [kubernetes.dask.org]
   resources: [daskautoscalers]
-  verbs: [list, watch, patch]
-# to be followed, and removed some time after their end where they ask for it
+  verbs: [get, list, watch, patch]
+# to be followed, and removed some time after their end where they ask for it; whether one is gone when its status finds nothing
 - apiGroups: [kubernetes.dask.org]
   resources: [daskjobs]
-  verbs: [list, watch, delete]
+  verbs: [get, list, watch, delete]
 # what is reported
 - apiGroups: [kubernetes.dask.org]
   resources: [daskclusters/status, daskworkergroups/status, daskjobs/status, daskautoscalers/status]

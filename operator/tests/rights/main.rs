@@ -149,6 +149,27 @@ fn collisions() -> Vec<Call> {
     store.take().into_iter().map(|entry| entry.call).collect()
 }
 
+/// The calls when what is patched has just gone: whether it has, or the endpoint, is asked.
+fn disappearances() -> Vec<Call> {
+    let store = RecordingStore::new(FakeStore::new(Server::new(Config::default())));
+    let scheduler = ScriptedScheduler::new();
+    for definition in crds() {
+        let definition = serde_json::from_value(definition).expect("an object");
+        let made = store.create(&definitions(), &definition, "test").now_or_never();
+        made.expect("the fake answers at once").expect("our definitions are accepted");
+    }
+    store.take();
+    for kind in [Kind::Cluster, Kind::WorkerGroup, Kind::Job, Kind::Autoscaler] {
+        let key = Key::new(kind, "default", "gone");
+        let steps = vec![Step::Status { key: key.clone(), body: json!({}) }];
+        let task = Task { key, plan: Plan { stages: vec![steps], ..Plan::default() } };
+        let hands = Hands { store: &store, scheduler: &scheduler, events: false };
+        let done = execute(hands, &task, Part::Status, Timestamp::UNIX_EPOCH).now_or_never();
+        assert!(done.is_some(), "the fake answers at once");
+    }
+    store.take().into_iter().map(|entry| entry.call).collect()
+}
+
 /// The scripts of all scenarios, by their names.
 fn scenarios() -> BTreeMap<String, String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../snapshots");
@@ -178,6 +199,7 @@ fn started(look: Look) -> BTreeSet<Right> {
 #[test]
 fn pain_21_the_operator_uses_every_right_it_has_and_no_other() {
     let mut calls = collisions();
+    calls.extend(disappearances());
     calls.extend(play("adoption", ADOPTION, Rights::Everywhere).1);
     for (name, script) in scenarios() {
         let (told, mut in_namespace) = play(&name, &script, Rights::InNamespace);
