@@ -35,6 +35,8 @@
 //! - Subresources `resize` and `nodes/proxy` of the core kinds answer 501.
 //! - Certificate signing requests are approved and denied, but nothing signs them; of what they hold only the PEM frame is looked at.
 //! - ComponentStatuses are always healthy.
+//! - A process kubelet that serves a real API server answers it for logs alone (`face::node_logs`); exec, attach and
+//!   port-forward are 501 there.
 //! - Proxies speak plain HTTP to pods; a name with the scheme `https` answers 501.
 //! - Services are IPv4; a headless service without a selector says both families, as a real server does.
 

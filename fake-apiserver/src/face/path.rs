@@ -211,7 +211,11 @@ impl Query {
         })
     }
 
-    fn log_options(&self) -> Result<LogOptions, Status> {
+    /// What is asked for of a log.
+    ///
+    /// # Errors
+    /// 400 for values that do not parse.
+    pub(super) fn log_options(&self) -> Result<LogOptions, Status> {
         Ok(LogOptions {
             follow: self.flag("follow"),
             previous: self.flag("previous"),

@@ -34,10 +34,14 @@ pub struct Identity {
     pub client_certificate: String,
     /// Its key, PEM.
     pub client_key: String,
+    /// The server's certificate, PEM: for a server that reads it from a file.
+    pub server_certificate: String,
+    /// Its key, PEM.
+    pub server_key: String,
     /// The administrator's client certificate, DER: what the server recognises.
     pub client_der: Vec<u8>,
-    server_certificate: CertificateDer<'static>,
-    server_key: Vec<u8>,
+    server_der: CertificateDer<'static>,
+    server_key_der: Vec<u8>,
     authority_der: CertificateDer<'static>,
 }
 
@@ -82,8 +86,10 @@ impl Identity {
             client_certificate: client_certificate.pem(),
             client_key: client_key.serialize_pem(),
             client_der: client_certificate.der().to_vec(),
-            server_certificate: server_certificate.der().clone(),
-            server_key: server_key.serialize_der(),
+            server_certificate: server_certificate.pem(),
+            server_key: server_key.serialize_pem(),
+            server_der: server_certificate.der().clone(),
+            server_key_der: server_key.serialize_der(),
             authority_der: authority_certificate.der().clone(),
         })
     }
@@ -98,12 +104,12 @@ impl Identity {
             .allow_unauthenticated()
             .build()
             .map_err(|error| config(&error))?;
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.server_key.clone()));
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.server_key_der.clone()));
         let mut server = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| config(&error))?
             .with_client_cert_verifier(verifier)
-            .with_single_cert(vec![self.server_certificate.clone(), self.authority_der.clone()], key)
+            .with_single_cert(vec![self.server_der.clone(), self.authority_der.clone()], key)
             .map_err(|error| config(&error))?;
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(TlsAcceptor::from(Arc::new(server)))

@@ -22,6 +22,7 @@ pub(super) const BASE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/us
 ///     app-old-name: |
 ///       #!/bin/sh
 ///       exec app "$@"
+///   programs: {/app: /opt/app/bin/app}
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -55,6 +56,9 @@ pub struct Image {
     /// Small programs of the image, name to text; they come before everything else on the path.
     #[serde(default)]
     pub scripts: BTreeMap<String, String>,
+    /// Where programs of the image are that commands name by their path in it.
+    #[serde(default)]
+    pub programs: BTreeMap<String, PathBuf>,
     /// Whether a small init is process 1, reaps orphans and passes signals to the whole process group (as `tini -g`).
     /// Without it the program is process 1 itself, and so ignores every signal it has no handler for.
     #[serde(default = "yes")]
@@ -94,6 +98,7 @@ impl Image {
             path_prepend: Vec::new(),
             working_dir: None,
             scripts: BTreeMap::new(),
+            programs: BTreeMap::new(),
             init: true,
         }
     }

@@ -20,6 +20,16 @@ pub struct NodeNetwork(Infallible);
 
 impl NodeNetwork {
     /// As on Linux.
+    pub async fn bring_up(&self) -> std::io::Result<()> {
+        match self.0 {}
+    }
+
+    /// As on Linux.
+    pub fn node_address(&self) -> std::net::Ipv4Addr {
+        match self.0 {}
+    }
+
+    /// As on Linux.
     pub fn api_address(&self) -> std::net::SocketAddrV4 {
         match self.0 {}
     }

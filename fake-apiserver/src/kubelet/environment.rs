@@ -151,11 +151,17 @@ pub(super) fn command_line(
     };
     let command = container.command.as_deref().unwrap_or_default();
     let args = container.args.as_deref().unwrap_or_default();
-    match (command.is_empty(), args.is_empty()) {
+    let mut line = match (command.is_empty(), args.is_empty()) {
         (false, _) => [expanded(command), expanded(args)].concat(),
         (true, false) => [image.entrypoint.clone(), expanded(args)].concat(),
         (true, true) => [image.entrypoint.clone(), image.command.clone()].concat(),
+    };
+    if let Some(program) = line.first_mut()
+        && let Some(here) = image.programs.get(program)
+    {
+        *program = here.to_string_lossy().into_owned();
     }
+    line
 }
 
 /// Replaces `$(NAME)`; `$$` stands for `$`, and what is not known stays as it is (third_party/forked/golang/expansion).

@@ -89,6 +89,15 @@ fn command_replaces_the_entry_point_and_args_go_to_it() {
 }
 
 #[test]
+fn a_program_that_is_named_by_its_path_in_the_image_is_found() {
+    let mut image = Image::new("i");
+    image.programs = BTreeMap::from([("/app".into(), "/opt/app/bin/app".into())]);
+    let line = |spec| command_line(&container(spec), &image, &BTreeMap::new()).join(" ");
+    assert_eq!(line(json!({"command": ["/app", "/app"]})), "/opt/app/bin/app /app");
+    assert_eq!(line(json!({"command": ["/other"]})), "/other");
+}
+
+#[test]
 fn the_image_s_variables_are_weaker_than_the_pod_s() {
     let mut image = Image::new("i");
     image.env = BTreeMap::from([("A".into(), "image".into()), ("B".into(), "image".into())]);

@@ -58,6 +58,14 @@ impl NodeNetwork {
         self.node_address
     }
 
+    /// Brings the network up before a kubelet does: for programs that are to run in it, for instance an API server.
+    ///
+    /// # Errors
+    /// When links cannot be made.
+    pub async fn bring_up(&self) -> std::io::Result<()> {
+        Links::prepare(self).await.map(drop).map_err(std::io::Error::other)
+    }
+
     /// Where pods find the API server behind its cluster IP, if the program that embeds the kubelet serves it there: on
     /// this port of every address of the node (see [`Server::publish`](crate::Server::publish)).
     pub fn api_address(&self) -> SocketAddrV4 {

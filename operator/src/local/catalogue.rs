@@ -7,7 +7,7 @@ use super::python::Python;
 /// The Dask images: a Python environment whose programs are found first.
 ///
 /// The real image's entry point only prepares and then runs its arguments, so the first argument is the program.
-pub(super) fn dask(python: &Python) -> Catalogue {
+pub fn dask(python: &Python) -> Catalogue {
     let entry = |pattern: &str| Image {
         command: vec!["python".into()],
         path_prepend: vec![python.bin.clone()],

@@ -3,14 +3,14 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`python`] | the environment that stands for the Dask image |
-//! | `catalogue` | which images pods may name, and what runs for each |
+//! | [`catalogue`] | which images pods may name, and what runs for each |
 //! | `session` | API server, node and operator, started and stopped together |
 //! | `story` | what happens in front of the person: apply, show, wait, remove |
 //! | `world`, `row`, `screen`, `logs` | what is there, and how it is shown |
 
+pub mod catalogue;
 pub mod python;
 
-mod catalogue;
 mod error;
 mod logs;
 mod manifest;
