@@ -2,28 +2,41 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`provider`] | where a cluster comes from: local, a bare control plane, kind, or whatever the kubeconfig points at |
+//! | [`provider`] | where a cluster comes from: local, a control plane, kind, or whatever the kubeconfig points at |
 //! | [`stories`] | what users do, and what they may expect; nothing here knows the provider |
 //! | [`campaign`] | random histories on real Dask, on which nothing may be lost |
 //! | [`stage`] | the cluster as a story sees it: a client, a namespace, and ways to wait |
+//! | [`chart`], [`definitions`] | what is installed into the cluster, and how |
+//! | [`program`] | a Python program in a pod, and what it says |
+//! | [`dump`] | what is kept of a story that failed |
+//!
+//! Every story has a namespace and an operator of its own there, which runs from the image as the chart installs it for one
+//! namespace: with exactly the rights of the chart's Role. So stories are told at the same time, and do to their operator what
+//! they like. Those that change what all share are told alone.
 
 pub mod campaign;
+pub mod chart;
+pub mod definitions;
+pub mod dump;
 pub mod process;
+pub mod program;
 pub mod provider;
 pub mod stage;
 pub mod stories;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use futures::StreamExt;
 
-use crate::process::Running;
-use crate::provider::Provider;
+use crate::provider::{Cluster, Provider};
 use crate::stage::Stage;
+use crate::stories::Story;
 
 /// How long one story may take.
-const STORY_MAX: Duration = Duration::from_mins(5);
+const STORY_MAX: Duration = Duration::from_mins(10);
 
 /// What is needed to tell the stories.
 #[derive(Clone, Debug)]
@@ -32,12 +45,36 @@ pub struct Options {
     pub provider: Provider,
     /// The program `dask-operator`.
     pub operator: PathBuf,
-    /// Where the local provider keeps its Python environment between runs.
+    /// Where the Python environment is kept between runs.
     pub cache: PathBuf,
-    /// A folder for this run: logs, kubeconfigs.
+    /// A folder for this run: logs, kubeconfigs, what is kept of failures.
     pub folder: PathBuf,
     /// Only these stories; all of them if empty.
     pub only: Vec<String>,
+    /// So many stories at once.
+    pub at_once: usize,
+    /// Programs of others.
+    pub tools: Tools,
+}
+
+/// Programs of others that stories may need; without one, those that need it are skipped.
+#[derive(Clone, Debug, Default)]
+pub struct Tools {
+    /// Helm 3.
+    pub helm: Option<PathBuf>,
+    /// The Python operator, to take over from and to go back to.
+    pub python_operator: Option<PythonOperator>,
+}
+
+/// The Python operator of dask-kubernetes.
+#[derive(Clone, Debug)]
+pub struct PythonOperator {
+    /// Its version, which is its image's tag too.
+    pub version: &'static str,
+    /// The folder of the programs of an environment that has it.
+    pub programs: PathBuf,
+    /// Its Helm chart.
+    pub chart: PathBuf,
 }
 
 /// How one story ended.
@@ -52,54 +89,123 @@ pub struct Ending {
 }
 
 /// Whether a story was told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
     /// To its end.
     Whole,
-    /// Not at all: it needs pods that run, and this cluster has none.
-    NeedsPods,
+    /// Not at all, and why.
+    Skipped(String),
 }
 
-/// Brings up the cluster, tells the stories one after the other, and takes everything down again.
+/// Brings up the cluster, tells the stories, and takes everything down again.
 ///
 /// # Errors
-/// When there is no cluster to tell them on. A story that fails is an [`Ending`].
+/// When there is no cluster to tell them on, or no such story. A story that fails is an [`Ending`].
 pub fn run(options: &Options) -> Result<Vec<Ending>> {
+    let wanted = wanted(&options.only)?;
     std::fs::create_dir_all(&options.folder).context("cannot make a folder for this run")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let cluster = options.provider.up(options)?;
+    let cluster = Arc::new(options.provider.up(options)?);
     runtime.block_on(async {
-        let namespace = format!("dask-e2e-{}", std::process::id());
-        let stage = Stage::open(&cluster, &namespace).await?;
-        let operator =
-            if cluster.has_operator { None } else { Some(start_operator(options, &cluster, &stage).await?) };
-        let mut endings = Vec::new();
-        for story in stories::all() {
-            if !options.only.is_empty() && !options.only.iter().any(|name| name == story.name) {
-                continue;
-            }
-            println!("\n── {}: {}", story.name, story.what);
-            let begun = Instant::now();
-            let result = if story.needs_pods && !stage.runs_pods {
-                Ok(Told::NeedsPods)
-            } else {
-                match tokio::time::timeout(STORY_MAX, (story.tell)(&stage)).await {
-                    Ok(told) => told.map(|()| Told::Whole),
-                    Err(_) => Err(anyhow::anyhow!("not over after {} s", STORY_MAX.as_secs())),
-                }
-            };
-            endings.push(Ending { story: story.name, result, took: begun.elapsed() });
+        let client = cluster.client().await?;
+        // A cluster of our own may come with them.
+        let had_definitions = !cluster.is_ours() && definitions::any(&client).await?;
+        if had_definitions {
+            println!("the cluster has Dask's definitions already: they stay as they are");
+        } else {
+            definitions::exchange(&client, &dask_operator::api::crds()).await?;
         }
-        drop(operator);
-        stage.close().await?;
+        let (alone, together): (Vec<Story>, Vec<Story>) = wanted.into_iter().partition(|story| story.alone);
+        let all = alone.len() + together.len();
+        let teller = Teller { options, cluster: &cluster, had_definitions };
+        let mut telling = futures::stream::iter(together)
+            .map(|story| teller.tell(story))
+            .buffer_unordered(options.at_once.max(1));
+        let mut endings = Vec::new();
+        while let Some(ending) = telling.next().await {
+            endings.push(ending);
+            progress(&endings, all);
+        }
+        for story in alone {
+            endings.push(teller.tell(story).await);
+            progress(&endings, all);
+            if !had_definitions {
+                definitions::exchange(&client, &dask_operator::api::crds()).await?;
+            }
+        }
+        if !had_definitions && !cluster.is_ours() {
+            definitions::remove(&client).await?;
+        }
         Ok(endings)
     })
 }
 
-/// The operator as a process of this machine, for a cluster that comes without one.
-async fn start_operator(options: &Options, cluster: &provider::Cluster, stage: &Stage) -> Result<Running> {
-    stage.install_definitions().await?;
-    let mut command = std::process::Command::new(&options.operator);
-    command.args(["run", "--namespace", &stage.namespace]).env("KUBECONFIG", &cluster.kubeconfig);
-    Running::start(&mut command, &options.folder.join("operator.log"))
+/// The stories of these names.
+fn wanted(names: &[String]) -> Result<Vec<Story>> {
+    let all = stories::all();
+    if let Some(unknown) = names.iter().find(|name| !all.iter().any(|story| story.name == *name)) {
+        let known: Vec<_> = all.iter().map(|story| story.name).collect();
+        bail!("there is no story {unknown:?}; there are {}", known.join(", "));
+    }
+    Ok(all
+        .into_iter()
+        .filter(|story| names.is_empty() || names.iter().any(|name| name == story.name))
+        .collect())
+}
+
+fn progress(endings: &[Ending], all: usize) {
+    let Some(last) = endings.last() else { return };
+    let word = match &last.result {
+        Ok(Told::Whole) => "passed",
+        Ok(Told::Skipped(_)) => "skipped",
+        Err(_) => "FAILED",
+    };
+    println!("{} of {all}: {} {word} after {:.1} s", endings.len(), last.story, last.took.as_secs_f64());
+    if let Err(error) = &last.result {
+        println!("  {error:#}");
+    }
+}
+
+struct Teller<'a> {
+    options: &'a Options,
+    cluster: &'a Arc<Cluster>,
+    had_definitions: bool,
+}
+
+impl Teller<'_> {
+    async fn tell(&self, story: Story) -> Ending {
+        let begun = Instant::now();
+        let result = if let Some(reason) = story.missing(self.cluster, self.had_definitions) {
+            Ok(Told::Skipped(reason))
+        } else {
+            println!("── {}: {}", story.name, story.what);
+            self.perform(story).await.map(|()| Told::Whole)
+        };
+        Ending { story: story.name, result, took: begun.elapsed() }
+    }
+
+    async fn perform(&self, story: Story) -> Result<()> {
+        let namespace = format!("dask-e2e-{}-{}", std::process::id(), story.name);
+        let stage = Stage::open(self.cluster, &namespace).await?;
+        let telling = async {
+            if story.has_operator {
+                stage.install().await?;
+            }
+            (story.tell)(&stage).await?;
+            stage.nothing_was_refused().await
+        };
+        let told = match tokio::time::timeout(STORY_MAX, telling).await {
+            Ok(told) => told,
+            Err(_) => Err(anyhow::anyhow!("not over after {} s", STORY_MAX.as_secs())),
+        };
+        if told.is_err() {
+            let folder = self.options.folder.join(story.name);
+            if let Err(error) = dump::keep(&stage, &folder).await {
+                println!("{}: not everything could be kept: {error:#}", story.name);
+            }
+            println!("{}: what was in its namespaces is in {}", story.name, folder.display());
+        }
+        let closed = stage.close().await;
+        told.and(closed)
+    }
 }

@@ -34,6 +34,11 @@ impl Running {
         Ok(Self { child })
     }
 
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits until a file is there that the program writes when it is ready.
     ///
     /// # Errors

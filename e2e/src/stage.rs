@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -10,21 +12,22 @@ use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Client, Config, Resource, ResourceExt};
+use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::chart::RELEASE;
 use crate::provider::Cluster;
 
 /// How long a story waits for one thing.
-const WAIT_MAX: Duration = Duration::from_mins(2);
-/// Whose fields the applied ones are.
-const MANAGER: &str = "e2e";
+const WAIT_MAX: Duration = Duration::from_mins(4);
+
+/// How often an API server that is away is tried.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// A client, a namespace, and ways to wait.
 pub struct Stage {
@@ -32,8 +35,12 @@ pub struct Stage {
     pub client: Client,
     /// Everything happens here.
     pub namespace: String,
-    /// Whether pods run, or only exist.
-    pub runs_pods: bool,
+    /// The cluster itself.
+    pub cluster: Arc<Cluster>,
+    /// Further namespaces that were made.
+    others: Mutex<Vec<String>>,
+    /// Whether the release has objects outside of its namespace.
+    cluster_scope: AtomicBool,
 }
 
 /// A namespaced kind that the types know.
@@ -59,51 +66,93 @@ impl<K> Known for K where
 {
 }
 
+/// The phase of a pod.
+pub fn phase(pod: &Pod) -> &str {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
+}
+
 impl Stage {
     /// Connects and makes the namespace.
     ///
     /// # Errors
     /// When the cluster does not answer.
-    pub async fn open(cluster: &Cluster, namespace: &str) -> Result<Self> {
-        let file = Kubeconfig::read_from(&cluster.kubeconfig)?;
-        let options = KubeConfigOptions { context: cluster.context.clone(), ..KubeConfigOptions::default() };
-        let client = Client::try_from(Config::from_custom_kubeconfig(file, &options).await?)?;
-        let object: Namespace = serde_json::from_value(json!({"metadata": {"name": namespace}}))?;
-        let namespaces = Api::<Namespace>::all(client.clone());
-        namespaces.create(&PostParams::default(), &object).await.context("cannot make a namespace")?;
-        Ok(Self { client, namespace: namespace.to_owned(), runs_pods: cluster.runs_pods })
+    pub async fn open(cluster: &Arc<Cluster>, namespace: &str) -> Result<Self> {
+        let stage = Self {
+            client: cluster.client().await?,
+            namespace: namespace.to_owned(),
+            cluster: Arc::clone(cluster),
+            others: Mutex::default(),
+            cluster_scope: AtomicBool::new(false),
+        };
+        stage.make_namespace(namespace).await?;
+        Ok(stage)
     }
 
-    /// Deletes the namespace.
+    /// A second namespace, as a stage of its own; it goes with this one.
     ///
     /// # Errors
-    /// When the cluster does not answer.
-    pub async fn close(&self) -> Result<()> {
+    /// When the cluster refuses it.
+    pub async fn beside(&self, name: &str) -> Result<Self> {
+        let namespace = format!("{}-{name}", self.namespace);
+        self.make_namespace(&namespace).await?;
+        self.others.lock().unwrap_or_else(PoisonError::into_inner).push(namespace.clone());
+        Ok(Self {
+            client: self.client.clone(),
+            namespace,
+            cluster: Arc::clone(&self.cluster),
+            others: Mutex::default(),
+            cluster_scope: AtomicBool::new(false),
+        })
+    }
+
+    async fn make_namespace(&self, name: &str) -> Result<()> {
+        let object: Namespace = serde_json::from_value(json!({"metadata": {"name": name}}))?;
         let namespaces = Api::<Namespace>::all(self.client.clone());
-        namespaces
-            .delete(&self.namespace, &DeleteParams::background())
-            .await
-            .context("cannot delete the namespace")?;
+        namespaces.create(&PostParams::default(), &object).await.context("cannot make a namespace")?;
         Ok(())
     }
 
-    /// Installs the CustomResourceDefinitions where they are missing, and waits until they are served.
+    /// All namespaces of the story.
+    pub fn namespaces(&self) -> Vec<String> {
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        [self.namespace.clone()].into_iter().chain(others).collect()
+    }
+
+    /// The release of this namespace is to be uninstalled at the end: its objects are not all in namespaces of the story.
+    pub(crate) fn has_cluster_scope(&self) {
+        self.cluster_scope.store(true, Ordering::Relaxed);
+    }
+
+    /// Removes everything, and waits until the namespaces are gone.
     ///
     /// # Errors
-    /// When the cluster refuses them.
-    pub async fn install_definitions(&self) -> Result<()> {
-        let definitions = Api::<CustomResourceDefinition>::all(self.client.clone());
-        for value in dask_operator::api::crds() {
-            let name = value["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-            if definitions.get_opt(&name).await?.is_none() {
-                let params = PatchParams::apply(MANAGER).force();
-                definitions.patch(&name, &params, &Patch::Apply(&value)).await?;
-            }
-            let established = kube::runtime::conditions::is_crd_established();
-            let served = kube::runtime::wait::await_condition(definitions.clone(), &name, established);
-            tokio::time::timeout(WAIT_MAX, served)
+    /// When the cluster does not answer, or a namespace stays.
+    pub async fn close(&self) -> Result<()> {
+        // First what is in the namespaces: the Python operator's finalizers need the operator.
+        let namespaces = Api::<Namespace>::all(self.client.clone());
+        for name in self.namespaces() {
+            let clusters = Api::<DaskCluster>::namespaced(self.client.clone(), &name);
+            clusters.delete_collection(&DeleteParams::background(), &ListParams::default()).await?;
+            self.until_in::<DaskCluster>(clusters, "its clusters to go", "", <[_]>::is_empty).await?;
+        }
+        if self.cluster_scope.load(Ordering::Relaxed) {
+            self.helm(&["uninstall", RELEASE, "--ignore-not-found"]).await?;
+        }
+        for name in self.namespaces() {
+            namespaces
+                .delete(&name, &DeleteParams::background())
                 .await
-                .with_context(|| format!("{name} is not served"))??;
+                .context("cannot delete the namespace")?;
+        }
+        for name in self.namespaces() {
+            let gone = kube::runtime::wait::await_condition(
+                namespaces.clone(),
+                &name,
+                |object: Option<&Namespace>| object.is_none(),
+            );
+            tokio::time::timeout(WAIT_MAX, gone)
+                .await
+                .with_context(|| format!("the namespace {name} does not go"))??;
         }
         Ok(())
     }
@@ -141,10 +190,22 @@ impl Stage {
         labels: &str,
         wanted: impl Fn(&[K]) -> bool,
     ) -> Result<Vec<K>> {
+        self.until_in(self.api::<K>(), what, labels, wanted).await
+    }
+
+    async fn until_in<K: Known>(
+        &self,
+        api: Api<K>,
+        what: &str,
+        labels: &str,
+        wanted: impl Fn(&[K]) -> bool,
+    ) -> Result<Vec<K>> {
         let mut last = Vec::new();
+        let mut trouble = None;
         let waiting = async {
             let mut objects = BTreeMap::<String, K>::new();
-            let mut events = Box::pin(watcher(self.api::<K>(), watcher::Config::default().labels(labels)));
+            let watching = watcher(api, watcher::Config::default().labels(labels)).default_backoff();
+            let mut events = Box::pin(watching);
             while let Some(event) = events.next().await {
                 // In the middle of a list nothing is known yet.
                 let is_partial = matches!(event, Ok(Event::Init | Event::InitApply(_)));
@@ -158,7 +219,11 @@ impl Stage {
                     }
                     // The list that preceded is complete.
                     Ok(Event::InitDone) => {}
-                    Err(error) => bail!("the watch failed: {error}"),
+                    // The watch begins anew, for instance when the API server is back.
+                    Err(error) => {
+                        trouble = Some(error.to_string());
+                        continue;
+                    }
                 }
                 last = objects.values().cloned().collect();
                 if !is_partial && wanted(&last) {
@@ -175,7 +240,13 @@ impl Stage {
                     last.iter().map(|object| serde_json::to_value(object).unwrap_or_default()).collect();
                 let seen: Vec<_> =
                     seen.iter().map(|o| format!("{}: {}", o["metadata"]["name"], o["status"])).collect();
-                bail!("waited {} s for {what}; last seen:\n  {}", WAIT_MAX.as_secs(), seen.join("\n  "))
+                let trouble =
+                    trouble.map(|trouble| format!("; the watch failed: {trouble}")).unwrap_or_default();
+                bail!(
+                    "waited {} s for {what}{trouble}; last seen:\n  {}",
+                    WAIT_MAX.as_secs(),
+                    seen.join("\n  ")
+                )
             }
         }
     }
@@ -199,6 +270,19 @@ impl Stage {
         self.until::<Deployment>("its Deployment to go", &labels, <[_]>::is_empty).await?;
         self.until::<ReplicaSet>("its ReplicaSet to go", &labels, <[_]>::is_empty).await?;
         Ok(())
+    }
+
+    /// Waits until the API server answers again.
+    ///
+    /// # Errors
+    /// When it stays away.
+    pub async fn until_it_answers(&self) -> Result<()> {
+        let asking = async {
+            while self.client.apiserver_version().await.is_err() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::time::timeout(WAIT_MAX, asking).await.context("the API server does not come back")
     }
 
     /// How many objects of a kind carry these labels now.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use ::e2e::campaign::{self, Found, Operator};
-use ::e2e::{Options, provider::Provider};
+use ::e2e::{Options, Tools, provider::Provider};
 use anyhow::{Context, Result, bail};
 
 use crate::{shell, suites};
@@ -44,8 +44,10 @@ impl Campaign {
             cache: shell::target(),
             folder: shell::target().join("campaign").join(std::process::id().to_string()),
             only: Vec::new(),
+            at_once: 1,
+            tools: Tools::default(),
         };
-        let python = if self.beside { Some(suites::dask_kubernetes_programs()?) } else { None };
+        let python = if self.beside { Some(suites::python_operator()?.programs) } else { None };
         let found = campaign::run(&options, python.as_deref(), self.seed..self.seed + self.histories)?;
         let table = table(&found);
         println!("\n{table}");

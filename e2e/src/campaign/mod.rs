@@ -13,10 +13,11 @@ mod client;
 pub mod history;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use dask_operator::api::{DaskAutoscaler, DaskCluster, DaskWorkerGroup};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -121,8 +122,7 @@ pub fn run(
 ) -> Result<Vec<Found>> {
     std::fs::create_dir_all(&options.folder).context("cannot make a folder for this run")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let cluster = provider::local_without_operator(options, &images(options, python)?)?;
-    ensure!(cluster.runs_pods, "a campaign needs pods that run");
+    let cluster = Arc::new(provider::local_with(options, &images(options, python)?)?);
     runtime.block_on(async {
         let operators = Stage::open(&cluster, OPERATORS).await?;
         let mut arms = Vec::new();
@@ -161,7 +161,7 @@ fn images(options: &Options, python: Option<&std::path::Path>) -> Result<PathBuf
 }
 
 impl Arm {
-    async fn open(cluster: &Cluster, options: &Options, operator: Operator) -> Result<Self> {
+    async fn open(cluster: &Arc<Cluster>, options: &Options, operator: Operator) -> Result<Self> {
         let stage = Stage::open(cluster, operator.name()).await?;
         stage.create::<DaskCluster>(&mk_cluster()?).await?;
         stage.until::<Pod>("the first workers", &worker_labels(), |pods| !pods.is_empty()).await?;

@@ -1,26 +1,61 @@
-//! A context of the user's own kubeconfig. Only one that was named is touched, and there only a namespace of our own.
+//! A context of the user's own kubeconfig. Only one that was named is touched, and there only namespaces of our own, besides
+//! definitions that were missing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use kube::config::Kubeconfig;
 
-use super::Cluster;
+use super::{Cluster, Guard};
+use crate::{Options, process};
 
-pub(super) fn up(context: &str) -> Result<Cluster> {
-    let config = Kubeconfig::read().context("there is no kubeconfig to take a context from")?;
-    let known: Vec<_> = config.contexts.iter().map(|context| context.name.as_str()).collect();
-    if !known.contains(&context) {
+/// How a cluster that is there already is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Current {
+    /// The context's name.
+    pub context: String,
+    /// The operator's image, as `cargo xtask dist image` writes it, and the command that loads it, which gets its path as the
+    /// last argument; for clusters that cannot pull it.
+    pub load: Option<(PathBuf, String)>,
+    /// The command that restarts the API server.
+    pub restart: Option<String>,
+}
+
+impl Current {
+    pub(super) fn up(&self, options: &Options) -> Result<Cluster> {
+        let kubeconfig = options.folder.join("kubeconfig");
+        only(&self.context, &kubeconfig)?;
+        if let Some((archive, load)) = &self.load {
+            let archive = std::path::absolute(archive)?;
+            process::run(Command::new("sh").args(["-c", &format!("{load} \"$0\"")]).arg(archive))
+                .context("the image cannot be loaded")?;
+        }
+        let shell = |command: &String| ["sh", "-c", command].map(str::to_owned).to_vec();
+        Ok(Cluster {
+            kubeconfig,
+            tools: options.tools.clone(),
+            restart: self
+                .restart
+                .as_ref()
+                .map(shell)
+                .ok_or("no command that restarts the API server of this cluster was named (--restart)"),
+            guard: Guard::Nothing,
+        })
+    }
+}
+
+/// Writes a kubeconfig with this context alone: nothing that is done later can reach another cluster.
+fn only(context: &str, path: &Path) -> Result<()> {
+    let mut config = Kubeconfig::read().context("there is no kubeconfig to take a context from")?;
+    let Some(found) = config.contexts.iter().find(|known| known.name == context).cloned() else {
+        let known: Vec<_> = config.contexts.iter().map(|known| known.name.as_str()).collect();
         bail!("the kubeconfig has no context {context:?}; it has {}", known.join(", "));
-    }
-    if config.current_context.as_deref() != Some(context) {
-        bail!(
-            "{context:?} is not the current context: switch to it with `kubectl config use-context {context}`"
-        );
-    }
-    // The operator that is started for the stories reads the same file.
-    let file = std::env::var_os("KUBECONFIG").map(PathBuf::from);
-    let file = file.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".kube/config")));
-    let kubeconfig = file.context("neither KUBECONFIG nor HOME is set")?;
-    Ok(Cluster { context: Some(context.to_owned()), ..Cluster::keeps(kubeconfig) })
+    };
+    let inner = found.context.clone().context("the context is empty")?;
+    config.contexts = vec![found];
+    config.clusters.retain(|cluster| cluster.name == inner.cluster);
+    config.auth_infos.retain(|user| Some(&user.name) == inner.user.as_ref());
+    config.current_context = Some(context.to_owned());
+    super::write_secret(path, &serde_yaml::to_string(&config)?)
 }

@@ -5,39 +5,43 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
-use super::{Cluster, Guard};
+use super::{Cluster, Guard, images};
 use crate::Options;
 use crate::process::Running;
 
 /// The first start downloads Dask.
-const READY_MAX: Duration = Duration::from_mins(5);
+const READY_MAX: Duration = Duration::from_mins(15);
 
+/// With roles that count, as in any real cluster.
 pub(super) fn up(options: &Options) -> Result<Cluster> {
-    serve(options, &[])
+    serve(options, &images::write(options)?, &["--rbac".as_ref()])
 }
 
-/// The same without the operator, whose place others take: pods with images of this catalogue.
-pub(super) fn without_operator(options: &Options, images: &Path) -> Result<Cluster> {
-    let arguments = ["--no-operator".as_ref(), "--images".as_ref(), images.as_os_str()];
-    Ok(Cluster { has_operator: false, ..serve(options, &arguments)? })
-}
-
-fn serve(options: &Options, arguments: &[&OsStr]) -> Result<Cluster> {
+pub(super) fn serve(options: &Options, images: &Path, arguments: &[&OsStr]) -> Result<Cluster> {
     let (operator, folder) = (&options.operator, &options.folder);
     let (kubeconfig, log) = (folder.join("kubeconfig"), folder.join("local.log"));
-    let check =
-        Command::new(operator).args(["local", "--check"]).status().context("cannot start dask-operator")?;
+    let check = Command::new(operator).args(["local", "--check"]).output();
+    let check = check.context("cannot start dask-operator")?;
+    if !check.status.success() {
+        // Where pods are only simulated, no operator runs in one.
+        bail!("{}", String::from_utf8_lossy(&check.stdout).trim());
+    }
     let mut command = Command::new(operator);
     command
-        .args(["local", "--serve", "--dir"])
+        .args(["local", "--serve", "--no-operator", "--dir"])
         .arg(folder)
+        .arg("--images")
+        .arg(images)
         .args(arguments)
         .env("DASK_OPERATOR_CACHE", &options.cache);
     let mut running = Running::start(&mut command, &log)?;
     running.wait_for(&kubeconfig, READY_MAX, &log).context("dask-operator local")?;
-    let guard = Guard::Program { _running: running };
-    // Where processes cannot be pods, pods are simulated: then no job computes anything.
-    Ok(Cluster { has_operator: true, runs_pods: check.success(), guard, ..Cluster::keeps(kubeconfig) })
+    Ok(Cluster {
+        kubeconfig,
+        tools: options.tools.clone(),
+        restart: Err("the API server in memory forgets everything when it ends"),
+        guard: Guard::Program { _running: running },
+    })
 }

@@ -2,39 +2,44 @@
 
 mod control_plane;
 mod current;
+mod images;
 mod kind;
 mod local;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
 
-use crate::Options;
 use crate::process::Running;
+use crate::{Options, Tools};
+
+pub use control_plane::programs as control_plane_programs;
+pub use current::Current;
 
 /// A way to get a cluster. All but `Current` make one of their own and take it away again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Provider {
     /// `dask-operator local`: API server in memory, pods as processes of this machine.
     Local,
-    /// A real API server without nodes, by the scripts `up` and `down` in a folder.
+    /// A real API server with its controllers, and pods as processes of this machine.
     ControlPlane,
-    /// A cluster in containers, by kind.
-    Kind,
-    /// A context of the user's own kubeconfig, by its name.
-    Current(String),
+    /// A cluster in containers, by kind, with the operator's image from this archive.
+    Kind(PathBuf),
+    /// A context of the user's own kubeconfig.
+    Current(Current),
 }
 
-/// A cluster that is up.
+/// A cluster that is up, without an operator.
 pub struct Cluster {
-    /// The file by which clients reach it.
+    /// The file by which clients reach it; its current context is the cluster's.
     pub kubeconfig: PathBuf,
-    /// The context in that file, if not its current one.
-    pub context: Option<String>,
-    /// Whether pods run, or only exist.
-    pub runs_pods: bool,
-    /// Whether the operator runs already.
-    pub has_operator: bool,
+    /// Programs of others that can be used on it.
+    pub tools: Tools,
+    /// How its API server is restarted, or why it cannot be.
+    restart: Result<Vec<String>, &'static str>,
     /// What is taken down at the end.
     guard: Guard,
 }
@@ -46,7 +51,7 @@ enum Guard {
     /// A program that is the cluster.
     Program { _running: Running },
     /// A command that takes it down.
-    Command(std::process::Command),
+    Command(Command),
 }
 
 impl Drop for Guard {
@@ -67,29 +72,59 @@ impl Provider {
     pub fn up(&self, options: &Options) -> Result<Cluster> {
         match self {
             Self::Local => local::up(options),
-            Self::ControlPlane => control_plane::up(&options.folder),
-            Self::Kind => kind::up(&options.folder),
-            Self::Current(context) => current::up(context),
+            Self::ControlPlane => control_plane::up(options),
+            Self::Kind(archive) => kind::up(options, archive),
+            Self::Current(current) => current.up(options),
         }
     }
 }
 
-/// The local cluster without the operator, whose place others take: pods with images of this catalogue.
+/// The local cluster with pods of these images, where everybody may do everything.
 ///
 /// # Errors
 /// When it does not start.
-pub fn local_without_operator(options: &Options, images: &std::path::Path) -> Result<Cluster> {
-    local::without_operator(options, images)
+pub fn local_with(options: &Options, images: &Path) -> Result<Cluster> {
+    local::serve(options, images, &[])
 }
 
 impl Cluster {
-    /// Nothing of it is taken down at the end.
-    fn keeps(kubeconfig: PathBuf) -> Self {
-        Self { kubeconfig, context: None, runs_pods: true, has_operator: false, guard: Guard::Nothing }
+    /// A client of its administrator.
+    ///
+    /// # Errors
+    /// When the kubeconfig cannot be used.
+    pub async fn client(&self) -> Result<Client> {
+        let file = Kubeconfig::read_from(&self.kubeconfig)?;
+        let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
+        Client::try_from(config).context("the kubeconfig cannot be used")
     }
 
     /// Whether it goes at the end.
     pub fn is_ours(&self) -> bool {
         !matches!(self.guard, Guard::Nothing)
     }
+
+    /// Why its API server cannot be restarted, if it cannot.
+    pub fn obstacle_to_restart(&self) -> Option<&'static str> {
+        self.restart.as_ref().err().copied()
+    }
+
+    /// Restarts its API server; it may be away for some time after this.
+    ///
+    /// # Errors
+    /// When it cannot be.
+    pub fn restart(&self) -> Result<()> {
+        let words = self.restart.as_ref().map_err(|reason| anyhow::anyhow!(*reason))?;
+        let (program, arguments) = words.split_first().context("the command that restarts is empty")?;
+        crate::process::run(Command::new(program).args(arguments))
+    }
+}
+
+/// Writes a file that its owner alone may read.
+fn write_secret(path: &Path, text: &str) -> Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .with_context(|| format!("cannot write {}", path.display()))
 }

@@ -5,7 +5,7 @@ use dask_operator::api::{DaskAutoscaler, DaskCluster};
 use kube::api::DeleteParams;
 use serde_json::json;
 
-use super::mk_cluster;
+use super::parts::mk_cluster;
 use crate::stage::Stage;
 
 pub(super) async fn is_refused(stage: &Stage) -> Result<()> {

@@ -4,9 +4,9 @@ use anyhow::{Result, ensure};
 use dask_operator::api::DaskJob;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, LogParams};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::mk_job;
+use super::parts::{ended, mk_job};
 use crate::stage::Stage;
 
 /// What the shipped job computes.
@@ -39,18 +39,6 @@ pub(super) async fn fails(stage: &Stage) -> Result<()> {
     only_the_runner_stays(stage, name).await?;
     stage.api::<DaskJob>().delete(name, &DeleteParams::background()).await?;
     stage.until_gone(name).await
-}
-
-/// The job once it has ended, either way.
-async fn ended(stage: &Stage, name: &str) -> Result<Value> {
-    let find = |all: &[DaskJob]| {
-        let mut values = all.iter().map(|job| serde_json::to_value(job).unwrap_or_default());
-        values.find(|job| job["metadata"]["name"] == name)
-    };
-    let is_over =
-        |job: Value| job["status"]["jobStatus"] == "Successful" || job["status"]["jobStatus"] == "Failed";
-    let jobs = stage.until::<DaskJob>("the job to end", "", |all| find(all).is_some_and(is_over)).await?;
-    Ok(find(&jobs).unwrap_or_default())
 }
 
 /// The cluster goes with the end of its job, the runner stays for its log.

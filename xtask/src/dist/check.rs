@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use fake_apiserver::Server;
 use fake_apiserver::request::{Request, Verb};
 use fake_apiserver::response::Reply;
@@ -21,6 +21,14 @@ const ENGINES: [&str; 2] = ["docker", "podman"];
 /// Seconds until the operator must have made a Service; starting a container takes most of them.
 const SECONDS_MAX: u64 = 60;
 
+/// The archive of this machine's image, if it was made.
+pub(crate) fn archive() -> Result<PathBuf> {
+    let architecture = program::machine()?.0;
+    let archive = folder().join(format!("dask-operator-{}-{architecture}.oci.tar", version()));
+    ensure!(archive.exists(), "there is no image: `cargo xtask dist image` makes it in some minutes");
+    Ok(archive)
+}
+
 /// An image, and what can run it.
 pub(crate) struct Runnable {
     engine: &'static str,
@@ -30,11 +38,7 @@ pub(crate) struct Runnable {
 impl Runnable {
     /// What this machine can run; if it cannot, why.
     pub(crate) fn find() -> Result<Self, String> {
-        let architecture = program::machine().map_err(|error| error.to_string())?.0;
-        let archive = folder().join(format!("dask-operator-{}-{architecture}.oci.tar", version()));
-        if !archive.exists() {
-            return Err("there is no image: `cargo xtask dist image` makes it in some minutes".into());
-        }
+        let archive = archive().map_err(|error| error.to_string())?;
         let answers = |engine: &&str| {
             let mut info = Command::new(engine);
             info.arg("info").stdout(Stdio::null()).stderr(Stdio::null());

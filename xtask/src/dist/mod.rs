@@ -62,7 +62,7 @@ impl Dist {
     pub(crate) fn run(self) -> Result<()> {
         fs::create_dir_all(folder()).with_context(|| format!("cannot make {}", folder().display()))?;
         match self.what {
-            What::Image => image(),
+            What::Image => image().map(drop),
             What::Chart => chart(),
             What::Crds => crds(),
             What::Release { tag } => release(&tag),
@@ -89,7 +89,9 @@ fn reference() -> String {
     format!("{IMAGE}:{}", version())
 }
 
-fn image() -> Result<()> {
+/// Makes the image for this machine; its archive.
+pub(crate) fn image() -> Result<PathBuf> {
+    fs::create_dir_all(folder()).with_context(|| format!("cannot make {}", folder().display()))?;
     let source = Source::find()?;
     let program = Program::build()?;
     // Where `Containerfile` finds it, for those who prefer an engine.
@@ -110,7 +112,8 @@ fn image() -> Result<()> {
     let bill = sbom::of(&program, &source)?;
     let name = format!("dask-operator-{}-{}", version(), program.architecture);
     write(&format!("{name}.oci.tar"), &archive)?;
-    write(&format!("{name}.cdx.json"), bill.as_bytes())
+    write(&format!("{name}.cdx.json"), bill.as_bytes())?;
+    Ok(folder().join(format!("{name}.oci.tar")))
 }
 
 fn release(tag: &str) -> Result<()> {

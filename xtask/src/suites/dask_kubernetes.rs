@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use e2e::PythonOperator;
 
 use super::cluster::kubectl;
 use super::ledger::Results;
@@ -39,7 +40,7 @@ const STAND_INS: [(&str, &str); 3] = [
 ];
 
 pub(super) fn run(run: &Run<'_>) -> Result<Results> {
-    let python = environment(run.cache)?;
+    let python = python::environment(run.cache, &data(NAME).join("requirements.txt"))?;
     let source = python::source(run.cache, &python, "dask_kubernetes", VERSION)?;
     let programs = programs(run.cache)?;
     let mut pytest = Pytest::new(&python, &source, &ARGUMENTS);
@@ -52,9 +53,15 @@ pub(super) fn run(run: &Run<'_>) -> Result<Results> {
     pytest.run(run)
 }
 
-/// The interpreter of an environment with the suite and its operator.
-pub(super) fn environment(cache: &Path) -> Result<PathBuf> {
-    python::environment(cache, &data(NAME).join("requirements.txt"))
+/// The operator itself, as a user of its release has it.
+pub(super) fn operator(cache: &Path) -> Result<PythonOperator> {
+    let python = python::environment(cache, &data(NAME).join("requirements.txt"))?;
+    let source = python::source(cache, &python, "dask_kubernetes", VERSION)?;
+    Ok(PythonOperator {
+        version: VERSION,
+        programs: cache.join("python/bin"),
+        chart: source.join("dask_kubernetes/operator/deployment/helm/dask-kubernetes-operator"),
+    })
 }
 
 /// A folder with the programs that the suite looks for on the path.

@@ -17,6 +17,7 @@ pub(crate) mod python;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use ::e2e::PythonOperator;
 use anyhow::{Context, Result, bail};
 use clap::builder::PossibleValuesParser;
 
@@ -186,16 +187,14 @@ fn play(suite: Suite, kubeconfig: Option<&Path>, filter: Option<&str>) -> Result
         .with_context(|| format!("the suite {suite} could not be run; see {}", cache.display()))
 }
 
-/// The folder of programs of an environment with the Python operator, made if it is not there.
-pub(crate) fn dask_kubernetes_programs() -> Result<PathBuf> {
-    let python = dask_kubernetes::environment(&cache(dask_kubernetes::NAME, dask_kubernetes::VERSION)?)?;
-    let folder = python.parent().context("an interpreter is in a folder")?;
-    Ok(folder.to_owned())
+/// The Python operator of the suite dask-kubernetes: its environment and its chart, fetched if they are not there.
+pub(crate) fn python_operator() -> Result<PythonOperator> {
+    dask_kubernetes::operator(&cache(dask_kubernetes::NAME, dask_kubernetes::VERSION)?)
 }
 
-/// Where a suite keeps what it fetches and builds; survives from run to run.
-fn cache(suite: &str, version: &str) -> Result<PathBuf> {
-    let cache = shell::target().join("suites").join(format!("{suite}-{version}"));
+/// Where a suite keeps what it fetches and builds.
+fn cache(name: &str, version: &str) -> Result<PathBuf> {
+    let cache = shell::target().join("suites").join(format!("{name}-{version}"));
     std::fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
     Ok(std::path::absolute(cache)?)
 }

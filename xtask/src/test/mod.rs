@@ -133,14 +133,16 @@ fn demo_tier() -> Outcome {
 /// The user stories on pods that are processes, where the machine can run them.
 fn stories() -> Outcome {
     let told = shell::build().and_then(|()| match demo::obstacle()? {
-        None => e2e::tell(Provider::Local, Vec::new()).map(Ok),
+        None => e2e::tell(Provider::Local, Vec::new(), tools::HELM.found()).map(Ok),
         Some(reason) => Ok(Err(reason)),
     });
     match told {
-        Ok(Ok((passed, failed, skipped))) => {
-            let note = (failed > 0).then(|| format!("the logs are in {}", e2e::folder().display()));
-            Outcome { passed, failed, skipped, note }
-        }
+        Ok(Ok(told)) => Outcome {
+            passed: told.passed,
+            failed: told.failed,
+            skipped: told.skipped.len(),
+            note: told.note(),
+        },
         Ok(Err(reason)) => Outcome::skipped(reason),
         Err(error) => Outcome::failed(format!("{error:#}")),
     }
