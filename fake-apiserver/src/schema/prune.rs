@@ -20,7 +20,12 @@ fn walk(value: &mut Value, schema: Option<View<'_>>, path: &Path<'_>, unknown: &
     match value {
         Value::Object(map) => walk_object(map, schema, path, unknown),
         Value::Array(items) => {
+            let list = schema;
             let schema = schema.and_then(View::items);
+            // A list where anything may stand, of which nothing more is said: `skipPrune` of the real server.
+            if schema.is_none() && list.is_some_and(|list| list.node.preserve_unknown) {
+                return;
+            }
             for (index, item) in items.iter_mut().enumerate() {
                 if item.is_object() || item.is_array() {
                     walk(item, schema, &Path::Index(path, index), unknown);

@@ -41,6 +41,16 @@ fn metadata_of_the_root_knows_its_fields() {
 }
 
 #[test]
+fn a_list_where_anything_may_stand_keeps_its_items() {
+    check_prune(
+        json!({"a": {"x-kubernetes-preserve-unknown-fields": true}}),
+        json!({"spec": {"a": [{"b": 1}, [{"c": 2}]]}}),
+        json!({"spec": {"a": [{"b": 1}, [{"c": 2}]]}}),
+        &[],
+    );
+}
+
+#[test]
 fn preserved_fields_are_still_pruned_inside_named_ones() {
     check_prune(
         json!({"a": {"type": "object", "x-kubernetes-preserve-unknown-fields": true,

@@ -2,6 +2,7 @@
 
 mod contract;
 mod count;
+mod extensions;
 mod kopf;
 mod report;
 
@@ -30,7 +31,7 @@ struct Tier {
 }
 
 /// Cheapest first, so that the first failure comes early; a failing tier does not stop the next.
-const TIERS: [Tier; 12] = [
+const TIERS: [Tier; 13] = [
     Tier { name: "format", what: "the sources are formatted", run: || Outcome::of(lint::format()) },
     Tier { name: "tidy", what: "the house rules hold", run: || Outcome::of(tidy::check()) },
     Tier { name: "clippy", what: "clippy finds nothing", run: || Outcome::of(lint::clippy()) },
@@ -48,6 +49,11 @@ const TIERS: [Tier; 12] = [
         run: contract::contract,
     },
     Tier { name: "kopf", what: "plugins written for the Python operator, beside ours", run: kopf::kopf },
+    Tier {
+        name: "extensions",
+        what: "the shipped plugins with the definitions of the projects they are for",
+        run: extensions::extensions,
+    },
     Tier { name: "image", what: "the image runs as the chart runs it", run: image_tier },
     Tier { name: "demo", what: "a DaskJob on real Dask, without Kubernetes", run: demo_tier },
     Tier { name: "e2e", what: "the user stories, without Kubernetes", run: stories },
