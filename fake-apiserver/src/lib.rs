@@ -37,6 +37,9 @@
 //! - ComponentStatuses are always healthy.
 //! - A process kubelet that serves a real API server answers it for logs alone (`face::node_logs`); exec, attach and
 //!   port-forward are 501 there.
+//! - Values of HorizontalPodAutoscalers, Leases, EndpointSlices, volumes and their claims, StorageClasses, NetworkPolicies,
+//!   schedules of CronJobs, ControllerRevisions and percentages of budgets are not checked beyond their types, nor what of
+//!   them must not change.
 //! - Proxies speak plain HTTP to pods; a name with the scheme `https` answers 501.
 //! - Services are IPv4; a headless service without a selector says both families, as a real server does.
 
