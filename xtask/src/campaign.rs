@@ -103,5 +103,9 @@ fn complaints(found: &Found) -> Vec<String> {
     let again = found.guilty.iter().map(|task| format!("begun again (seed, task): {task:?}"));
     let wrong = found.wrong.iter().map(|task| format!("wrong (seed, task): {task:?}"));
     let larger = found.larger.iter().map(|left| format!("too many workers left (seed, how many): {left:?}"));
-    again.chain(wrong).chain(larger).chain(found.stopped.clone()).collect()
+    // Each history makes the group smaller at its end: where fewer workers left, they had not even come.
+    let idle = (found.removed < found.histories).then(|| {
+        format!("only {} workers left, so that little was tried: is the machine too busy?", found.removed)
+    });
+    again.chain(wrong).chain(larger).chain(idle).chain(found.stopped.clone()).collect()
 }

@@ -81,6 +81,14 @@ class Campaign:
         for key in keys:
             self.futures.pop(key, None)
 
+    def join(self, workers, seconds):
+        """Waits until so many workers are there; whether they were in time."""
+        try:
+            self.client.wait_for_workers(workers, timeout=seconds)
+        except TimeoutError:
+            return False
+        return True
+
     def settle(self):
         """Waits until all that is wanted is there; which of it is wrong."""
         values = {key: self.client.submit(value, future, pure=False) for key, future in self.futures.items()}

@@ -24,6 +24,8 @@ pub enum Act {
         /// How long it is there.
         millis: u64,
     },
+    /// So many workers are there, so that those which go next have something to lose.
+    Join(usize),
     /// So many milliseconds pass.
     Pass(u64),
     /// A worker's pod is gone without notice: the n-th of those that run.
@@ -37,18 +39,26 @@ pub enum Act {
 pub fn history(seed: u64) -> Vec<Act> {
     let mut draw = Seed(seed);
     let mut keys: Vec<String> = Vec::new();
-    let mut acts = vec![Act::Scale(2 + draw.below(WORKERS_MAX - 1)), submit(&mut draw, seed, &mut keys)];
+    let first = 2 + draw.below(WORKERS_MAX - 1);
+    let mut acts = vec![Act::Scale(first), submit(&mut draw, seed, &mut keys), Act::Join(first)];
     let kills = draw.below(3) == 0;
     let kill_at = draw.below(ACTS);
     let adapts = draw.below(4) == 0;
     let adapt_at = draw.below(ACTS);
     for number in 0..ACTS {
-        acts.push(match draw.below(8) {
-            0..=2 => submit(&mut draw, seed, &mut keys),
-            3 | 4 => Act::Scale(1 + draw.below(WORKERS_MAX)),
-            5 | 6 => Act::Pass(50 + draw.below(1_200) as u64),
-            _ => Act::Release(keys.iter().filter(|_| draw.below(3) == 0).cloned().collect()),
-        });
+        match draw.below(8) {
+            0..=2 => acts.push(submit(&mut draw, seed, &mut keys)),
+            3 | 4 => {
+                let wanted = 1 + draw.below(WORKERS_MAX);
+                acts.push(Act::Scale(wanted));
+                // Sometimes the next number comes while workers are still starting.
+                if draw.below(4) > 0 {
+                    acts.push(Act::Join(wanted));
+                }
+            }
+            5 | 6 => acts.push(Act::Pass(50 + draw.below(1_200) as u64)),
+            _ => acts.push(Act::Release(keys.iter().filter(|_| draw.below(3) == 0).cloned().collect())),
+        }
         if kills && number == kill_at {
             acts.push(Act::Kill(draw.below(WORKERS_MAX)));
         }
@@ -57,8 +67,8 @@ pub fn history(seed: u64) -> Vec<Act> {
         }
     }
     acts.push(submit(&mut draw, seed, &mut keys));
-    acts.push(Act::Pass(draw.below(600) as u64));
-    acts.push(Act::Scale(1));
+    let last = 2 + draw.below(WORKERS_MAX - 1);
+    acts.extend([Act::Scale(last), Act::Join(last), Act::Pass(draw.below(600) as u64), Act::Scale(1)]);
     acts
 }
 

@@ -37,6 +37,8 @@ const GROUP: &str = "campaign-default";
 const OPERATORS: &str = "operators";
 /// How long one history may take.
 const HISTORY_MAX: Duration = Duration::from_mins(5);
+/// How long is waited for workers that start; a group that never gets them is told of at the end.
+const JOIN_MAX: Duration = Duration::from_mins(1);
 /// How long a group may take, once nothing is computed any more, until it has as few workers as it was told to.
 const SMALLER_MAX: Duration = Duration::from_secs(30);
 
@@ -235,6 +237,9 @@ async fn play(stage: &Stage, client: &mut Client, seed: u64, found: &mut Found) 
                 stage.patch::<DaskWorkerGroup>(GROUP, &patch).await?;
             }
             Act::Adapt { maximum, millis } => adapt(stage, maximum, Duration::from_millis(millis)).await?,
+            Act::Join(workers) => {
+                client.ask("join", json!({"workers": workers, "seconds": JOIN_MAX.as_secs()})).await?;
+            }
             Act::Pass(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
             Act::Kill(number) => killed.extend(kill(stage, number).await?),
         }
