@@ -106,7 +106,7 @@ pub fn run(options: &Options) -> Result<Vec<Ending>> {
     std::fs::create_dir_all(&options.folder).context("cannot make a folder for this run")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let cluster = Arc::new(options.provider.up(options)?);
-    runtime.block_on(async {
+    runtime.block_on(process::unless_told_to_end(async {
         let client = cluster.client().await?;
         // A cluster of our own may come with them.
         let had_definitions = !cluster.is_ours() && definitions::any(&client).await?;
@@ -137,7 +137,7 @@ pub fn run(options: &Options) -> Result<Vec<Ending>> {
             definitions::remove(&client).await?;
         }
         Ok(endings)
-    })
+    }))
 }
 
 /// The stories of these names.

@@ -6,6 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// How long a program may take to end after SIGTERM.
 const END_MAX: Duration = Duration::from_mins(1);
@@ -103,4 +104,19 @@ pub fn run(command: &mut Command) -> Result<()> {
         bail!("{name} ended with {status}");
     }
     Ok(())
+}
+
+/// Does this work, unless this program is told to end: then what it has started is dropped, and so taken down, and not left behind.
+///
+/// # Errors
+/// Those of the work, or that there was no time for it.
+pub async fn unless_told_to_end<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut terminated = signal(SignalKind::terminate()).context("cannot listen to signals")?;
+    let mut interrupted = signal(SignalKind::interrupt()).context("cannot listen to signals")?;
+    tokio::select! {
+        biased;
+        done = work => done,
+        _ = terminated.recv() => bail!("told to end before everything was done"),
+        _ = interrupted.recv() => bail!("interrupted before everything was done"),
+    }
 }

@@ -26,9 +26,9 @@ use serde_json::{Value, json};
 
 use self::client::Client;
 use self::history::{Act, history};
-use crate::Options;
 use crate::provider::{self, Cluster};
 use crate::stage::Stage;
+use crate::{Options, process};
 
 /// The cluster of a campaign, and its group.
 const CLUSTER: &str = "campaign";
@@ -125,7 +125,7 @@ pub fn run(
     std::fs::create_dir_all(&options.folder).context("cannot make a folder for this run")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let cluster = Arc::new(provider::local_with(options, &images(options, python)?)?);
-    runtime.block_on(async {
+    runtime.block_on(process::unless_told_to_end(async {
         let operators = Stage::open(&cluster, OPERATORS).await?;
         let mut arms = Vec::new();
         for operator in [Operator::Ours].into_iter().chain(python.map(|_| Operator::Python)) {
@@ -142,7 +142,7 @@ pub fn run(
         let others = others.iter_mut().map(|arm| arm.play_all(seeds.clone(), &are_over));
         futures::future::join(ours, futures::future::join_all(others)).await;
         Ok(arms.into_iter().map(|arm| arm.found).collect())
-    })
+    }))
 }
 
 /// Writes down what the operators' images stand for.

@@ -9,6 +9,7 @@ mod crds;
 mod disruption;
 mod install;
 mod job;
+mod kube_cluster;
 mod namespace;
 mod parts;
 mod quota;
@@ -97,6 +98,14 @@ pub fn all() -> Vec<Story> {
                 |stage| Box::pin(disruption::another_takes_over(stage)),
             )),
             &[Helm],
+        ),
+        needs(
+            usual(
+                "kubecluster",
+                "the Python client creates, connects, scales, adapts, adds groups, reads logs and closes",
+                |stage| Box::pin(kube_cluster::does_what_it_offers(stage)),
+            ),
+            &[PythonOperator],
         ),
         usual("job", "a job computes its result and its cluster goes", |stage| {
             Box::pin(job::succeeds(stage))
