@@ -7,6 +7,7 @@ mod codegen;
 mod control_plane;
 mod demo;
 mod dist;
+mod docs;
 mod e2e;
 mod lint;
 mod record;
@@ -32,6 +33,7 @@ enum Verb {
     Chart(chart::Chart),
     Workflows(workflows::Workflows),
     Dist(dist::Dist),
+    Docs(docs::Docs),
     Sim(sim::Sim),
     Bench(bench::Bench),
     Suites(suites::Suites),
@@ -49,6 +51,7 @@ fn main() -> std::process::ExitCode {
         Verb::Chart(verb) => verb.run(),
         Verb::Workflows(verb) => verb.run(),
         Verb::Dist(verb) => verb.run(),
+        Verb::Docs(verb) => verb.run(),
         Verb::Sim(verb) => verb.run(),
         Verb::Bench(verb) => verb.run(),
         Verb::Suites(verb) => verb.run(),

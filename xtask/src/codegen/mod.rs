@@ -3,6 +3,7 @@
 pub(crate) mod chart;
 mod crds;
 mod plugin;
+mod reference;
 mod tables;
 
 use std::fs;
@@ -43,6 +44,7 @@ const GENERATORS: &[Generator] = &[
     Generator { name: "crds", files: crds::files, asks_kubernetes: false },
     Generator { name: "chart", files: chart::files, asks_kubernetes: false },
     Generator { name: "plugin", files: plugin::files, asks_kubernetes: false },
+    Generator { name: "reference", files: reference::files, asks_kubernetes: false },
     Generator { name: "tables", files: tables::files, asks_kubernetes: true },
 ];
 

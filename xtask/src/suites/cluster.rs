@@ -87,7 +87,7 @@ impl Cluster {
 }
 
 /// A kubectl that is no dispatcher, if there is one: suites call it hundreds of times.
-pub(super) fn kubectl() -> Result<PathBuf> {
+pub(crate) fn kubectl() -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path)
         .find_map(|folder| folder.join("kubectl").canonicalize().ok())

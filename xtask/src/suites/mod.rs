@@ -5,7 +5,7 @@
 //!
 //! A suite may be run in several arms, for instance with one operator and with another; each has its own ledger.
 
-mod cluster;
+pub(crate) mod cluster;
 mod dask_kubernetes;
 mod helm;
 mod kr8s;

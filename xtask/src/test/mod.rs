@@ -13,7 +13,7 @@ use anyhow::Result;
 
 use self::report::{Outcome, Report};
 use crate::dist::check::Runnable;
-use crate::{chart, codegen, demo, e2e, lint, shell, tidy, tools, workflows};
+use crate::{chart, codegen, demo, docs, e2e, lint, shell, tidy, tools, workflows};
 
 /// Run every tier this machine can run, and say what each found.
 #[derive(clap::Args)]
@@ -31,7 +31,7 @@ struct Tier {
 }
 
 /// Cheapest first, so that the first failure comes early; a failing tier does not stop the next.
-const TIERS: [Tier; 13] = [
+const TIERS: [Tier; 14] = [
     Tier { name: "format", what: "the sources are formatted", run: || Outcome::of(lint::format()) },
     Tier { name: "tidy", what: "the house rules hold", run: || Outcome::of(tidy::check()) },
     Tier { name: "clippy", what: "clippy finds nothing", run: || Outcome::of(lint::clippy()) },
@@ -56,6 +56,7 @@ const TIERS: [Tier; 13] = [
     },
     Tier { name: "image", what: "the image runs as the chart runs it", run: image_tier },
     Tier { name: "demo", what: "a DaskJob on real Dask, without Kubernetes", run: demo_tier },
+    Tier { name: "docs", what: "the documentation's commands do what it says", run: docs_tier },
     Tier { name: "e2e", what: "the user stories, without Kubernetes", run: stories },
 ];
 
@@ -132,6 +133,22 @@ fn demo_tier() -> Outcome {
     match shell::build().and_then(|()| demo::obstacle()) {
         Ok(None) => Outcome::of(demo::demo()),
         Ok(Some(reason)) => Outcome::skipped(reason),
+        Err(error) => Outcome::failed(format!("{error:#}")),
+    }
+}
+
+/// The pages, where the machine can follow them.
+fn docs_tier() -> Outcome {
+    match shell::build().and_then(|()| docs::check(&[])) {
+        Ok(verdict) => {
+            let said = [verdict.failed.as_slice(), verdict.skipped.as_slice()].concat();
+            Outcome {
+                passed: verdict.passed,
+                failed: verdict.failed.len(),
+                skipped: verdict.skipped.len(),
+                note: (!said.is_empty()).then(|| said.join("\n")),
+            }
+        }
         Err(error) => Outcome::failed(format!("{error:#}")),
     }
 }
