@@ -53,6 +53,7 @@ mod sandbox;
 mod service_proxy;
 mod service_watch;
 mod services;
+mod signals;
 mod status;
 mod streams;
 mod volumes;
@@ -203,6 +204,7 @@ impl Kubelet {
         let Self { client, config, reach } = self;
         let state = |source| KubeletError::State { path: config.state_dir.clone(), source };
         clean(&config.state_dir).map_err(state)?;
+        signals::heed().map_err(state)?;
         let spawner = Spawner::start().map_err(state)?;
         let links = Links::prepare(&config.network).await.map_err(KubeletError::Network)?;
         let mut background = JoinSet::new();
