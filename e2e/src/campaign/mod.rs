@@ -134,9 +134,8 @@ pub fn run(
         }
         let (ours, others) = arms.split_first_mut().context("nobody plays")?;
         let are_over = AtomicBool::new(false);
-        let never = AtomicBool::new(false);
         let ours = async {
-            ours.play_all(seeds.clone(), &never).await;
+            ours.play_all(seeds.clone(), &are_over).await;
             are_over.store(true, Ordering::Relaxed);
         };
         let others = others.iter_mut().map(|arm| arm.play_all(seeds.clone(), &are_over));

@@ -87,6 +87,14 @@ pub fn local_with(options: &Options, images: &Path) -> Result<Cluster> {
     local::serve(options, images, &[])
 }
 
+/// The local cluster with the operators' images, where everybody may do everything.
+///
+/// # Errors
+/// When it does not start.
+pub fn local_without_roles(options: &Options) -> Result<Cluster> {
+    local_with(options, &images::write(options)?)
+}
+
 impl Cluster {
     /// A client of its administrator.
     ///

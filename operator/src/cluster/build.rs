@@ -44,6 +44,9 @@ impl Desired {
     /// The children as plugins want them.
     #[must_use]
     pub fn shaped(mut self, shape: &Shape) -> Self {
+        if !shape.edits() {
+            return self;
+        }
         self.scheduler_hash = shape.hash(Role::Scheduler, self.scheduler_hash);
         self.service_hash = shape.hash(Role::Service, self.service_hash);
         self.deployment = shape.child(Role::Scheduler, self.deployment);

@@ -55,6 +55,11 @@ impl Shape {
         shape
     }
 
+    /// Whether any child as built is changed.
+    pub fn edits(&self) -> bool {
+        !self.edited.is_empty()
+    }
+
     /// The child as it should be.
     pub fn child(&self, role: Role, built: Value) -> Value {
         self.edited.get(&role).map_or(built, |edited| edited.object.clone())

@@ -224,7 +224,6 @@ async fn an_answer_that_is_cut_off_is_an_error_and_the_question_may_be_asked_aga
     let alice = [cluster.address("a")];
     cluster.tell("hold", json!({"key": "held", "worker": "a", "size": 1000}));
     let mut whole = 0;
-    // Its greeting is about 200 bytes long, its answer 70.
     for bytes in (0..).step_by(40) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let through =

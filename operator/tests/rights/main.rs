@@ -107,16 +107,21 @@ apply
 wait 5s
 ";
 
-/// The calls when everything that is created is there already, unseen: its watch is late, or it has none of our labels.
-fn collisions() -> Vec<Call> {
+/// An empty store that knows our definitions and has no call on record yet.
+fn recorded() -> RecordingStore<FakeStore> {
     let store = RecordingStore::new(FakeStore::new(Server::new(Config::default())));
-    let scheduler = ScriptedScheduler::new();
     for definition in crds() {
         let definition = serde_json::from_value(definition).expect("an object");
         let made = store.create(&definitions(), &definition, "test").now_or_never();
         made.expect("the fake answers at once").expect("our definitions are accepted");
     }
     store.take();
+    store
+}
+
+/// The calls when everything that is created is there already, unseen: its watch is late, or it has none of our labels.
+fn collisions() -> Vec<Call> {
+    let (store, scheduler) = (recorded(), ScriptedScheduler::new());
     let containers = json!([{"name": "c", "image": "ghcr.io/dask/dask"}]);
     let pod = json!({"containers": containers});
     let child = |kind| Target::Child(ChildId::new(kind, "default", "taken"));
@@ -151,14 +156,7 @@ fn collisions() -> Vec<Call> {
 
 /// The calls when what is patched has just gone: whether it has, or the endpoint, is asked.
 fn disappearances() -> Vec<Call> {
-    let store = RecordingStore::new(FakeStore::new(Server::new(Config::default())));
-    let scheduler = ScriptedScheduler::new();
-    for definition in crds() {
-        let definition = serde_json::from_value(definition).expect("an object");
-        let made = store.create(&definitions(), &definition, "test").now_or_never();
-        made.expect("the fake answers at once").expect("our definitions are accepted");
-    }
-    store.take();
+    let (store, scheduler) = (recorded(), ScriptedScheduler::new());
     for kind in [Kind::Cluster, Kind::WorkerGroup, Kind::Job, Kind::Autoscaler] {
         let key = Key::new(kind, "default", "gone");
         let steps = vec![Step::Status { key: key.clone(), body: json!({}) }];

@@ -11,12 +11,12 @@ mod place;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ::e2e::PythonOperator;
 use anyhow::{Context, Result, bail};
 
 use self::page::{Block, What, blocks};
 use self::place::Place;
-use crate::suites::python;
-use crate::{demo, shell, tools};
+use crate::{demo, shell, suites, tools};
 
 /// Run the commands of the documentation's pages, each page on a cluster of its own.
 #[derive(clap::Args)]
@@ -61,8 +61,11 @@ impl Docs {
 /// Follows the pages with the programs as they are built.
 pub(crate) fn check(only: &[String]) -> Result<Verdict> {
     let mut verdict = Verdict::default();
-    let obstacle = obstacle()?;
-    let cache = std::path::absolute(shell::target().join("kopf-plugins"))?;
+    // Or why no page can be followed here.
+    let python = match obstacle()? {
+        None => Ok(suites::python_operator()?),
+        Some(reason) => Err(reason),
+    };
     for path in pages()? {
         let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         if !only.is_empty() && !only.contains(&name) {
@@ -78,14 +81,14 @@ pub(crate) fn check(only: &[String]) -> Result<Verdict> {
         if !blocks.iter().any(|block| matches!(block.what, What::Run(_))) {
             continue;
         }
-        if let Some(reason) = &obstacle {
-            verdict.skipped.push(format!("docs/{name}.md: {reason}"));
-            continue;
-        }
+        let python = match &python {
+            Ok(python) => python,
+            Err(reason) => {
+                verdict.skipped.push(format!("docs/{name}.md: {reason}"));
+                continue;
+            }
+        };
         println!("following docs/{name}.md");
-        let requirements = shell::root().join("suites/kopf-plugins/requirements.txt");
-        let python = python::environment(&cache, &requirements)?;
-        let python = python.parent().and_then(Path::parent).context("an environment has a folder")?;
         match follow(&name, &blocks, python) {
             Ok(()) => verdict.passed += 1,
             Err(error) => verdict.failed.push(format!("docs/{name}.md, {error:#}")),
@@ -94,7 +97,7 @@ pub(crate) fn check(only: &[String]) -> Result<Verdict> {
     Ok(verdict)
 }
 
-fn follow(name: &str, blocks: &[Block], python: &Path) -> Result<()> {
+fn follow(name: &str, blocks: &[Block], python: &PythonOperator) -> Result<()> {
     let helm = tools::HELM.found().context("helm has gone")?;
     let helm = helm.parent().filter(|folder| folder.is_absolute()).map(Path::to_owned);
     let mut place = Place::new(name, python, &helm.into_iter().collect::<Vec<_>>())?;

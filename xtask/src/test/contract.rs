@@ -5,7 +5,7 @@ use std::thread;
 use anyhow::Result;
 use dask_operator::local::python;
 
-use super::count::Count;
+use super::count::cargo_test;
 use super::report::Outcome;
 use crate::shell;
 
@@ -14,15 +14,8 @@ const VARIABLE: &str = "DASK_OPERATOR_DASKS";
 
 /// Prepares all versions side by side, then asks each.
 pub(super) fn contract() -> Outcome {
-    let versions = match prepare() {
-        Ok(versions) => versions,
-        Err(error) => return Outcome::failed(format!("{error:#}")),
-    };
-    let mut count = Count::default();
-    // All features of the workspace, so that nothing is compiled anew for this.
-    let mut command = shell::cargo(&["test", "--workspace", "--locked", "--test", "contract"]);
-    match shell::watch(command.env(VARIABLE, versions), |line| count.see(line)) {
-        Ok(success) => count.outcome(success),
+    match prepare() {
+        Ok(versions) => cargo_test(&["--test", "contract"], Some((VARIABLE, versions))),
         Err(error) => Outcome::failed(format!("{error:#}")),
     }
 }

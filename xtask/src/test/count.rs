@@ -1,10 +1,23 @@
 //! Counting tests in what `cargo test` prints.
 
 use super::report::Outcome;
+use crate::shell;
+
+/// Runs `cargo test` with these arguments on the whole workspace, so that nothing is compiled anew for one of its tests, and counts;
+/// `variable` is how the tests hear of what was prepared for them.
+pub(super) fn cargo_test(arguments: &[&str], variable: Option<(&str, String)>) -> Outcome {
+    let mut count = Count::default();
+    let mut command = shell::cargo(&["test", "--workspace", "--locked"]);
+    command.args(arguments).envs(variable);
+    match shell::watch(&mut command, |line| count.see(line)) {
+        Ok(success) => count.outcome(success),
+        Err(error) => Outcome::failed(format!("{error:#}")),
+    }
+}
 
 /// The sums over all test programs seen so far.
 #[derive(Default)]
-pub(super) struct Count {
+struct Count {
     passed: usize,
     failed: usize,
     ignored: usize,
@@ -12,7 +25,7 @@ pub(super) struct Count {
 
 impl Count {
     /// Takes note of one line: only `test result: …` counts.
-    pub(super) fn see(&mut self, line: &str) {
+    fn see(&mut self, line: &str) {
         let Some(rest) = line.trim().strip_prefix("test result: ") else { return };
         for part in rest.split([';', '.']) {
             let mut words = part.split_whitespace();
@@ -31,7 +44,7 @@ impl Count {
     }
 
     /// What it comes to. `success` is how cargo itself ended: without a failed test, a crate did not compile.
-    pub(super) fn outcome(self, success: bool) -> Outcome {
+    fn outcome(self, success: bool) -> Outcome {
         let compile = usize::from(!success && self.failed == 0);
         Outcome {
             passed: self.passed,

@@ -7,9 +7,8 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::count::Count;
+use super::count::cargo_test;
 use super::report::Outcome;
-use crate::shell;
 
 /// How the tests hear of the definitions: files, separated by semicolons.
 const VARIABLE: &str = "DASK_OPERATOR_DEFINITIONS";
@@ -23,16 +22,9 @@ const MODULES: [(&str, &str); 3] = [
 
 /// Fetches the definitions, then plays each shipped plugin.
 pub(super) fn extensions() -> Outcome {
-    let files = match files() {
-        Ok(files) => files,
-        Err(error) => return Outcome::skipped(format!("no definitions of other projects: {error:#}")),
-    };
-    let mut count = Count::default();
-    // All features of the workspace, so that nothing is compiled anew for this.
-    let mut command = shell::cargo(&["test", "--workspace", "--locked", "--test", "extensions"]);
-    match shell::watch(command.env(VARIABLE, files.join(";")), |line| count.see(line)) {
-        Ok(success) => count.outcome(success),
-        Err(error) => Outcome::failed(format!("{error:#}")),
+    match files() {
+        Ok(files) => cargo_test(&["--test", "extensions"], Some((VARIABLE, files.join(";")))),
+        Err(error) => Outcome::skipped(format!("no definitions of other projects: {error:#}")),
     }
 }
 

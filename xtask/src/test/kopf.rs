@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::count::Count;
+use super::count::cargo_test;
 use super::report::Outcome;
 use crate::shell;
 use crate::suites::python;
@@ -12,18 +12,15 @@ const VARIABLE: &str = "DASK_OPERATOR_KOPF";
 
 /// Prepares kopf and the Python operator, then runs the plugins of users.
 pub(super) fn kopf() -> Outcome {
-    match run() {
-        Ok(outcome) => outcome,
+    match prepare() {
+        Ok(python) => cargo_test(&["--test", "kopf_plugins"], Some((VARIABLE, python))),
         Err(error) => Outcome::failed(format!("{error:#}")),
     }
 }
 
-fn run() -> Result<Outcome> {
+/// The value of [`VARIABLE`].
+fn prepare() -> Result<String> {
     let cache = std::path::absolute(shell::target().join("kopf-plugins"))?;
     let python = python::environment(&cache, &shell::root().join("suites/kopf-plugins/requirements.txt"))?;
-    let mut count = Count::default();
-    // All features of the workspace, so that nothing is compiled anew for this.
-    let mut command = shell::cargo(&["test", "--workspace", "--locked", "--test", "kopf_plugins"]);
-    let success = shell::watch(command.env(VARIABLE, python), |line| count.see(line))?;
-    Ok(count.outcome(success))
+    Ok(python.display().to_string())
 }

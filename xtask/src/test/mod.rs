@@ -42,7 +42,7 @@ const TIERS: [Tier; 14] = [
         what: "the chart renders as reviewed, and an API server accepts it",
         run: chart_tier,
     },
-    Tier { name: "cargo", what: "unit, integration, scenario and property tests", run: cargo_test },
+    Tier { name: "cargo", what: "unit, integration, scenario and property tests", run: cargo_tier },
     Tier {
         name: "contract",
         what: "the scheduler client against each supported version of Dask",
@@ -79,13 +79,8 @@ impl Test {
 }
 
 /// The tests of all crates, counted from what the test programs print.
-fn cargo_test() -> Outcome {
-    let mut count = count::Count::default();
-    let mut command = shell::cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
-    match shell::watch(&mut command, |line| count.see(line)) {
-        Ok(success) => count.outcome(success),
-        Err(error) => Outcome::failed(format!("{error:#}")),
-    }
+fn cargo_tier() -> Outcome {
+    count::cargo_test(&["--no-fail-fast"], None)
 }
 
 /// The workflows, where actionlint is there already.
@@ -107,15 +102,7 @@ fn chart_tier() -> Outcome {
         );
     };
     match chart::check(&helm, tools::GLUA.found().as_deref(), false) {
-        Ok(checked) => {
-            let said = [checked.problems.as_slice(), checked.skipped.as_slice()].concat();
-            Outcome {
-                passed: checked.passed,
-                failed: checked.problems.len(),
-                skipped: checked.skipped.len(),
-                note: (!said.is_empty()).then(|| said.join("\n")),
-            }
-        }
+        Ok(checked) => Outcome::counted(checked.passed, &checked.problems, &checked.skipped),
         Err(error) => Outcome::failed(format!("{error:#}")),
     }
 }
@@ -140,15 +127,7 @@ fn demo_tier() -> Outcome {
 /// The pages, where the machine can follow them.
 fn docs_tier() -> Outcome {
     match shell::build().and_then(|()| docs::check(&[])) {
-        Ok(verdict) => {
-            let said = [verdict.failed.as_slice(), verdict.skipped.as_slice()].concat();
-            Outcome {
-                passed: verdict.passed,
-                failed: verdict.failed.len(),
-                skipped: verdict.skipped.len(),
-                note: (!said.is_empty()).then(|| said.join("\n")),
-            }
-        }
+        Ok(verdict) => Outcome::counted(verdict.passed, &verdict.failed, &verdict.skipped),
         Err(error) => Outcome::failed(format!("{error:#}")),
     }
 }

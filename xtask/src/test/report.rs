@@ -24,6 +24,17 @@ impl Outcome {
         }
     }
 
+    /// A tier of several checks: how many passed, and what is to be said of each that failed or was skipped.
+    pub(super) fn counted(passed: usize, failed: &[String], skipped: &[String]) -> Self {
+        let said = [failed, skipped].concat();
+        Self {
+            passed,
+            failed: failed.len(),
+            skipped: skipped.len(),
+            note: (!said.is_empty()).then(|| said.join("\n")),
+        }
+    }
+
     pub(super) fn failed(note: String) -> Self {
         Self { failed: 1, note: Some(note), ..Self::default() }
     }
