@@ -35,6 +35,8 @@ pub struct PodFacts {
     pub started: bool,
     /// A container runs at this moment.
     pub running: bool,
+    /// When the container that runs was started, the last of several: a restart begins anew.
+    pub running_since: Option<Timestamp>,
     /// `status.podIP`.
     pub ip: Option<Box<str>>,
     /// How often containers of it have failed, over all restarts in place.
@@ -79,6 +81,7 @@ impl PodFacts {
             started: phase == Phase::Running
                 || main().any(|c| !c["state"]["running"].is_null() || !c["state"]["terminated"].is_null()),
             running: main().any(|c| !c["state"]["running"].is_null()),
+            running_since: main().filter_map(|c| time(&c["state"]["running"]["startedAt"])).max(),
             ip: status["podIP"].as_str().map(Into::into),
             failures: containers().map(failures).sum(),
             blocked: blocked(status, containers()).map(Box::new),

@@ -11,6 +11,8 @@ use super::{Retire, Snapshot, Worker, WorkerStatus};
 
 /// Time after which the container of a worker that was let go has been restarted, if its pod still exists.
 const RESTART: SignedDuration = SignedDuration::from_secs(2);
+/// Time that a worker takes from its pod's being ready, which by default is at its start, to its being registered.
+const START: SignedDuration = SignedDuration::from_secs(2);
 
 /// What one scheduler knows.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +32,10 @@ pub struct Model {
     /// What was lost by a worker's going and need not have been, in words.
     pub lost: Vec<String>,
     tasks: BTreeMap<u64, Task>,
+    /// Hosts where workers have started that have not registered yet, and when they will.
+    coming: BTreeMap<String, Timestamp>,
+    /// Workers that start from now on never register.
+    pub deaf: bool,
     /// Workers that somebody else than the operator ended.
     excused: BTreeSet<String>,
     /// Until then it told nonsense of itself, and what is begun anew is its own fault.
@@ -79,6 +85,21 @@ impl Model {
     pub fn join(&mut self, address: &str, name: &str) {
         self.workers
             .insert(address.to_owned(), ModelWorker { name: name.to_owned(), ..ModelWorker::default() });
+    }
+
+    /// Whether those that started at this host, without having been here before, register now.
+    pub fn comes(&mut self, host: &str, now: Timestamp) -> bool {
+        let due = *self.coming.entry(host.to_owned()).or_insert(now + START);
+        let comes = !self.deaf && due <= now;
+        if comes {
+            self.coming.remove(host);
+        }
+        comes
+    }
+
+    /// Those that started at other hosts than these have gone without having registered.
+    pub fn stay(&mut self, here: impl Fn(&str) -> bool) {
+        self.coming.retain(|host, _| here(host));
     }
 
     /// A client hands in a task that takes so long and has a result of that size.
@@ -182,13 +203,13 @@ impl Model {
         }
     }
 
-    /// When something ends next.
-    pub fn next_due(&self) -> Option<Timestamp> {
+    /// When something ends or comes next.
+    pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
         let ends = self.tasks.values().filter_map(|task| match &task.state {
             State::Running { until, .. } => Some(*until),
             _ => None,
         });
-        ends.min()
+        ends.chain(self.coming.values().copied().filter(|due| *due > now)).min()
     }
 
     /// What it says of its workers.

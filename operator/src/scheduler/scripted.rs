@@ -157,7 +157,7 @@ impl ScriptedScheduler {
         inner
             .schedulers
             .values()
-            .filter_map(Model::next_due)
+            .filter_map(|model| model.next_due(inner.now))
             .chain(inner.schedulers.values().filter_map(|model| {
                 model
                     .retired

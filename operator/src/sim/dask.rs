@@ -1,5 +1,5 @@
-//! A model of Dask beside the pods: a scheduler answers while its pod is ready; workers register when their pods are ready and
-//! leave when they go. A retired worker comes back if its pod is still there.
+//! A model of Dask beside the pods: a scheduler answers while its pod is ready; workers register some time after their pods are
+//! ready and leave when they go. A retired worker comes back if its pod is still there.
 
 use std::collections::BTreeMap;
 
@@ -57,19 +57,21 @@ pub fn register(sim: &mut Sim) {
 }
 
 fn follow(model: &mut Model, workers: &BTreeMap<String, Vec<String>>, now: Timestamp) {
-    let here = |address: &str| workers.keys().any(|ip| address.contains(&format!("//{ip}:")));
+    let here = |address: &str| workers.keys().any(|ip| address.contains(&host_of(ip)));
     let gone: Vec<String> = model.workers.keys().filter(|address| !here(address)).cloned().collect();
     for address in gone {
         model.lose(&address);
     }
+    model.stay(|host| workers.keys().any(|ip| *host == host_of(ip)));
     for (ip, names) in workers {
-        let host = format!("//{ip}:");
+        let host = host_of(ip);
         if model.workers.keys().any(|address| address.contains(&host)) {
             continue;
         }
         // The kubelet restarts the container of a worker that was let go while its pod is still there.
         match model.returns(&host) {
             Some((at, _)) if at > now => {}
+            None if !model.comes(&host, now) => {}
             returns => {
                 let lives = returns.map_or(0, |(_, lives)| lives);
                 for (number, name) in names.iter().enumerate() {
@@ -78,6 +80,11 @@ fn follow(model: &mut Model, workers: &BTreeMap<String, Vec<String>>, now: Times
             }
         }
     }
+}
+
+/// What the addresses of all workers at this host have in common.
+fn host_of(ip: &str) -> String {
+    format!("//{ip}:")
 }
 
 /// The address of a worker in its n-th life.

@@ -259,6 +259,7 @@ fn tell_dask(sim: &mut Sim, cluster: &str, what: &[&str]) -> Result<(), String> 
             sim.scheduler.fail(&host, std::iter::repeat_n(fault, times));
         }
         ["answers"] => sim.scheduler.heal(),
+        ["deaf"] => sim.scheduler.set(&host, |model| model.deaf = true),
         ["http-only"] => sim.scheduler.behave(&host, |behaviour| behaviour.http_only = true),
         ["submit", text] => {
             let (tasks, takes) = text.split_once(' ').ok_or("submit TASKS TIME")?;
@@ -297,7 +298,7 @@ fn tell_dask(sim: &mut Sim, cluster: &str, what: &[&str]) -> Result<(), String> 
         }
         _ => {
             return Err(
-                "dask knows wanted, idle, busy, fails, answers, http-only, submit, stubborn, willing, holds, runs".into()
+                "dask knows wanted, idle, busy, fails, answers, deaf, http-only, submit, stubborn, willing, holds, runs".into()
             );
         }
     }

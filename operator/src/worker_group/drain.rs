@@ -9,7 +9,9 @@
 //! Each arrow is a plan of its own, made from what is observed: the mark on the carrier, and the scheduler's answer. A worker
 //! that is marked does not count as one of the group's any more. One that the scheduler keeps counts again.
 //!
-//! Whoever never started, and whoever the scheduler does not know, is deleted at once.
+//! Whoever never started is deleted at once, and so is whoever neither runs nor is known to the scheduler. Whoever runs without the scheduler's knowing it may register and be given work at
+//! any moment: it is marked like the others and retired once it has registered; if it does not, it goes after
+//! [`REGISTERS_WITHIN`].
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -31,6 +33,9 @@ pub(crate) const ANSWER_MAX_AGE: SignedDuration = SignedDuration::from_secs(3);
 const KEPT_FOR: SignedDuration = SignedDuration::from_secs(30);
 /// Between two looks at workers that have tasks to end.
 const LOOK_EVERY: SignedDuration = SignedDuration::from_secs(1);
+/// How long a worker that runs may take to register before it is believed that it will not. Dask's own are there within seconds
+/// of their start, where nothing is installed first.
+const REGISTERS_WITHIN: SignedDuration = SignedDuration::from_mins(1);
 /// Reason of a scale-down that waits for its scheduler.
 const UNANSWERED: &str = "SchedulerUnanswered";
 
@@ -82,10 +87,11 @@ pub(super) fn drain(
         turn.candidates.iter().partition(|worker| !rests(worker, facts, now));
     let choice = victims::choose(&candidates, excess, roll.as_ref(), |worker| was_kept(worker, facts));
     let Choice { unstarted, unregistered, registered, undecided } = choice;
+    let (coming, down): (Vec<&Worker>, Vec<&Worker>) =
+        unregistered.into_iter().partition(|worker| worker.running());
     let unneeded = unstarted.iter().map(|worker| Step::delete_as_seen(&worker.carrier, "it never started"));
-    let unknown = unregistered
-        .iter()
-        .map(|worker| Step::delete_as_seen(&worker.carrier, "the scheduler does not know it"));
+    let unknown =
+        down.iter().map(|worker| Step::delete_as_seen(&worker.carrier, "the scheduler does not know it"));
     plan.stage(unneeded.chain(unknown).collect());
     let (Some(roll), Some(facts), Some(snapshot)) = (roll, facts, answer) else {
         if undecided == 0 && split.going.is_empty() {
@@ -100,14 +106,21 @@ pub(super) fn drain(
             split.staying.iter().filter(|worker| marked(worker)).map(|worker| unmark(worker)).collect(),
         );
     }
-    if registered.is_empty() && split.going.is_empty() {
+    if registered.is_empty() && coming.is_empty() && split.going.is_empty() {
         return resting_ones(&resting, excess, plan, now);
     }
     let at = world.scheduler_address(view.resource.namespace(), cluster_of(view))?;
-    let deadline = |worker: &Worker| worker.carrier.retiring.map(|since| since + grace(world, view));
+    let grace = grace(world, view);
+    let deadline = |worker: &Worker| worker.carrier.retiring.map(|since| since + grace);
     let mut ways = Ways::default();
     for worker in &split.going {
-        ways.sort(worker, roll.of(worker), facts, snapshot, deadline(worker).is_some_and(|at| at <= now));
+        let registered = roll.of(worker);
+        if registered.is_empty() {
+            ways.sort_unregistered(worker, REGISTERS_WITHIN.min(grace), now);
+        } else {
+            let overdue = deadline(worker).is_some_and(|at| at <= now);
+            ways.sort(worker, registered, facts, snapshot, overdue);
+        }
     }
     for worker in &registered {
         let way = roll.of(worker);
@@ -117,15 +130,19 @@ pub(super) fn drain(
             ways.finish.push(victim(worker, &way));
         }
     }
-    let marks = registered.iter().filter(|worker| !marked(worker)).map(|worker| mark(worker, now)).collect();
-    let busy: Vec<&str> = ways.busy.iter().map(|worker| worker.name()).collect();
+    let chosen = || registered.iter().chain(&coming);
+    let marks = chosen().filter(|worker| !marked(worker)).map(|worker| mark(worker, now)).collect();
     if !ways.late.is_empty() {
         plan.then(Step::announce(&view.resource, true, "ScaleDownUnfinished", late(&ways.late)));
     }
     plan.stage(marks);
+    if let Some(at) = ways.coming.iter().map(|(_, at)| *at).min() {
+        plan.look_again(at);
+    }
+    let count = split.going.len() + chosen().count();
+    let waiting = waiting_for(count, &ways, &coming);
+    plan.waiting.push(waiting);
     ways.act(&at, plan);
-    let count = split.going.len() + registered.len();
-    plan.waiting.push(waiting_for(count, &busy));
     // What has begun is looked at as soon as the scheduler has answered; one that it did not let go has time.
     let pace = world.settings.pace.poll;
     let next = if plan.steps().any(|step| matches!(step, Step::Retire { .. })) {
@@ -170,6 +187,8 @@ struct Ways<'a> {
     overdue: Vec<Victim>,
     late: Vec<&'a Worker>,
     gone: Vec<&'a Worker>,
+    /// Have not registered, and until when that is waited for.
+    coming: Vec<(&'a Worker, Timestamp)>,
     busy: Vec<&'a Worker>,
 }
 
@@ -183,9 +202,7 @@ impl<'a> Ways<'a> {
         overdue: bool,
     ) {
         let drained = registered.iter().all(|(address, dask)| facts.drained(address, dask));
-        if registered.is_empty() {
-            self.gone.push(worker);
-        } else if drained || !snapshot.staged {
+        if drained || !snapshot.staged {
             self.finish.push(victim(worker, &registered));
         } else if overdue {
             self.late.push(worker);
@@ -198,6 +215,17 @@ impl<'a> Ways<'a> {
             } else {
                 self.begin.push(victim(worker, &open));
             }
+        }
+    }
+
+    /// One that the scheduler does not know: it was let go, or it is about to register, as also one that was let go and whose
+    /// container has been restarted.
+    fn sort_unregistered(&mut self, worker: &'a Worker, within: SignedDuration, now: Timestamp) {
+        let since = worker.carrier.retiring.max(worker.running_since()).unwrap_or(now);
+        if worker.running() && since + within > now {
+            self.coming.push((worker, since + within));
+        } else {
+            self.gone.push(worker);
         }
     }
 
@@ -249,7 +277,7 @@ fn unasked(
     });
     let count = undecided + going.len();
     let Some(failure) = facts.and_then(|facts| facts.failure.as_ref()) else {
-        plan.waiting.push(waiting_for(count, &[]));
+        plan.waiting.push(let_go(count));
         return None;
     };
     let blindly = |plan: &mut Plan, reason, why: String| {
@@ -262,7 +290,7 @@ fn unasked(
         );
     };
     if facts.and_then(SchedulerFacts::silence).is_none() {
-        plan.waiting.push(format!("{}: {}", waiting_for(count, &[]), failure.message));
+        plan.waiting.push(format!("{}: {}", let_go(count), failure.message));
         return None;
     }
     let obstacle = Some(Obstacle { reason: UNANSWERED });
@@ -290,7 +318,7 @@ fn unasked(
             format!("the scheduler cannot be asked which workers can go; {waits}: {}", failure.message);
         plan.then(Step::announce(&view.resource, true, "ScaleDownWaits", said));
     }
-    plan.waiting.push(format!("{}; {waits}: {}", waiting_for(count, &[]), failure.message));
+    plan.waiting.push(format!("{}; {waits}: {}", let_go(count), failure.message));
     plan.look_again(deadline);
     obstacle
 }
@@ -363,15 +391,22 @@ fn note(view: &View, value: &Value) -> Step {
     }
 }
 
-fn waiting_for(count: usize, busy: &[&str]) -> String {
-    if busy.is_empty() {
-        format!("waiting for the scheduler to let go of {count} of them")
-    } else {
-        format!(
-            "waiting for the scheduler to let go of {count} of them, and for tasks to end on {}",
-            busy.join(", ")
-        )
+/// For people: what is waited for.
+fn waiting_for(count: usize, ways: &Ways<'_>, chosen: &[&Worker]) -> String {
+    let mut said = let_go(count);
+    if !ways.busy.is_empty() {
+        said += &format!(", and for tasks to end on {}", list(&ways.busy));
     }
+    let coming: Vec<&Worker> =
+        ways.coming.iter().map(|(worker, _)| *worker).chain(chosen.iter().copied()).collect();
+    if !coming.is_empty() {
+        said += &format!(", and for {} to register with it first", list(&coming));
+    }
+    said
+}
+
+fn let_go(count: usize) -> String {
+    format!("waiting for the scheduler to let go of {count} of them")
 }
 
 fn late(workers: &[&Worker]) -> String {

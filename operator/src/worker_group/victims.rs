@@ -13,7 +13,7 @@ use crate::scheduler::WorkerStatus;
 pub(super) struct Choice<'a> {
     /// Nothing of them has started: deleted as seen.
     pub unstarted: Vec<&'a Worker>,
-    /// Started, but unknown to the scheduler: they hold nothing.
+    /// Started, but unknown to the scheduler when it was asked.
     pub unregistered: Vec<&'a Worker>,
     /// Known to the scheduler: to be retired.
     pub registered: Vec<&'a Worker>,

@@ -79,6 +79,16 @@ impl Worker {
         self.pod_facts().any(|facts| facts.started)
     }
 
+    /// A container of it runs at this moment, so that it may register with the scheduler any time.
+    pub fn running(&self) -> bool {
+        self.pod_facts().any(|facts| facts.running)
+    }
+
+    /// Since when, the last of several.
+    pub fn running_since(&self) -> Option<Timestamp> {
+        self.pod_facts().filter_map(|facts| facts.running_since).max()
+    }
+
     /// It has been created, but no watch has shown it yet.
     pub fn expected(&self) -> bool {
         matches!(self.carrier.facts, Facts::Expected)

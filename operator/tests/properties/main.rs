@@ -190,6 +190,39 @@ fn pain_1_no_fault_of_the_scheduler_at_any_call_loses_work_or_stops_a_scale_down
     }
 }
 
+/// A worker that registers after the scheduler was asked may have been given work by the time it is chosen.
+#[test]
+fn pain_1_a_group_that_shrinks_while_its_workers_start_loses_no_work() {
+    for after in (0..12).map(|step| SignedDuration::from_millis(step * 250)) {
+        let mut sim = Sim::new(SimConfig::default());
+        let object = story::cluster("simple", 1);
+        sim.user(&create(names::API_VERSION, "daskclusters", Some("default"), &object))
+            .expect("the cluster is accepted");
+        sim.advance(SignedDuration::from_secs(20));
+        let host = dask::host(&sim, "default", "simple").expect("the Service is there");
+        for takes in [20, 10, 3, 2, 5, 4, 10, 3] {
+            sim.scheduler.set(&host, |model| model.submit(SignedDuration::from_secs(takes), 100));
+        }
+        let scale = |sim: &mut Sim, replicas| {
+            let body = json!({"spec": {"worker": {"replicas": replicas}}});
+            sim.user(&patch(names::API_VERSION, "daskworkergroups", "default", "simple-default", body))
+                .expect("the group is there");
+        };
+        scale(&mut sim, 4);
+        sim.advance(after);
+        scale(&mut sim, 3);
+        sim.advance(SignedDuration::from_secs(1));
+        scale(&mut sim, 2);
+        sim.advance(SignedDuration::from_mins(2));
+        let mut wrong = story::judge(&sim);
+        let (held, all) = sim.scheduler.set(&host, |model| model.results());
+        if held < all {
+            wrong.push(format!("{held} of {all} tasks have their result"));
+        }
+        assert!(wrong.is_empty(), "scaled down after {after}: {wrong:#?}");
+    }
+}
+
 #[test]
 fn pain_17_an_idle_cluster_costs_no_request_and_no_event() {
     let mut sim = Sim::new(SimConfig::default());
