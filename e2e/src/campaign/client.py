@@ -13,12 +13,14 @@ FOLDER, SCHEDULER = sys.argv[1:]
 
 
 def work(key, number, takes, size, folder, *inputs):
-    """Notes that it was begun, takes its time, and adds up."""
+    """Notes that it was begun, and where, takes its time, and adds up."""
     import os
     import time
 
+    from distributed import get_worker
+
     file = os.open(os.path.join(folder, "begun"), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(file, (key + "\n").encode())
+    os.write(file, f"{key} {get_worker().address}\n".encode())
     os.close(file)
     time.sleep(takes)
     return number + sum(value for value, _ in inputs), b"x" * size
@@ -40,10 +42,9 @@ def log(transitions, events, dask_scheduler=None):
         {
             "worker": event["worker"],
             "stimulus": event.get("stimulus_id"),
-            "tasks": sorted(
-                key
-                for what in ("processing-tasks", "lost-computed-tasks", "lost-scattered-tasks")
-                for key in event.get(what, ())
+            "given": sorted(event.get("processing-tasks", ())),
+            "held": sorted(
+                key for what in ("lost-computed-tasks", "lost-scattered-tasks") for key in event.get(what, ())
             ),
         }
         for event in removed
@@ -103,24 +104,25 @@ class Campaign:
         moved, removed, self.transitions, self.events = self.client.run_on_scheduler(
             log, self.transitions, self.events
         )
-        begun, computed, left = {}, {}, {}
+        begun, computed, places = {}, {}, set()
         path = os.path.join(FOLDER, "begun")
         if os.path.exists(path):
             with open(path) as file:
-                for key in file.read().split():
+                for key, worker in map(str.split, file):
                     begun[key] = begun.get(key, 0) + 1
+                    places.add((key, worker))
             os.remove(path)
         for key, start, finish, stimulus in moved:
             if key in self.expected and finish == "memory":
                 computed[key] = computed.get(key, 0) + 1
-        excused, blamed = set(), {}
+        blamed = {}
         for removal in removed:
-            dead = any(f"//{host}:" in removal["worker"] for host in killed)
-            for key in removal["tasks"]:
-                if dead:
-                    excused.add(key)
-                else:
-                    blamed[key] = removal["worker"]
+            worker = removal["worker"]
+            if any(f"//{host}:" in worker for host in killed):
+                continue
+            # What a worker was given and had not begun lost nothing by its going.
+            lost = [key for key in removal["given"] if (key, worker) in places] + removal["held"]
+            blamed.update((key, worker) for key in lost)
         again = {key for times in (begun, computed) for key, number in times.items() if number > 1}
         # Without a killed worker nothing but a scale-down makes anything begin again. With one, what was given up for it may
         # need its inputs anew, which no removal names.

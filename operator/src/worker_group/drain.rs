@@ -393,16 +393,16 @@ fn note(view: &View, value: &Value) -> Step {
 
 /// For people: what is waited for.
 fn waiting_for(count: usize, ways: &Ways<'_>, chosen: &[&Worker]) -> String {
-    let mut said = let_go(count);
+    let mut parts = vec![let_go(count)];
     if !ways.busy.is_empty() {
-        said += &format!(", and for tasks to end on {}", list(&ways.busy));
+        parts.push(format!("for tasks to end on {}", list(&ways.busy)));
     }
     let coming: Vec<&Worker> =
         ways.coming.iter().map(|(worker, _)| *worker).chain(chosen.iter().copied()).collect();
     if !coming.is_empty() {
-        said += &format!(", and for {} to register with it first", list(&coming));
+        parts.push(format!("for {} to register with it first", list(&coming)));
     }
-    said
+    parts.join(", and ")
 }
 
 fn let_go(count: usize) -> String {
