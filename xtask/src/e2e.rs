@@ -151,13 +151,8 @@ fn tell_at_once(
     helm: Option<PathBuf>,
     at_once: usize,
 ) -> Result<Summary> {
-    let python_operator = match &helm {
-        Some(_) => {
-            suites::python_operator().inspect_err(|error| println!("no Python operator: {error:#}")).ok()
-        }
-        // It is installed by its chart.
-        None => None,
-    };
+    let python_operator =
+        suites::python_operator().inspect_err(|error| println!("no Python operator: {error:#}")).ok();
     let endings = ::e2e::run(&Options {
         provider,
         operator: shell::program("dask-operator"),

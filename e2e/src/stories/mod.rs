@@ -59,10 +59,9 @@ impl Story {
             Need::Helm if cluster.tools.helm.is_none() => {
                 Some("helm 3 is not on the path and was not built: `cargo xtask chart` builds it".to_owned())
             }
-            Need::PythonOperator if cluster.tools.python_operator.is_none() => Some(
-                "the Python operator is not here: it is fetched from its registry, where Helm 3 is there"
-                    .to_owned(),
-            ),
+            Need::PythonOperator if cluster.tools.python_operator.is_none() => {
+                Some("the Python operator could not be had from its registry".to_owned())
+            }
             Need::Restart => cluster.obstacle_to_restart().map(str::to_owned),
             Need::NobodyElse if had_definitions => Some(
                 "Dask's definitions were there before: somebody else may have clusters of these kinds"
