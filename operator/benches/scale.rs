@@ -7,13 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dask_operator::clock::Clock;
-use dask_operator::health::Health;
-use dask_operator::metrics::Metrics;
 use dask_operator::names;
-use dask_operator::plugin::Roster;
 use dask_operator::run::{Deps, run};
 use dask_operator::scheduler::scripted::ScriptedScheduler;
-use dask_operator::settings::Settings;
 use dask_operator::sim::crowd::Crowd;
 use dask_operator::sim::{create, request, story};
 use dask_operator::store::fake::FakeStore;
@@ -151,17 +147,7 @@ async fn operator() {
     let timers = server.clone();
     tokio::spawn(async move { timers.run().await });
     let store = Arc::new(MeteringStore::new(FakeStore::new(server.clone())));
-    let deps = Deps {
-        store: store.clone(),
-        scheduler: Arc::new(ScriptedScheduler::new()),
-        clock: Clock::system(),
-        settings: Settings::default(),
-        namespaces: Vec::new(),
-        seed: 1,
-        health: Health::default(),
-        metrics: Metrics::default(),
-        plugins: Roster::default(),
-    };
+    let deps = Deps::new(store.clone(), Arc::new(ScriptedScheduler::new()), Clock::system());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let running = tokio::spawn(run(deps, async move {
         let _ = stopped.await;

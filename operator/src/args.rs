@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 use crate::election::{Election, Timing};
 use crate::settings::Settings;
 use crate::store::ObjectKey;
+use crate::traces::Endpoint;
 pub use settings::{CarrierArg, SettingsArgs};
 
 /// Dask on Kubernetes.
@@ -142,6 +143,10 @@ pub struct RunArgs {
     /// Plugins that want something of the operator's children: a list in YAML, which is followed.
     #[arg(long, value_name = "FILE", env = "DASK_OPERATOR_PLUGINS")]
     pub plugins: Option<std::path::PathBuf>,
+    /// Send traces to an OpenTelemetry collector, one span for each time that a resource is looked at: the base of its URL for OTLP
+    /// over HTTP, for instance http://collector.observability:4318.
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<Endpoint>,
     /// Log more.
     #[arg(short, long)]
     pub verbose: bool,

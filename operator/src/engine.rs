@@ -10,9 +10,9 @@
 //! drive it alike.
 
 mod plugins;
+mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::core::DynamicObject;
@@ -21,72 +21,25 @@ use crate::check;
 use crate::execute::Outcome;
 use crate::metrics::tally::{Ended, Tally};
 use crate::names;
-use crate::observe::{Child, ChildId, ChildKind, Key, Kind, Resource};
+use crate::observe::{Child, ChildId, Key, Kind, Resource};
 use crate::plan::{Ask, Plan, Step, Target, Victim};
-use crate::plugin::{self, ChildType, Related};
+use crate::plugin;
 use crate::polls::Polls;
 use crate::queue::Queue;
 use crate::scheduler::{Path, SchedulerAddress, SchedulerError, Snapshot};
 use crate::settings::Settings;
 use crate::store::Event;
 use crate::store::served::Served;
+use crate::traces::report::{Cause, Reports};
 use crate::world::{Kept, SchedulerFacts, Trouble, Unanswered, World};
 use crate::{autoscaler, cluster, job, worker_group};
+
+pub use source::{Source, What};
 
 /// Failures in a row of a passing kind after which they are shown on the resource.
 const PASSING_FAILURES_SHOWN: u32 = 3;
 /// Children of a group for each millisecond that its events are gathered: a plan costs time in proportion to them.
 const CHILDREN_PER_MILLISECOND: usize = 100;
-
-/// One followed collection.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Source {
-    /// What is followed.
-    pub what: What,
-    /// The namespace, or all.
-    pub namespace: Option<String>,
-}
-
-/// What a collection holds.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum What {
-    /// Resources of ours.
-    Resource(Kind),
-    /// Children.
-    Child(ChildKind),
-    /// Children of a kind that plugins add.
-    Added(Arc<ChildType>),
-    /// Objects that plugins are shown.
-    Related(Arc<Related>),
-}
-
-impl What {
-    /// Everything the operator follows for itself, parents before children.
-    pub const ALL: [Self; 7] = [
-        Self::Resource(Kind::Job),
-        Self::Resource(Kind::Cluster),
-        Self::Resource(Kind::WorkerGroup),
-        Self::Resource(Kind::Autoscaler),
-        Self::Child(ChildKind::Deployment),
-        Self::Child(ChildKind::Service),
-        Self::Child(ChildKind::Pod),
-    ];
-
-    /// Whether it is followed for plugins alone: nothing of the operator's own waits for it.
-    pub fn is_for_plugins(&self) -> bool {
-        matches!(self, Self::Added(_) | Self::Related(_))
-    }
-
-    /// The kind in words.
-    pub fn describe(&self) -> String {
-        match self {
-            Self::Resource(kind) => kind.name().into(),
-            Self::Child(kind) => kind.gvk().1.into(),
-            Self::Added(type_) => format!("{} ({})", type_.kind, type_.api_version),
-            Self::Related(related) => format!("{} ({})", related.kind, related.api_version),
-        }
-    }
-}
 
 /// Something to be done outside.
 #[derive(Debug)]
@@ -143,6 +96,8 @@ pub struct Engine {
     pub violations: Vec<String>,
     /// What was done so far, as numbers.
     pub tally: Tally,
+    /// How looking at each resource went, where somebody wants to know.
+    pub reports: Reports,
     queue: Queue<Key>,
     polls: Polls,
     sources: BTreeMap<Source, Sync>,
@@ -162,6 +117,7 @@ impl Engine {
             world: World::new(settings),
             violations: Vec::new(),
             tally: Tally::default(),
+            reports: Reports::default(),
             queue: Queue::new(seed),
             polls: Polls::default(),
             sources: sources.into_iter().map(|source| (source, Sync::default())).collect(),
@@ -190,7 +146,7 @@ impl Engine {
         }
         self.world.served = served;
         let keys: Vec<Key> = self.world.cache.resources().map(|resource| resource.key.clone()).collect();
-        self.touch(keys, now);
+        self.touch(keys, &Cause::Definitions, now);
     }
 
     /// Whether every source has been listed.
@@ -204,6 +160,7 @@ impl Engine {
             return None;
         }
         for key in self.world.cache.expire(now).into_iter().chain(self.world.plugins.extras.expire(now)) {
+            self.reports.note(&key, &Cause::Unseen);
             self.queue.add(key, now);
         }
         if let Some(question) = self.world.plugins.next_question() {
@@ -254,6 +211,9 @@ impl Engine {
     pub fn finished(&mut self, task: &Task, outcome: Outcome, now: Timestamp) {
         let resource = self.world.cache.resource(&task.key).map(|resource| &**resource);
         self.tally.finished(task, resource, &outcome, self.took(&task.key, now), now);
+        let failure =
+            outcome.failure.as_ref().map(|failure| (failure.reason.clone(), failure.message.clone()));
+        self.reports.end(&task.key, Ended::of(&outcome), task.plan.steps().map(Step::summary), failure, now);
         for (id, uid) in &outcome.deleted {
             self.world.cache.expect_deleted(id, uid, now);
         }
@@ -382,11 +342,13 @@ impl Engine {
         let changed = before != told(facts);
         let cluster = Key::new(Kind::Cluster, &place.0, &place.1);
         for key in waiting.into_iter().chain(changed.then_some(cluster)) {
+            self.reports.note(&key, &Cause::Answer);
             self.queue.add(key, now);
         }
     }
 
     fn plan(&mut self, key: Key, now: Timestamp) -> Option<Work> {
+        self.reports.begin(&key, self.queue.was_due(&key), now);
         let advice_due = self.consult(&key, now);
         let mut plan = plan(&self.world, &key, now);
         if let Some(at) = advice_due {
@@ -398,13 +360,16 @@ impl Engine {
             let message = format!("the operator refused its own plan: {}", violations.join("; "));
             self.violations.extend(violations);
             let memory = self.world.memory.entry(key.clone()).or_default();
+            let failure = Some(("PlanRefused".to_owned(), message.clone()));
             memory.trouble = Some(Trouble { reason: "PlanRefused".into(), message });
             self.tally.reconciled(&key, Ended::Refused, self.took(&key, now));
+            self.reports.end(&key, Ended::Refused, plan.steps().map(Step::summary), failure, now);
             self.queue.failed(&key, now, None);
             return None;
         }
         if plan.is_empty() {
             self.tally.reconciled(&key, Ended::Unchanged, self.took(&key, now));
+            self.reports.end(&key, Ended::Unchanged, std::iter::empty(), None, now);
             let known = self.world.cache.resource(&key).is_some();
             let cured = self.world.memory.get_mut(&key).is_some_and(|memory| memory.trouble.take().is_some());
             self.queue.done(&key, if cured { Some(now) } else { plan.again });
@@ -412,6 +377,7 @@ impl Engine {
             if !known {
                 self.world.memory.remove(&key);
                 self.queue.forget(&key);
+                self.reports.forget(&key);
             }
             return None;
         }
@@ -470,7 +436,7 @@ impl Engine {
                 let before = self.world.cache.makers(&key);
                 self.world.cache.apply_resource(resource);
                 let after = self.world.cache.makers(&key);
-                self.touch(before.into_iter().chain(after), now);
+                self.touch(before.into_iter().chain(after), &Cause::Seen(source.what.clone()), now);
             }
             What::Child(kind) => {
                 let Some(child) = Child::project(kind, &object, &self.world.settings.domain) else { return };
@@ -480,7 +446,8 @@ impl Engine {
                 let before = self.world.cache.child(&child.id).map(|known| self.world.cache.concerned(known));
                 let keys = self.world.cache.concerned(&child);
                 self.world.cache.apply_child(child);
-                self.touch(keys.into_iter().chain(before.into_iter().flatten()), now);
+                let keys = keys.into_iter().chain(before.into_iter().flatten());
+                self.touch(keys, &Cause::Seen(source.what.clone()), now);
             }
         }
     }
@@ -503,12 +470,13 @@ impl Engine {
         if let Some(known) = self.world.cache.resource(key) {
             self.tally.gone(&known.uid);
         }
+        let cause = Cause::Gone(What::Resource(key.kind));
         self.world.cache.delete_resource(key);
         self.world.plugins.forget(key);
         if key.kind == Kind::Cluster {
             self.world.schedulers.remove(&(key.namespace.clone(), key.name.clone()));
         }
-        self.touch(keys, now);
+        self.touch(keys, &cause, now);
     }
 
     fn delete_child(&mut self, id: &ChildId, now: Timestamp) {
@@ -516,7 +484,7 @@ impl Engine {
         let keys =
             self.world.cache.child(id).map(|child| self.world.cache.concerned(child)).unwrap_or_default();
         self.world.cache.delete_child(id);
-        self.touch(keys, now);
+        self.touch(keys, &Cause::Gone(What::Child(id.kind)), now);
     }
 
     /// A worker that ran to the last and was not being retired may still be known to its scheduler.
@@ -568,8 +536,9 @@ impl Engine {
     }
 
     /// Queues keys; those of large groups a little later, so that many events cost one plan.
-    fn touch(&mut self, keys: impl IntoIterator<Item = Key>, now: Timestamp) {
+    fn touch(&mut self, keys: impl IntoIterator<Item = Key>, cause: &Cause, now: Timestamp) {
         for key in keys {
+            self.reports.note(&key, cause);
             let size = match key.kind {
                 Kind::WorkerGroup => self.world.cache.group_size(&key.namespace, &key.name),
                 _ => 0,

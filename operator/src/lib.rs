@@ -60,5 +60,6 @@ pub mod spec;
 pub mod status;
 pub mod store;
 pub mod takeover;
+pub mod traces;
 pub mod worker_group;
 pub mod world;

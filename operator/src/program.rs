@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use clap::Parser;
@@ -18,6 +19,10 @@ use crate::run::{Deps, run};
 use crate::scheduler::dask::DaskScheduler;
 use crate::store::{KubeStore, MeteringStore};
 use crate::takeover::Survey;
+use crate::traces::Traces;
+
+/// How long the last spans may take to be sent.
+const LAST_SPANS_MAX: Duration = Duration::from_secs(5);
 
 /// The operator, with or without plugins of its own.
 ///
@@ -174,22 +179,38 @@ fn operate(args: &RunArgs, plugins: &[Arc<dyn Plugin>]) -> anyhow::Result<()> {
             tokio::spawn(health::serve(listener, health.clone(), metrics.clone()));
         }
         let clock = Clock::system();
+        let seed = clock.now().as_nanosecond() as u64;
+        let (traces, exporter) = match args.otlp_endpoint.clone() {
+            Some(endpoint) => {
+                let (traces, exporter) = Traces::to(endpoint, seed);
+                (traces, Some(tokio::spawn(exporter.run())))
+            }
+            None => (Traces::default(), None),
+        };
         let deps = Deps {
             scheduler: Arc::new(DaskScheduler::new(Some(store.clone()))),
             store,
             clock,
             settings: args.settings(),
             namespaces: args.namespace.clone(),
-            seed: clock.now().as_nanosecond() as u64,
+            seed,
             health,
             metrics,
             plugins: roster(args, plugins)?,
+            traces,
         };
         let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "dask-operator".into());
         let identity = election::identity(&host, std::process::id(), clock.now());
         match args.election(&namespace, identity) {
-            Some(election) => election::lead(&election, &deps, stop_signal()?).await,
+            Some(election) => {
+                election::lead(&election, &deps, stop_signal()?).await;
+                drop(deps);
+            }
             None => run(deps, stop_signal()?).await,
+        }
+        if let Some(exporter) = exporter {
+            // What was reported last is sent; a collector that is away does not keep the process from ending.
+            let _ = tokio::time::timeout(LAST_SPANS_MAX, exporter).await;
         }
         Ok(())
     })

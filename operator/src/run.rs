@@ -20,6 +20,7 @@ use crate::settings::Settings;
 use crate::store::served::{Served, changes, served};
 use crate::store::{Event, Scope, Store, StoreError};
 use crate::takeover;
+use crate::traces::Traces;
 
 /// Plans under way at once. Each has at most 16 writes under way.
 const TASKS_AT_ONCE: usize = 32;
@@ -55,6 +56,26 @@ pub struct Deps {
     pub metrics: Metrics,
     /// What others want of the children.
     pub plugins: Roster,
+    /// Who is told what was done and why.
+    pub traces: Traces,
+}
+
+impl Deps {
+    /// What must be given, and the default of everything else: all namespaces, and nobody who listens.
+    pub fn new(store: Arc<dyn Store>, scheduler: Arc<dyn Scheduler>, clock: Clock) -> Self {
+        Self {
+            store,
+            scheduler,
+            clock,
+            settings: Settings::default(),
+            namespaces: Vec::new(),
+            seed: 1,
+            health: Health::default(),
+            metrics: Metrics::default(),
+            plugins: Roster::default(),
+            traces: Traces::default(),
+        }
+    }
 }
 
 impl std::fmt::Debug for Deps {
@@ -94,7 +115,7 @@ async fn turn(deps: &Deps, plugins: &Registry, end: impl Future<Output = ()>) {
     let served = tokio::select! {
         biased;
         () = &mut shutdown => return,
-        served = look_around(deps) => served,
+        served = definitions(deps, None) => served,
     };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -122,12 +143,16 @@ async fn turn(deps: &Deps, plugins: &Registry, end: impl Future<Output = ()>) {
             }
             Some(()) = shell.changed.next(), if shell.definitions.is_empty() => shell.look_at_definitions(),
             Some(events) = shell.events.next() => shell.observe(events),
+            Some(rival) = shell.rivals.next() => {
+                tracing::warn!("{rival}; until then each undoes the other's work");
+            }
             Some(scrape) = scrapes.recv() => {
                 // Whoever asked may have gone.
                 let _ = scrape.send(Observed::of(&shell.engine, deps.clock.now()));
             }
             () = tokio::time::sleep_until(wake) => {}
         }
+        deps.traces.send(shell.engine.reports.take());
         deps.health.alive(deps.clock.now(), shell.engine.synced());
     }
     tracing::info!(under_way = shell.tasks.len(), "shutting down");
@@ -168,20 +193,6 @@ pub fn watched(source: &Source) -> (kube::core::ApiResource, Scope) {
             (related.type_().resource(), Scope { labels: related.labels.clone(), fields, ..place })
         }
     }
-}
-
-/// What must be known before the loop begins: what is served, and whether somebody else does the same work.
-async fn look_around(deps: &Deps) -> Served {
-    let served = definitions(deps, None).await;
-    match alive_until(deps, takeover::neighbours(&*deps.store, &deps.namespaces)).await {
-        Ok(rivals) => {
-            for rival in rivals {
-                tracing::warn!("{rival}; until then each undoes the other's work");
-            }
-        }
-        Err(error) => tracing::warn!(%error, "cannot find out whether the Python operator runs"),
-    }
-    served
 }
 
 /// Waits until the four kinds are served, saying what is missing; what was `known` to be missing is not said again.
@@ -227,6 +238,8 @@ struct Shell<'a> {
     advice: FuturesUnordered<BoxFuture<'a, (plugin::Question, Result<Change, AskError>)>>,
     /// Says that a definition changed.
     changed: BoxStream<'static, ()>,
+    /// Says that the Python operator has come.
+    rivals: BoxStream<'static, String>,
     /// The definitions being looked at again, after one changed or an endpoint was missing.
     definitions: FuturesUnordered<BoxFuture<'a, Served>>,
 }
@@ -245,6 +258,9 @@ impl<'a> Shell<'a> {
         }));
         let mut engine = Engine::new(deps.settings.clone(), sources, deps.seed).with(plugins.clone());
         engine.world.served = Some(served);
+        if deps.traces.wanted() {
+            engine.reports.want();
+        }
         Self {
             deps,
             engine,
@@ -253,6 +269,7 @@ impl<'a> Shell<'a> {
             questions: FuturesUnordered::new(),
             advice: FuturesUnordered::new(),
             changed: changes(&*deps.store, deps.settings.look),
+            rivals: takeover::arrivals(&*deps.store, &deps.namespaces),
             definitions: FuturesUnordered::new(),
         }
     }

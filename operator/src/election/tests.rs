@@ -17,10 +17,8 @@ use crate::clock::Clock;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::names;
-use crate::plugin::Roster;
 use crate::scheduler::scripted::ScriptedScheduler;
 use crate::seed::Seed;
-use crate::settings::Settings;
 use crate::sim::{create, definitions, patch, story};
 use crate::store::call::{Call, Verb as StoreVerb};
 use crate::store::decorated::{Decorated, Decorator, Sent};
@@ -152,16 +150,12 @@ impl Stage {
             timing: Timing::default(),
         };
         let (metrics, health) = (Metrics::default(), Health::default());
+        let clock = Clock::starting_at(self.server.now() + skew);
         let deps = Deps {
-            store: line.clone(),
-            scheduler: Arc::new(ScriptedScheduler::new()),
-            clock: Clock::starting_at(self.server.now() + skew),
-            settings: Settings::default(),
-            namespaces: Vec::new(),
             seed: identity.len() as u64,
             health: health.clone(),
             metrics: metrics.clone(),
-            plugins: Roster::default(),
+            ..Deps::new(line.clone(), Arc::new(ScriptedScheduler::new()), clock)
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(async move {

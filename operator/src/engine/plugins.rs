@@ -8,6 +8,7 @@ use super::{Engine, Source, What};
 use crate::observe::Key;
 use crate::plugin::{self, AskError, Change, Plugins, Registry};
 use crate::store::Event;
+use crate::traces::report::Cause;
 
 impl Engine {
     /// The same engine with plugins; to be called before anything is observed.
@@ -26,6 +27,7 @@ impl Engine {
         let took = now.duration_since(question.asked);
         self.tally.advised(&question.plugin, answer.as_ref().err().map(|error| error.reason), Some(took));
         self.world.plugins.answered(question, answer, now);
+        self.reports.note(&question.key, &Cause::Advice);
         self.queue.add(question.key.clone(), now);
     }
 
@@ -54,6 +56,8 @@ impl Engine {
     pub(super) fn observe_for_plugins(&mut self, source: &Source, event: Event, now: Timestamp) {
         let plugins = &mut self.world.plugins;
         let listing = matches!(event, Event::InitApply(_));
+        let what = source.what.clone();
+        let cause = if matches!(event, Event::Delete(_)) { Cause::Gone(what) } else { Cause::Seen(what) };
         let keys = match (event, &source.what) {
             (Event::Init, _) => return plugins.listing(source),
             (Event::InitDone, what) => {
@@ -88,7 +92,7 @@ impl Engine {
                 }
             }
         };
-        self.touch(keys, now);
+        self.touch(keys, &cause, now);
     }
 
     /// Queues all parents of the plugins that follow something.
@@ -103,6 +107,6 @@ impl Engine {
             .filter(|key| kinds.contains(&key.kind) && inside(key))
             .cloned()
             .collect();
-        self.touch(keys, now);
+        self.touch(keys, &Cause::Seen(what.clone()), now);
     }
 }

@@ -23,12 +23,9 @@ use super::LocalArgs;
 use super::error::LocalError;
 use super::python::Python;
 use crate::clock::Clock;
-use crate::health::Health;
-use crate::metrics::Metrics;
 use crate::plugin::{Plugin, Registry, Roster, reload};
 use crate::run::{Deps, run};
 use crate::scheduler::dask::DaskScheduler;
-use crate::settings::Settings;
 use crate::store::{ApplyOptions, KubeStore, Part, Store};
 
 /// The name of the node.
@@ -246,17 +243,8 @@ fn options(pods: &Pods) -> Options {
 
 fn deps(store: Arc<dyn Store>, plugins: Roster) -> Deps {
     let clock = Clock::system();
-    Deps {
-        scheduler: Arc::new(DaskScheduler::new(Some(store.clone()))),
-        store,
-        clock,
-        settings: Settings::default(),
-        namespaces: Vec::new(),
-        seed: clock.now().as_nanosecond() as u64,
-        health: Health::default(),
-        metrics: Metrics::default(),
-        plugins,
-    }
+    let scheduler = Arc::new(DaskScheduler::new(Some(store.clone())));
+    Deps { seed: clock.now().as_nanosecond() as u64, plugins, ..Deps::new(store, scheduler, clock) }
 }
 
 /// Resolves when the flag is raised, or can no longer be.

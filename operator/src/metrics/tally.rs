@@ -27,6 +27,15 @@ pub enum Ended {
 }
 
 impl Ended {
+    /// How a task ended.
+    pub fn of(outcome: &Outcome) -> Self {
+        match &outcome.failure {
+            None => Self::Changed,
+            Some(failure) if failure.passing => Self::Retried,
+            Some(_) => Self::Failed,
+        }
+    }
+
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Unchanged, Self::Changed, Self::Retried, Self::Failed, Self::Refused];
 
@@ -80,12 +89,7 @@ impl Tally {
         took: SignedDuration,
         now: Timestamp,
     ) {
-        let ended = match &outcome.failure {
-            None => Ended::Changed,
-            Some(failure) if failure.passing => Ended::Retried,
-            Some(_) => Ended::Failed,
-        };
-        self.reconciled(&task.key, ended, took);
+        self.reconciled(&task.key, Ended::of(outcome), took);
         if let Some(failure) = &outcome.failure {
             *self.failures.entry((task.key.kind, failure.reason.clone())).or_default() += 1;
         }

@@ -10,10 +10,8 @@ use super::*;
 use crate::api::crds;
 use crate::clock::Clock;
 use crate::observe::Kind;
-use crate::plugin::Roster;
 use crate::run::{Deps, run};
 use crate::scheduler::scripted::ScriptedScheduler;
-use crate::settings::Settings;
 use crate::sim::{Sim, SimConfig, create, definitions, story};
 use crate::store::{FakeStore, MeteringStore};
 
@@ -119,17 +117,8 @@ fn the_dashboard_names_only_series_that_exist() {
 }
 
 fn deps(metrics: Metrics, store: Arc<dyn crate::store::Store>) -> Deps {
-    Deps {
-        store,
-        scheduler: Arc::new(ScriptedScheduler::new()),
-        clock: Clock::starting_at(Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1)),
-        settings: Settings::default(),
-        namespaces: Vec::new(),
-        seed: 1,
-        health: Health::default(),
-        metrics,
-        plugins: Roster::default(),
-    }
+    let clock = Clock::starting_at(Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1));
+    Deps { metrics, ..Deps::new(store, Arc::new(ScriptedScheduler::new()), clock) }
 }
 
 fn store() -> Arc<MeteringStore<FakeStore>> {

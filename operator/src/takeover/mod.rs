@@ -18,6 +18,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use futures::future;
+use futures::stream::{self, BoxStream, StreamExt};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -137,19 +139,20 @@ impl Survey {
     }
 }
 
-/// Deployments of the Python operator's chart that want pods, in words; what the operator looks for at its start. With
-/// namespaces nothing else is asked for.
-pub async fn neighbours(store: &dyn Store, namespaces: &[String]) -> Result<Vec<String>, StoreError> {
+/// Deployments of the Python operator's chart as they come to want pods, in words: those that are there when it begins, and each
+/// that comes later. With namespaces nothing else is asked for.
+pub fn arrivals(store: &dyn Store, namespaces: &[String]) -> BoxStream<'static, String> {
     let deployments = execute::child_resource(crate::observe::ChildKind::Deployment);
     let scopes = match namespaces {
         [] => vec![Scope::everywhere()],
         some => some.iter().map(Scope::namespace).collect(),
     };
-    let mut said = Vec::new();
-    for scope in scopes {
-        said.extend(rival::deployments(&store.list(&deployments, &scope.with_labels(rival::LABEL)).await?));
-    }
-    Ok(said)
+    let watches = scopes.into_iter().map(|scope| store.watch(&deployments, &scope.with_labels(rival::LABEL)));
+    let mut there = rival::Present::default();
+    stream::select_all(watches)
+        // A watch that had an error goes on, and the log of the one for workers says what was wrong.
+        .filter_map(move |event| future::ready(event.ok().and_then(|event| there.arrived(event))))
+        .boxed()
 }
 
 /// Deployments of the Python operator, in all namespaces if that may be asked.

@@ -1,12 +1,13 @@
 //! Whether the Python operator still runs. Both at once would undo each other's work (compatibility contract §10.2, 1).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::core::DynamicObject;
 use serde_json::Value;
 
 use crate::plan::Target;
+use crate::store::{Event, ObjectKey};
 
 /// Name of the image and of the chart, which are the same for both operators.
 const NAME: &str = "dask-kubernetes-operator";
@@ -22,6 +23,27 @@ const RECENT: SignedDuration = SignedDuration::from_mins(2);
 /// The Python operator's Deployments that want pods, in words.
 pub fn deployments(all: &[DynamicObject]) -> Vec<String> {
     all.iter().filter(|deployment| is_python(&deployment.data)).map(said).collect()
+}
+
+/// Those that are known to want pods, so that each is told of once for each time it comes to want them.
+#[derive(Debug, Default)]
+pub struct Present(BTreeSet<ObjectKey>);
+
+impl Present {
+    /// What is to be said after an event of a Deployment.
+    pub fn arrived(&mut self, event: Event) -> Option<String> {
+        let (deployment, exists) = match event {
+            Event::InitApply(deployment) | Event::Apply(deployment) => (deployment, true),
+            Event::Delete(deployment) => (deployment, false),
+            Event::Init | Event::InitDone => return None,
+        };
+        let key = ObjectKey::of(&deployment);
+        if !exists || !is_python(&deployment.data) {
+            self.0.remove(&key);
+            return None;
+        }
+        self.0.insert(key).then(|| said(&deployment))
+    }
 }
 
 /// It has the chart's image or runs its module; unlike this operator's, its chart asks no `/readyz`.

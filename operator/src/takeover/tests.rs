@@ -203,15 +203,36 @@ fn at_its_start_the_operator_finds_the_python_operator_and_not_itself() {
     for request in [chart("python", "kube-system", false), chart("this", "default", true)] {
         store.inner().server().request(&request).unwrap();
     }
-    let look = |namespaces: &[String]| neighbours(&store, namespaces).now_or_never().unwrap().unwrap();
-    let found = look(&[]);
-    assert!(found.len() == 1 && found[0].contains("deployment kube-system/python"), "{found:?}");
+    let look = |namespaces: &[String]| arrivals(&store, namespaces);
+    let next = |stream: &mut BoxStream<'static, String>| stream.next().now_or_never().flatten();
+    let mut everywhere = look(&[]);
+    let found = next(&mut everywhere).unwrap_or_default();
+    assert!(found.contains("deployment kube-system/python"), "{found}");
+    assert_eq!(next(&mut everywhere), None);
     store.take();
-    assert_eq!(look(&["default".to_owned()]), [""; 0]);
+    assert_eq!(next(&mut look(&["default".to_owned()])), None);
     assert!(
         store.take().iter().all(|entry| entry.call.namespace == "default"),
         "nothing else may be asked for"
     );
+
+    // It goes, and somebody starts it again while this operator runs.
+    let scale = |replicas: u32| {
+        let patch = crate::sim::patch(
+            "apps/v1",
+            "deployments",
+            "kube-system",
+            "python",
+            json!({"spec": {"replicas": replicas}}),
+        );
+        store.inner().server().request(&patch).unwrap();
+    };
+    scale(0);
+    assert_eq!(next(&mut everywhere), None);
+    scale(1);
+    assert_eq!(next(&mut everywhere), Some(found));
+    scale(2);
+    assert_eq!(next(&mut everywhere), None, "it is said once");
 }
 
 #[test]

@@ -5,13 +5,10 @@ use std::time::Duration;
 
 use dask_operator::api::crds::crds;
 use dask_operator::clock::Clock;
-use dask_operator::health::Health;
-use dask_operator::metrics::Metrics;
 use dask_operator::names;
 use dask_operator::plugin::{ChildType, Registry, Roster};
 use dask_operator::run::{Deps, run};
 use dask_operator::scheduler::scripted::ScriptedScheduler;
-use dask_operator::settings::Settings;
 use dask_operator::sim::story;
 use dask_operator::store::served::definitions;
 use dask_operator::store::{FakeStore, ObjectKey, Store};
@@ -29,17 +26,8 @@ async fn a_plugin_that_is_put_on_the_list_is_heard_without_a_restart() {
         store.create(&definitions(), &definition, "test").await.expect("our definitions are accepted");
     }
     let (sender, plugins) = Roster::new(Registry::default());
-    let deps = Deps {
-        store: store.clone(),
-        scheduler: Arc::new(ScriptedScheduler::new()),
-        clock: Clock::starting_at(Timestamp::UNIX_EPOCH),
-        settings: Settings::default(),
-        namespaces: Vec::new(),
-        seed: 1,
-        health: Health::default(),
-        metrics: Metrics::default(),
-        plugins,
-    };
+    let clock = Clock::starting_at(Timestamp::UNIX_EPOCH);
+    let deps = Deps { plugins, ..Deps::new(store.clone(), Arc::new(ScriptedScheduler::new()), clock) };
     let clusters = ChildType::new(names::API_VERSION, "DaskCluster", "daskclusters").resource();
     let services = ChildType::new("v1", "Service", "services").resource();
     let configmaps = ChildType::new("v1", "ConfigMap", "configmaps").resource();

@@ -10,12 +10,9 @@ use dask_operator::clock::Clock;
 use dask_operator::election::{Election, Timing, lead};
 use dask_operator::engine::Task;
 use dask_operator::execute::{Hands, execute};
-use dask_operator::health::Health;
-use dask_operator::metrics::Metrics;
 use dask_operator::names::GROUP;
 use dask_operator::observe::{ChildId, ChildKind, Key, Kind};
 use dask_operator::plan::{Plan, Step, Target};
-use dask_operator::plugin::Roster;
 use dask_operator::rbac::{self, Rule};
 use dask_operator::run::Deps;
 use dask_operator::scheduler::scripted::ScriptedScheduler;
@@ -234,15 +231,13 @@ async fn a_leader_is_elected_with_the_rights_for_it() {
         let lease = ObjectKey::namespaced("default", "dask");
         let election = Election { lease, identity: identity.into(), timing: Timing::default() };
         let deps = Deps {
-            store: store.clone(),
-            scheduler: Arc::new(ScriptedScheduler::new()),
-            clock: Clock::starting_at(Timestamp::UNIX_EPOCH),
             settings: Settings { look: Look::Discovery, ..Settings::default() },
             namespaces: vec!["default".into()],
-            seed: 1,
-            health: Health::default(),
-            metrics: Metrics::default(),
-            plugins: Roster::default(),
+            ..Deps::new(
+                store.clone(),
+                Arc::new(ScriptedScheduler::new()),
+                Clock::starting_at(Timestamp::UNIX_EPOCH),
+            )
         };
         lead(&election, &deps, tokio::time::sleep(Duration::from_secs(30))).await;
     }
