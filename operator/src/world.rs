@@ -82,8 +82,8 @@ pub struct SchedulerFacts {
     pub known_as: Option<(String, SchedulerPod)>,
     /// How often in a row a scheduler of this id said that it has no workers.
     pub empty: Option<(Option<String>, u32)>,
-    /// Workers that get no more tasks and ran none: the heartbeat that first said so.
-    pub quiet: BTreeMap<String, Timestamp>,
+    /// Workers that get no more tasks.
+    pub quiet: BTreeMap<String, Quiet>,
     /// Workers, by their carrier, that it was asked to retire and did not.
     pub kept: BTreeMap<ChildId, Kept>,
     /// Workers, by their carrier, that vanished without having been let go, and when.
@@ -93,6 +93,15 @@ pub struct SchedulerFacts {
 /// How long a scheduler may count on a worker that has vanished without closing its connection, as with its node: Dask's
 /// `distributed.scheduler.worker-ttl` is five minutes. It refuses another worker of the same name for so long ("name taken").
 const VANISHED_FOR: SignedDuration = SignedDuration::from_mins(6);
+
+/// What the heartbeats say of a worker that gets no more tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quiet {
+    /// The last one when this was first known; it may be older than that.
+    pub closing: Timestamp,
+    /// The first after it, and after any that said otherwise, that said it runs nothing.
+    pub since: Option<Timestamp>,
+}
 
 /// A worker that the scheduler did not retire.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,14 +160,14 @@ impl SchedulerFacts {
         });
         self.quiet.retain(|address, _| snapshot.workers.contains_key(address));
         for (address, worker) in &snapshot.workers {
-            match worker.heartbeat {
-                Some(heartbeat) if closing(address) && worker.running == Some(0) => {
-                    self.quiet.entry(address.clone()).or_insert(heartbeat);
-                }
-                _ => {
-                    self.quiet.remove(address);
-                }
-            }
+            let Some(heartbeat) = worker.heartbeat.filter(|_| closing(address)) else {
+                self.quiet.remove(address);
+                continue;
+            };
+            let quiet =
+                self.quiet.entry(address.clone()).or_insert(Quiet { closing: heartbeat, since: None });
+            let runs_nothing = worker.running == Some(0) && heartbeat > quiet.closing;
+            quiet.since = runs_nothing.then(|| quiet.since.unwrap_or(heartbeat));
         }
         self.workers = Some((asked, snapshot));
     }
@@ -171,11 +180,11 @@ impl SchedulerFacts {
 
     /// Whether a worker that is being retired has nothing left to do, so that it can leave without any task beginning anew.
     ///
-    /// Either the scheduler has no task for it, or it ran none in two heartbeats since it gets no more: what ended before the
-    /// first is known to the scheduler by the second.
+    /// Either the scheduler has no task for it, or it ran none in two heartbeats that came after it was known to get no more: what
+    /// it was given before it has begun by the first, and what ended before the first is known to the scheduler by the second.
     pub fn drained(&self, address: &str, worker: &Worker) -> bool {
-        let quiet =
-            || self.quiet.get(address).zip(worker.heartbeat).is_some_and(|(first, last)| first < &last);
+        let since = self.quiet.get(address).and_then(|quiet| quiet.since);
+        let quiet = || since.zip(worker.heartbeat).is_some_and(|(first, last)| first < last);
         worker.status == WorkerStatus::Closing && (worker.tasks == Some(0) || quiet())
     }
 }
@@ -345,6 +354,7 @@ fn turn(namespace: &str, cluster: &str, every: SignedDuration, from: Timestamp) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scheduler::Worker;
 
     #[test]
     fn the_name_of_a_worker_that_vanished_is_kept_longer_than_dask_counts_on_it() {
@@ -358,6 +368,32 @@ mod tests {
         assert!(!facts.may_count_on(&worker("a"), later));
         facts.vanish(worker("b"), later);
         assert_eq!(facts.vanished.len(), 1, "what is over is forgotten");
+    }
+
+    #[test]
+    fn a_worker_runs_nothing_once_two_heartbeats_that_came_after_its_retiring_say_so() {
+        let mut facts = SchedulerFacts::default();
+        let mut told = |heartbeat: i64, running: u64| {
+            let worker = Worker {
+                name: "a".into(),
+                stored_bytes: None,
+                tasks: None,
+                running: Some(running),
+                status: WorkerStatus::Closing,
+                heartbeat: Some(Timestamp::from_second(heartbeat).unwrap()),
+            };
+            let workers = BTreeMap::from([("tcp://a".to_owned(), worker.clone())]);
+            facts.learn(Timestamp::UNIX_EPOCH, Snapshot { id: None, staged: true, workers });
+            facts.drained("tcp://a", &worker)
+        };
+        // The first may have been sent before it was given its last task; the second tells of that.
+        assert!(!told(1, 0));
+        assert!(!told(2, 1));
+        assert!(!told(3, 0));
+        assert!(!told(3, 0), "it is the same heartbeat");
+        assert!(told(4, 0));
+        assert!(!told(5, 1));
+        assert!(!told(6, 0));
     }
 
     #[test]

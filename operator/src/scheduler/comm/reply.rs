@@ -13,19 +13,25 @@ const AT_WORK: [&str; 3] = ["executing", "long-running", "resumed"];
 /// States of a task that was given to the worker and has not been begun.
 const GIVEN: [&str; 3] = ["ready", "constrained", "waiting"];
 
-/// The workers of an identity. What is `processing` on a worker that takes no more tasks is known exactly; of others as of
-/// their last heartbeat.
+/// The workers of an identity. What is `processing` on a worker that takes no more tasks is known exactly or not at all: whether it
+/// may go depends on it. Of others it is known as of their last heartbeat.
 pub(super) fn snapshot(identity: Identity, processing: Option<&BTreeMap<String, Length>>) -> Snapshot {
     let worker = |(address, worker): (String, WorkerIdentity)| {
         let counted = worker.metrics.task_counts.as_ref();
         let running = counted.map(|counts| sum(counts, &AT_WORK));
         let given = counted.map(|counts| sum(counts, &GIVEN));
         let exactly = processing.and_then(|by_worker| by_worker.get(&address)).map(|length| length.0);
+        let status = status(&worker.status);
+        let tasks = if status == WorkerStatus::Closing {
+            exactly
+        } else {
+            running.zip(given).map(|(running, given)| running + given)
+        };
         let worker = Worker {
             stored_bytes: stored(&worker.metrics),
-            tasks: exactly.or_else(|| Some(running? + given?)),
+            tasks,
             running,
-            status: status(&worker.status),
+            status,
             heartbeat: worker.last_seen.and_then(time),
             name: worker.name.0.unwrap_or_else(|| address.clone()),
         };
@@ -101,7 +107,22 @@ mod tests {
         let told =
             json!({"name": "a-0", "status": "running", "last_seen": 1.5, "nanny": null, "metrics": metrics});
         check(&told, None, &busy);
-        check(&told, Some(0), &Worker { tasks: Some(0), ..busy });
+    }
+
+    #[test]
+    fn the_tasks_of_a_worker_that_gets_no_more_are_those_that_the_scheduler_counts() {
+        let told = |executing: u64| json!({"name": "a", "status": "closing_gracefully", "metrics": {"task_counts": {"executing": executing}}});
+        let closing = |running, tasks| Worker {
+            name: "a".into(),
+            stored_bytes: None,
+            tasks,
+            running: Some(running),
+            status: WorkerStatus::Closing,
+            heartbeat: None,
+        };
+        check(&told(3), Some(0), &closing(3, Some(0)));
+        // What it said last may be from before it was given a task.
+        check(&told(0), None, &closing(0, None));
     }
 
     #[test]
