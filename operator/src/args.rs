@@ -97,6 +97,9 @@ pub struct LookArgs {
     /// Look only at this namespace; may be repeated, and may be a comma-separated list.
     #[arg(short, long, value_delimiter = ',', env = "KOPF_RUN_NAMESPACE")]
     pub namespace: Vec<String>,
+    /// The plugins that the operator has: a list in YAML, as `run` takes it.
+    #[arg(long, value_name = "FILE", env = "DASK_OPERATOR_PLUGINS")]
+    pub plugins: Option<std::path::PathBuf>,
     #[command(flatten)]
     settings: SettingsArgs,
 }

@@ -4,6 +4,7 @@
 //! observe(event) → cache → queue → next() → Work::Execute(plan) → finished(outcome)
 //!                                          Work::Poll(question)  → answered(answer)
 //!                                          Work::Ask(question)   → advised(answer)
+//!                                          Work::Follow(source)  → observe(event)
 //! ```
 //!
 //! The same events at the same times give the same work in the same order. The shell ([`crate::run`]) and the simulation
@@ -20,7 +21,6 @@ use kube::core::DynamicObject;
 use crate::check;
 use crate::execute::Outcome;
 use crate::metrics::tally::{Ended, Tally};
-use crate::names;
 use crate::observe::{Child, ChildId, Key, Kind, Resource};
 use crate::plan::{Ask, Plan, Step, Target, Victim};
 use crate::plugin;
@@ -50,6 +50,8 @@ pub enum Work {
     Poll(Question),
     /// Ask a plugin, then call [`Engine::advised`].
     Ask(plugin::Question),
+    /// Follow this too, then call [`Engine::observe`] with what it shows.
+    Follow(Source),
 }
 
 /// A plan and whose it is.
@@ -162,6 +164,9 @@ impl Engine {
         for key in self.world.cache.expire(now).into_iter().chain(self.world.plugins.extras.expire(now)) {
             self.reports.note(&key, &Cause::Unseen);
             self.queue.add(key, now);
+        }
+        if let Some(source) = self.world.plugins.next_wanted() {
+            return Some(Work::Follow(source));
         }
         if let Some(question) = self.world.plugins.next_question() {
             return Some(Work::Ask(question));
@@ -383,14 +388,9 @@ impl Engine {
         }
         for step in plan.steps() {
             match step {
-                Step::Create { target: Target::Extra(id), body, .. }
-                | Step::Patch { target: Target::Extra(id), body } => {
-                    let hash = body["metadata"]["annotations"][names::HASH].as_str().unwrap_or_default();
-                    self.world.plugins.extras.expect(id, &key, Some(hash.into()), now);
-                }
-                Step::Delete { target: Target::Extra(id), .. } => {
-                    self.world.plugins.extras.expect(id, &key, None, now);
-                }
+                Step::Create { target: Target::Extra(_), .. }
+                | Step::Patch { target: Target::Extra(_), .. }
+                | Step::Delete { target: Target::Extra(_), .. } => self.expect_for_plugins(step, &key, now),
                 Step::Create { expect: Some(child), .. } => {
                     self.world.cache.expect_created((**child).clone(), now);
                 }
@@ -434,6 +434,7 @@ impl Engine {
                     keys.insert(key.clone());
                 }
                 let before = self.world.cache.makers(&key);
+                self.world.plugins.noted(&resource, source, now);
                 self.world.cache.apply_resource(resource);
                 let after = self.world.cache.makers(&key);
                 self.touch(before.into_iter().chain(after), &Cause::Seen(source.what.clone()), now);

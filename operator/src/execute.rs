@@ -147,14 +147,20 @@ impl Outcome {
         // A lasting reason says more than a passing one.
         let replace = self.failure.as_ref().is_none_or(|known| known.passing && !failure.passing);
         if replace {
-            self.failure = Some(failure);
+            let message = match step.advised_by() {
+                Some(plugin) => format!("plugin {plugin}: {}", failure.message),
+                None => failure.message,
+            };
+            self.failure = Some(Failure { message, ..failure });
         }
     }
 }
 
 fn undone(step: &Step) -> Option<Target> {
     match step {
-        Step::Create { target, .. } | Step::Delete { target, .. } => Some(target.clone()),
+        Step::Create { target, .. }
+        | Step::Delete { target, .. }
+        | Step::Patch { target: target @ Target::Extra(_), .. } => Some(target.clone()),
         _ => None,
     }
 }

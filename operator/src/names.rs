@@ -29,6 +29,10 @@ pub const PLUGIN: &str = "operator.dask.org/plugin";
 /// Annotation on such a child: the fields that were written, without their values, so that those which are not wanted any more can
 /// be taken away.
 pub const FIELDS: &str = "operator.dask.org/fields";
+/// Annotation on each child of the operator's that was made as plugins edited it: their names.
+pub const EDITED_BY: &str = "operator.dask.org/edited-by";
+/// Annotation on a parent: the kinds of the children that plugins added to it, by plugin; see [`crate::plugin::ledger`].
+pub const ADDED: &str = "operator.dask.org/added";
 /// Annotation on a default group: the cluster's worker number that flowed last.
 pub const FLOWED_REPLICAS: &str = "operator.dask.org/cluster-replicas";
 /// Annotation on a default group: hash of the cluster's template that flowed last.

@@ -276,6 +276,15 @@ impl Step {
         }
     }
 
+    /// The plugins that wanted what it writes, or wanted it otherwise than the operator would.
+    pub fn advised_by(&self) -> Option<&str> {
+        let (Self::Create { body, .. } | Self::Patch { body, .. }) = self else { return None };
+        let metadata = &body["metadata"];
+        metadata["labels"][names::PLUGIN]
+            .as_str()
+            .or_else(|| metadata["annotations"][names::EDITED_BY].as_str())
+    }
+
     /// One line for logs and transcripts, without the body.
     pub fn summary(&self) -> String {
         match self {

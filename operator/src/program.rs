@@ -82,8 +82,8 @@ impl Operator {
         fake_apiserver::kubelet::maybe_run_helper();
         let result = match Cli::parse().command {
             Command::Run(args) => operate(&args, &self.plugins),
-            Command::Adopt(args) => return told(adopt(&args)),
-            Command::Diff(args) => return told(diff(&args)),
+            Command::Adopt(args) => return told(adopt(&args, &self.plugins)),
+            Command::Diff(args) => return told(diff(&args, &self.plugins)),
             Command::Crds(args) if args.apply => apply_crds(),
             Command::Crds(_) => print_crds(),
             Command::Plugin(args) => match args.command {
@@ -110,14 +110,14 @@ fn told(result: anyhow::Result<ExitCode>) -> ExitCode {
     })
 }
 
-fn diff(args: &LookArgs) -> anyhow::Result<ExitCode> {
-    let report = look(args, async |_, survey| Ok(survey.report(false)))?;
+fn diff(args: &LookArgs, plugins: &[Arc<dyn Plugin>]) -> anyhow::Result<ExitCode> {
+    let report = look(args, plugins, async |_, survey| Ok(survey.report(false)))?;
     print!("{report}");
     Ok(if report.changes() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn adopt(args: &AdoptArgs) -> anyhow::Result<ExitCode> {
-    look(&args.look, async |store, survey| {
+fn adopt(args: &AdoptArgs, plugins: &[Arc<dyn Plugin>]) -> anyhow::Result<ExitCode> {
+    look(&args.look, plugins, async |store, survey| {
         print!("{}", survey.report(true));
         if args.dry_run {
             return Ok(());
@@ -135,12 +135,19 @@ fn adopt(args: &AdoptArgs) -> anyhow::Result<ExitCode> {
 /// Looks at everything and does something with it.
 fn look<T>(
     args: &LookArgs,
+    plugins: &[Arc<dyn Plugin>],
     with: impl AsyncFnOnce(&KubeStore, &Survey) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     log_to_stderr(LogFormat::Full, "warn");
+    let natives = reload::natives(plugins);
+    let registry = match &args.plugins {
+        None => Registry::new(natives)?,
+        Some(path) => reload::begin(path, natives)?.1.current(),
+    };
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let store = KubeStore::new(client().await?);
-        let survey = Survey::look(&store, args.settings(), &args.namespace, Clock::system().now()).await?;
+        let survey =
+            Survey::look(&store, args.settings(), &args.namespace, &registry, Clock::system().now()).await?;
         with(&store, &survey).await
     })
 }

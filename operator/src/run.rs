@@ -195,6 +195,14 @@ pub fn watched(source: &Source) -> (kube::core::ApiResource, Scope) {
     }
 }
 
+/// The events of a source.
+fn followed(deps: &Deps, source: &Source) -> BoxStream<'static, Events> {
+    let (resource, scope) = watched(source);
+    let source = source.clone();
+    let events = deps.store.watch(&resource, &scope).map(move |event| (source.clone(), event));
+    events.ready_chunks(EVENTS_AT_ONCE).boxed()
+}
+
 /// Waits until the four kinds are served, saying what is missing; what was `known` to be missing is not said again.
 async fn definitions(deps: &Deps, known: Option<Served>) -> Served {
     loop {
@@ -247,15 +255,7 @@ struct Shell<'a> {
 impl<'a> Shell<'a> {
     fn new(deps: &'a Deps, plugins: &Registry, served: Served) -> Self {
         let sources = sources(&deps.namespaces, plugins);
-        let events = stream::select_all(sources.iter().map(|source| {
-            let (resource, scope) = watched(source);
-            let source = source.clone();
-            deps.store
-                .watch(&resource, &scope)
-                .map(move |event| (source.clone(), event))
-                .ready_chunks(EVENTS_AT_ONCE)
-                .boxed()
-        }));
+        let events = stream::select_all(sources.iter().map(|source| followed(deps, source)));
         let mut engine = Engine::new(deps.settings.clone(), sources, deps.seed).with(plugins.clone());
         engine.world.served = Some(served);
         if deps.traces.wanted() {
@@ -297,6 +297,7 @@ impl<'a> Shell<'a> {
                     };
                     self.advice.push(asked.boxed());
                 }
+                Some(Work::Follow(source)) => self.events.push(followed(self.deps, &source)),
                 None => break,
             }
         }
@@ -343,7 +344,7 @@ impl<'a> Shell<'a> {
                 Ok(event) => self.engine.observe(&source, event, now),
                 Err(error) => {
                     tracing::warn!(?source, %error, "a watch had an error and goes on");
-                    self.engine.unlisted(&source, &error.to_string(), now);
+                    self.engine.unlisted(&source, &error, now);
                 }
             }
         }

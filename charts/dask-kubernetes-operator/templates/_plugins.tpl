@@ -3,7 +3,7 @@
 {{- $plugins := list }}
 {{- range .Values.plugins }}
 {{- $plugin := omit . "container" "clientCertificateSecret" }}
-{{- with .clientCertificateSecret }}
+{{- with ternary "" .clientCertificateSecret (default false .removed) }}
 {{- $folder := printf "/etc/dask-operator/plugin-certificates/%s" . }}
 {{- $files := dict "certificate" (printf "%s/tls.crt" $folder) "key" (printf "%s/tls.key" $folder) }}
 {{- $plugin = set $plugin "clientCertificate" $files }}
@@ -17,7 +17,7 @@
 {{- define "dask-kubernetes-operator.pluginSecrets" -}}
 {{- $secrets := list }}
 {{- range .Values.plugins }}
-{{- with .clientCertificateSecret }}
+{{- with ternary "" .clientCertificateSecret (default false .removed) }}
 {{- $secrets = append $secrets . }}
 {{- end }}
 {{- end }}
@@ -32,6 +32,12 @@
 - apiGroups: [{{ include "dask-kubernetes-operator.group" . }}]
   resources: [{{ .plural }}]
   verbs: [get, list, watch, create, patch, delete]
+{{- end }}
+{{- if and $plugin.kinds (has "DaskJob" (default list $plugin.parents)) }}
+# of what plugin {{ $plugin.name }} adds to a job the kinds are noted on the job
+- apiGroups: [kubernetes.dask.org]
+  resources: [daskjobs]
+  verbs: [patch]
 {{- end }}
 {{- range $plugin.related }}
 # plugin {{ $plugin.name }} is shown {{ .kind }}

@@ -6,7 +6,7 @@ use super::check_uid;
 use crate::names;
 use crate::observe::{Key, Resource};
 use crate::plan::{Plan, Step, Target};
-use crate::plugin::{self, ADDED_MAX, Built, ExtraId, Role};
+use crate::plugin::{self, ADDED_MAX, Built, Edit, ExtraId, Role};
 use crate::world::World;
 
 /// A child that a plugin adds is of a declared kind, in its parent's namespace, owned by it, labelled, and no part of Dask's.
@@ -54,12 +54,24 @@ pub(super) fn check_delete(world: &World, owner: &Resource, id: &ExtraId, uid: &
     if !found.owned_by(&owner.uid) {
         return Err("it deletes something that is not its own to delete".into());
     }
-    declared(world, owner, id, &found.plugin)
+    // Of a plugin that is gone everything goes; one that is there must have said something else since.
+    let said = world.plugins.last_answer(&found.plugin, &owner.key);
+    let wanted = said.is_none_or(|change| change.edits.iter().any(|edit| adds(edit, id)));
+    if wanted && declared(world, owner, id, &found.plugin).is_ok() {
+        return Err(format!("plugin {} has not said that it does not want it any more", found.plugin));
+    }
+    Ok(())
+}
+
+fn adds(edit: &Edit, id: &ExtraId) -> bool {
+    let Edit::Add { object } = edit else { return false };
+    object["apiVersion"] == *id.type_.api_version
+        && object["kind"] == *id.type_.kind
+        && object["metadata"]["name"] == *id.name
 }
 
 fn declared(world: &World, owner: &Resource, id: &ExtraId, plugin: &str) -> Result<(), String> {
-    let entry = world.plugins.registry.get(plugin).ok_or_else(|| format!("there is no plugin {plugin:?}"))?;
-    if !entry.declaration.concerns(owner.key.kind) || !entry.declaration.kinds.contains(&id.type_) {
+    if !world.plugins.declares(plugin, owner.key.kind, &id.type_) {
         return Err(format!("plugin {plugin} has not declared that it adds {} here", id.type_.kind));
     }
     Ok(())

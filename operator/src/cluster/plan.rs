@@ -54,7 +54,7 @@ pub fn plan(
         }
     }
     let group = default_group(view, valid, &desired, shape, &mut waiting);
-    let added = plugin::steps(world, resource, shape, &mut waiting);
+    let added = plugin::stages(world, resource, shape, &mut waiting);
     let remembered = world.remembered(&resource.key);
     // While the Service is on its way there is nothing to say yet, unless something is in the way.
     let something_to_say = view.seen_service().is_some()
@@ -75,9 +75,12 @@ pub fn plan(
     }
     plan.stage(children);
     plan.stage(group.into_iter().collect());
-    plan.stage(added);
     plan.stage(path_note(world, resource).into_iter().collect());
     idle::idle(world, view, valid, &mut plan, now);
+    // Last: what plugins add may be refused, and then nothing after it is done.
+    for stage in added {
+        plan.stage(stage);
+    }
     plan.waiting = waiting;
     plan
 }

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{Engine, Source, What};
+use crate::names;
 use crate::observe::Key;
+use crate::plan::{Step, Target};
 use crate::plugin::{self, AskError, Change, Plugins, Registry};
-use crate::store::Event;
+use crate::store::{Event, StoreError};
 use crate::traces::report::Cause;
 
 impl Engine {
@@ -32,7 +34,7 @@ impl Engine {
     }
 
     /// A collection that is followed for plugins cannot be listed.
-    pub fn unlisted(&mut self, source: &Source, error: &str, now: Timestamp) {
+    pub fn unlisted(&mut self, source: &Source, error: &StoreError, now: Timestamp) {
         if source.what.is_for_plugins() && self.world.plugins.unlisted(source, error) {
             self.touch_parents(&source.what.clone(), None, now);
         }
@@ -95,16 +97,34 @@ impl Engine {
         self.touch(keys, &cause, now);
     }
 
-    /// Queues all parents of the plugins that follow something.
+    /// Records that a child which plugins add, or want no more, is being written.
+    pub(super) fn expect_for_plugins(&mut self, step: &Step, key: &Key, now: Timestamp) {
+        let extras = &mut self.world.plugins.extras;
+        match step {
+            Step::Create { target: Target::Extra(id), body, .. }
+            | Step::Patch { target: Target::Extra(id), body } => {
+                let hash = body["metadata"]["annotations"][names::HASH].as_str().unwrap_or_default();
+                extras.expect(id, key, Some(hash.into()), now);
+            }
+            Step::Delete { target: Target::Extra(id), .. } => extras.expect(id, key, None, now),
+            _ => {}
+        }
+    }
+
+    /// Queues all parents of the plugins that follow something, and those on which its kind is noted.
     fn touch_parents(&mut self, what: &What, namespace: Option<&str>, now: Timestamp) {
         let kinds = self.world.plugins.followers(what);
+        let added = matches!(what, What::Added(_));
         let inside = |key: &Key| namespace.is_none_or(|only| only == key.namespace);
         let keys: Vec<Key> = self
             .world
             .cache
             .resources()
+            .filter(|known| {
+                kinds.contains(&known.key.kind) || added && known.annotations.contains_key(names::ADDED)
+            })
             .map(|resource| &resource.key)
-            .filter(|key| kinds.contains(&key.kind) && inside(key))
+            .filter(|key| inside(key))
             .cloned()
             .collect();
         self.touch(keys, &Cause::Seen(what.clone()), now);

@@ -34,14 +34,16 @@ pub fn plan(
     let course = course::course(view, valid, now);
     let mut waiting: Vec<String> = Vec::new();
     let mut children = Vec::new();
-    let mut added = Vec::new();
+    let mut added: Vec<Vec<Step>> = Vec::new();
     let runs = course == Course::Run(view.runs.failed);
     if runs && shape.held {
         waiting.extend(shape.waiting.clone());
     } else if runs {
         children.extend(cluster(view, valid, desired.cluster, &mut waiting));
         children.extend(runner(view, desired.runner, now, &mut waiting));
-        added = plugin::steps(world, resource, shape, &mut waiting);
+        added.extend(plugin::stages(world, resource, shape, &mut waiting));
+    } else {
+        added.extend(plugin::leavings(world, resource));
     }
     let over = matches!(course, Course::Over(_));
     let trouble = world.remembered(&resource.key).trouble.filter(|_| !over);
@@ -55,8 +57,11 @@ pub fn plan(
     for child in children {
         plan.then(child);
     }
-    plan.stage(added);
     plan.stage(removals(view, valid, &course));
+    // Last: what plugins add may be refused, and then nothing after it is done.
+    for stage in added {
+        plan.stage(stage);
+    }
     again(view, valid, &course, &mut plan, now);
     plan.waiting = waiting;
     plan

@@ -117,6 +117,11 @@ impl Slot {
         }
     }
 
+    /// What it answered last, to whatever wishes.
+    pub fn last_answer(&self) -> Option<&Change> {
+        self.answer.as_ref().map(|(_, change)| &**change)
+    }
+
     /// How the plugin stands to these wishes.
     pub fn standing(&self, about: &About, now: Timestamp) -> Standing {
         let same = self.answer.as_ref().filter(|(known, _)| known.input == about.input);

@@ -27,6 +27,10 @@ pub struct Draft {
     pub children: BTreeMap<Role, Value>,
     /// Those that plugins add.
     pub added: BTreeMap<ExtraId, Added>,
+    /// The plugins that edited a child, in order.
+    pub editors: BTreeMap<Role, Vec<String>>,
+    /// The conditions that plugins say, each with its plugin.
+    pub said: BTreeMap<String, String>,
 }
 
 /// A child that a plugin adds.
@@ -58,7 +62,7 @@ impl Draft {
     /// The children as built.
     pub fn of(built: &[Built]) -> Self {
         let children = built.iter().map(|child| (child.role, child.object.clone())).collect();
-        Self { children, added: BTreeMap::new() }
+        Self { children, ..Self::default() }
     }
 
     /// Does what a plugin wants, or nothing of it.
@@ -75,6 +79,17 @@ impl Draft {
         for (role, edited) in &draft.children {
             let before = &self.children[role];
             guard::same_identity(*role, before, edited).map_err(broken)?;
+            if before != edited {
+                draft.editors.entry(*role).or_default().push(plugin.name.clone());
+            }
+        }
+        for said in &change.conditions {
+            if let Some(other) = draft.said.insert(said.kind.clone(), plugin.name.clone()) {
+                return Err(Refusal::Broken(format!(
+                    "the condition {} is said by plugin {other} already",
+                    said.kind
+                )));
+            }
         }
         if draft.added.len() > ADDED_MAX {
             return Err(Refusal::Broken(format!(

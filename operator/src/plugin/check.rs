@@ -46,6 +46,10 @@ pub fn main(args: &PluginCheckArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut usable = true;
     for entry in &entries {
+        if !entry.is_asked() {
+            let name = &entry.declaration.name;
+            println!("plugin {name} is not asked any more, and what it added of its kinds is taken back");
+        }
         for parent in world.cache.resources() {
             let Some(checked) = runtime.block_on(ask(&world, entry, parent)) else { continue };
             print!("{}", checked.text);
@@ -79,7 +83,11 @@ fn entries(args: &PluginCheckArgs) -> anyhow::Result<Vec<Entry>> {
         client_certificate: None,
         when: Vec::new(),
         edits: None,
+        removed: false,
     };
+    if plugin.ca_bundle.is_none() && args.plugin.starts_with("https:") {
+        bail!("an https URL needs --ca: the certificates by which its server is known, in PEM");
+    }
     Ok(vec![config::entry(plugin, None).map_err(anyhow::Error::msg)?])
 }
 
@@ -128,7 +136,7 @@ pub struct Checked {
 
 /// Asks one plugin about one parent; `None` if it is not about such, or nothing is made for it.
 pub async fn ask(world: &World, entry: &Entry, parent: &Arc<Resource>) -> Option<Checked> {
-    let concerns = entry.declaration.concerns(parent.key.kind);
+    let concerns = entry.is_asked() && entry.declaration.concerns(parent.key.kind);
     let built = concerns.then(|| built(world, parent)).flatten()?;
     let (view, _) = super::view::view(world, parent, &built, &entry.declaration);
     let answer = match &entry.how {
@@ -136,6 +144,7 @@ pub async fn ask(world: &World, entry: &Entry, parent: &Arc<Resource>) -> Option
         How::Webhook(webhook) => {
             webhook.ask(&view).await.map_err(|error| format!("{}: {error}", error.reason))
         }
+        How::Removed => return None,
     };
     let open = entry.declaration.kinds.is_empty() && matches!(entry.how, How::Webhook(_));
     Some(told(entry, parent, &built, answer, open))

@@ -67,6 +67,9 @@ pub struct PluginConfig {
     /// What it wants, where it is data.
     #[serde(default)]
     pub edits: Option<Vec<Edit>>,
+    /// It is not asked any more, and what it added of its `kinds` is taken back; the operator keeps the rights for that.
+    #[serde(default)]
+    pub removed: bool,
 }
 
 /// Two files in PEM, relative to the configuration.
@@ -134,7 +137,7 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut entries = Vec::with_capacity(config.plugins.len());
     for plugin in config.plugins {
-        let identity = match &plugin.client_certificate {
+        let identity = match plugin.client_certificate.as_ref().filter(|_| !plugin.removed) {
             None => None,
             Some(files) => {
                 let certificate = read(&folder.join(&files.certificate))?;
@@ -179,6 +182,9 @@ pub fn entry(plugin: PluginConfig, identity: Option<&(Vec<u8>, Vec<u8>)>) -> Res
         kinds: plugin.kinds,
         related: plugin.related,
     };
+    if plugin.removed {
+        return Ok(Entry { declaration, how: How::Removed });
+    }
     let of_webhooks = plugin.timeout.is_some() || plugin.ca_bundle.is_some() || identity.is_some();
     match (plugin.url, plugin.edits) {
         (Some(url), None) => {
@@ -202,7 +208,7 @@ pub fn entry(plugin: PluginConfig, identity: Option<&(Vec<u8>, Vec<u8>)>) -> Res
             Ok(Entry { declaration, how: How::Native(Arc::new(template)) })
         }
         (Some(_), Some(_)) => Err("it has both url and edits: give one of them".into()),
-        (None, None) => Err("it has neither url nor edits".into()),
+        (None, None) => Err("it has neither url nor edits; of one that is to go say `removed: true`".into()),
     }
 }
 

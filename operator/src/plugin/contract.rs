@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::guard::is_name;
 use crate::observe::Kind;
 
 /// Version of the contract. Another one has another name, and both are served for a while.
@@ -288,6 +289,17 @@ impl ChildType {
     /// From its parts.
     pub fn new(api_version: &str, kind: &str, plural: &str) -> Self {
         Self { api_version: api_version.into(), kind: kind.into(), plural: plural.into() }
+    }
+
+    /// Whether there can be such a kind: its names become part of requests.
+    pub fn can_be(&self) -> bool {
+        let version = self.api_version.rsplit('/').next().unwrap_or_default();
+        let plain = |text: &str| text.split('/').all(is_name);
+        self.api_version.matches('/').count() <= 1
+            && !version.is_empty()
+            && plain(&self.api_version)
+            && !self.kind.is_empty()
+            && is_name(&self.plural)
     }
 
     /// The API group; empty for the core.

@@ -15,7 +15,7 @@
 //! | [`view`](mod@view), [`apply`], [`guard`] | what a plugin is shown, what it wants, and what it may not |
 //! | [`ask`], [`answers`], [`breaker`] | when it is asked, and what holds meanwhile |
 //! | [`shape`](mod@shape), [`plan`] | what becomes of the children |
-//! | [`extras`], [`state`] | what is known of plugins and of what they added |
+//! | [`extras`], [`ledger`], [`state`] | what is known of plugins and of what they added |
 //!
 //! A plugin only says what it wants: diff, ownership, rights, retries and deletion stay the operator's. So it can neither race nor
 //! leak; and what it may not want is refused as a whole and told, while everybody else's clusters go on.
@@ -30,6 +30,7 @@ pub mod contract;
 pub mod declarative;
 pub mod extras;
 pub mod guard;
+pub mod ledger;
 pub mod native;
 pub mod plan;
 pub mod registry;
@@ -49,7 +50,7 @@ pub use contract::{
 };
 pub use extras::{Extra, ExtraId};
 pub use native::Plugin;
-pub use plan::{announce, steps};
+pub use plan::{announce, leavings, stages};
 pub use registry::{Entry, How, Registry, RegistryError};
 pub use roster::Roster;
 pub use shape::{Shape, shape};

@@ -5,32 +5,72 @@ use serde_json::{Map, Value, json};
 use super::apply::{ADDED_MAX, Added};
 use super::extras::{Extra, ExtraId};
 use super::guard::cluster_of;
+use super::ledger;
 use super::shape::Shape;
 use crate::observe::Resource;
 use crate::plan::{Plan, Step, Target};
 use crate::world::World;
 use crate::{hash, names};
 
-/// Missing ones are made, changed ones patched, those that no plugin wants any more deleted.
-pub fn steps(world: &World, parent: &Resource, shape: &Shape, waiting: &mut Vec<String>) -> Vec<Step> {
+/// Missing ones are made, changed ones patched, those that no plugin wants any more deleted: a stage for what is noted of them on
+/// the parent, and one for the children.
+pub fn stages(world: &World, parent: &Resource, shape: &Shape, waiting: &mut Vec<String>) -> [Vec<Step>; 2] {
+    let note = if shape.held { None } else { ledger::note(world, parent, shape) };
+    [note.into_iter().collect(), children(world, parent, shape, waiting)]
+}
+
+/// The same for a parent that gets no children any more: what plugins that are gone have added is taken back.
+pub fn leavings(world: &World, parent: &Resource) -> [Vec<Step>; 2] {
+    let nothing = Shape::default();
+    let deletions = superfluous(world, parent).filter(|extra| !declared(world, parent, extra)).map(deletion);
+    let note = ledger::note(world, parent, &nothing);
+    [note.into_iter().collect(), deletions.collect()]
+}
+
+/// The children that plugins added, as far as they are not going.
+fn superfluous<'a>(world: &'a World, parent: &Resource) -> impl Iterator<Item = &'a Extra> {
+    let extras = &world.plugins.extras;
+    let there = extras.owned(&parent.uid).map(|extra| &**extra);
+    there.filter(|extra| !extra.deleting && !extras.leaving(&extra.id))
+}
+
+/// Whether the plugin that added a child is asked about such.
+fn declared(world: &World, parent: &Resource, extra: &Extra) -> bool {
+    world.plugins.declares(&extra.plugin, parent.key.kind, &extra.id.type_)
+}
+
+/// Whether a child goes: its plugin has seen that it is there and does not want it, or is gone while no other one that might want it
+/// has still to be heard, as after a change of the plugin's name. One that merely fails loses nothing.
+fn goes(world: &World, parent: &Resource, shape: &Shape, extra: &Extra) -> bool {
+    if shape.added.contains_key(&extra.id) {
+        return false;
+    }
+    if declared(world, parent, extra) {
+        return shape.settled.contains(&*extra.plugin);
+    }
+    let heirs = world.plugins.registry.of(parent.key.kind).map(|entry| &entry.declaration);
+    let mut heirs = heirs.filter(|plugin| plugin.kinds.contains(&extra.id.type_));
+    heirs.all(|plugin| shape.settled.contains(&plugin.name))
+}
+
+fn deletion(extra: &Extra) -> Step {
+    Step::Delete {
+        target: Target::Extra(extra.id.clone()),
+        uid: extra.uid.to_string(),
+        resource_version: None,
+        propagation: crate::store::Propagation::Background,
+        why: "no plugin wants it any more",
+    }
+}
+
+fn children(world: &World, parent: &Resource, shape: &Shape, waiting: &mut Vec<String>) -> Vec<Step> {
     let extras = &world.plugins.extras;
     if shape.held {
         return Vec::new();
     }
     let mut steps: Vec<Step> = Vec::new();
-    let superfluous = extras.owned(&parent.uid).filter(|extra| {
-        shape.settled.contains(&*extra.plugin)
-            && !shape.added.contains_key(&extra.id)
-            && !extra.deleting
-            && !extras.leaving(&extra.id)
-    });
-    steps.extend(superfluous.map(|extra| Step::Delete {
-        target: Target::Extra(extra.id.clone()),
-        uid: extra.uid.to_string(),
-        resource_version: None,
-        propagation: crate::store::Propagation::Background,
-        why: "its plugin does not want it any more",
-    }));
+    let leaving = superfluous(world, parent).filter(|extra| goes(world, parent, shape, extra));
+    steps.extend(leaving.map(deletion));
     let there = extras.owned(&parent.uid).filter(|extra| !extra.deleting).count();
     let mut room = (ADDED_MAX + steps.len()).saturating_sub(there);
     for (id, added) in &shape.added {
@@ -83,7 +123,15 @@ fn wanted(
         ));
         return None;
     }
-    if found.hash.as_deref() == Some(&*hash) {
+    let inherited = *found.plugin != *added.plugin;
+    if inherited && declared(world, parent, found) {
+        waiting.push(format!(
+            "{id}, which plugin {} adds, is plugin {}'s; rename one of them",
+            added.plugin, found.plugin
+        ));
+        return None;
+    }
+    if found.hash.as_deref() == Some(&*hash) && !inherited {
         return None;
     }
     Some(Step::Patch { target, body: difference(parent, found, added, &hash) })

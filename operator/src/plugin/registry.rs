@@ -30,6 +30,15 @@ pub enum How {
     Native(Arc<dyn Plugin>),
     /// By an HTTP request.
     Webhook(Arc<Webhook>),
+    /// Not any more: what it added is taken back, for which the operator keeps the rights.
+    Removed,
+}
+
+impl Entry {
+    /// Whether it still has a say.
+    pub fn is_asked(&self) -> bool {
+        !matches!(self.how, How::Removed)
+    }
 }
 
 impl std::fmt::Debug for Entry {
@@ -100,9 +109,16 @@ impl Registry {
         self.entries.iter().find(|entry| entry.declaration.name == name)
     }
 
-    /// Those that are about the children of a kind of parent.
+    /// Those that are asked about the children of a kind of parent.
     pub fn of(&self, kind: Kind) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(move |entry| entry.declaration.concerns(kind))
+        self.entries.iter().filter(move |entry| entry.is_asked() && entry.declaration.concerns(kind))
+    }
+
+    /// Whether a plugin that is asked has declared that it adds such children to such parents.
+    pub fn declares(&self, plugin: &str, parent: Kind, type_: &ChildType) -> bool {
+        self.of(parent).any(|entry| {
+            entry.declaration.name == plugin && entry.declaration.kinds.iter().any(|known| known == type_)
+        })
     }
 
     /// What is to be followed for them, each once.
@@ -117,7 +133,10 @@ impl Registry {
         for Entry { declaration, .. } in &*self.entries {
             let added = declaration.kinds.iter().map(|type_| (type_.clone(), ADDED_VERBS));
             let shown = declaration.related.iter().map(|related| (related.type_(), SHOWN_VERBS));
-            rights.extend(added.chain(shown).map(|(type_, verbs)| {
+            let noting = declaration.concerns(Kind::Job) && !declaration.kinds.is_empty();
+            let jobs = ChildType::new(names::API_VERSION, Kind::Job.name(), Kind::Job.plural());
+            let noted = noting.then_some((jobs, NOTED_VERBS));
+            rights.extend(added.chain(shown).chain(noted).map(|(type_, verbs)| {
                 let ChildType { plural, .. } = &type_;
                 (type_.group().to_owned(), plural.clone(), verbs)
             }));
@@ -130,6 +149,9 @@ impl Registry {
 const ADDED_VERBS: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
 /// What the operator does with objects that plugins are shown.
 const SHOWN_VERBS: &[&str] = &["list", "watch"];
+
+/// What the operator does with a job that plugins add to: it notes the kinds there. Other parents it may change anyway.
+const NOTED_VERBS: &[&str] = &["patch"];
 
 /// What is to be followed for one plugin.
 pub fn follows(declaration: &Declaration) -> impl Iterator<Item = What> + '_ {
@@ -148,9 +170,8 @@ fn wrong(declaration: &Declaration) -> Option<String> {
     }
     let shown = related.iter().map(super::contract::Related::type_);
     for type_ in kinds.iter().cloned().chain(shown) {
-        let ChildType { api_version, kind, plural } = &type_;
-        let version = api_version.rsplit('/').next().unwrap_or_default();
-        if api_version.matches('/').count() > 1 || version.is_empty() || kind.is_empty() || !is_name(plural) {
+        if !type_.can_be() {
+            let ChildType { api_version, kind, plural } = &type_;
             return Some(format!(
                 "the kind {kind:?} of {api_version:?} with the plural {plural:?} cannot be"
             ));

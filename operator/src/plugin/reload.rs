@@ -107,6 +107,13 @@ mod tests {
         assert!(!following.look());
         assert!(following.told.as_ref().unwrap().contains("neither url nor edits"), "{:?}", following.told);
         assert_eq!(names(&mut roster), ["one", "two"]);
+        write(
+            "plugins: [{name: one, removed: true, edits: [], kinds: [{apiVersion: v1, kind: ConfigMap, plural: configmaps}]}]",
+        );
+        assert!(following.look());
+        let registry = roster.current();
+        assert_eq!(registry.of(crate::observe::Kind::Cluster).count(), 0, "it is not asked");
+        assert_eq!(registry.rights().len(), 1, "and needs its rights");
         write("");
         assert!(following.look());
         assert_eq!(names(&mut roster), [""; 0]);

@@ -9,12 +9,13 @@ use super::answers::{CHANGES_MAX, Standing};
 use super::apply::{Added, Draft, Refusal};
 use super::contract::{Built, Change, OnError, Role, Said, Status};
 use super::extras::ExtraId;
+use super::ledger;
 use super::registry::Entry;
 use super::view::view;
 use crate::conditions::{self, Condition};
 use crate::observe::Resource;
 use crate::world::World;
-use crate::{hash, merge};
+use crate::{hash, merge, names};
 
 /// The condition that tells how the plugins are.
 pub const READY: &str = "PluginsReady";
@@ -82,21 +83,22 @@ impl Shape {
 
 /// The children of a parent after all plugins; `built` is called only if there are any for its kind.
 pub fn shape(world: &World, parent: &Resource, built: impl FnOnce() -> Vec<Built>, now: Timestamp) -> Shape {
-    if world.plugins.registry.of(parent.key.kind).next().is_none() {
+    let left = ledger::obstacles(world, parent);
+    if left.is_empty() && world.plugins.registry.of(parent.key.kind).next().is_none() {
         return Shape::default();
     }
     let built = built();
-    let mut work =
-        Work { shape: Shape::default(), draft: Draft::of(&built), problems: Vec::new(), asking: false };
-    let mut names = Vec::new();
+    let problems = left.into_iter().map(|why| ("LeftBehind", why)).collect();
+    let mut work = Work { shape: Shape::default(), draft: Draft::of(&built), problems, asking: false };
+    let mut asked = Vec::new();
     for entry in world.plugins.registry.of(parent.key.kind) {
         let plugin = &entry.declaration;
-        names.push(plugin.name.as_str());
+        asked.push(plugin.name.as_str());
         let (_, about) = view(world, parent, &built, plugin);
         let standing = world.plugins.standing(plugin, &parent.key, &about, now);
         work.take(parent, entry, standing);
     }
-    work.finish(parent, &built, &names)
+    work.finish(parent, &built, &asked)
 }
 
 struct Work {
@@ -183,7 +185,7 @@ impl Work {
         self.shape.conditions.extend(change.conditions.iter().map(said));
     }
 
-    fn finish(self, parent: &Resource, built: &[Built], names: &[&str]) -> Shape {
+    fn finish(self, parent: &Resource, built: &[Built], asked: &[&str]) -> Shape {
         let Self { mut shape, draft, problems, asking } = self;
         shape.unsure |= shape.held;
         let stored = &parent.status["conditions"];
@@ -197,7 +199,8 @@ impl Work {
             }
             // Over in a moment: what was said of them still holds.
             None if asking => conditions::known(stored, READY),
-            None => Some(Condition::yes(READY, "Answered", names.join(", "))),
+            None if asked.is_empty() => None,
+            None => Some(Condition::yes(READY, "Answered", asked.join(", "))),
         };
         if asking || !problems.is_empty() {
             keep(stored, &mut shape.conditions);
@@ -206,7 +209,10 @@ impl Work {
         for child in built {
             let edited = &draft.children[&child.role];
             if let Some(difference) = merge::diff(&child.object, edited) {
-                shape.edited.insert(child.role, Edited { object: edited.clone(), difference });
+                let mut object = edited.clone();
+                let by = draft.editors.get(&child.role).map(|names| names.join(",")).unwrap_or_default();
+                object["metadata"]["annotations"][names::EDITED_BY] = by.into();
+                shape.edited.insert(child.role, Edited { object, difference });
             }
         }
         shape.added = draft.added;

@@ -10,16 +10,21 @@ use serde_json::Value;
 use super::answers::{Next, Slot, Standing};
 use super::ask::{About, AskError, Question};
 use super::breaker::Breaker;
-use super::contract::{Change, Declaration, Related, View};
+use super::contract::{Change, ChildType, Declaration, Related, View};
 use super::extras::{Extra, ExtraId, Extras};
+use super::ledger::Ledger;
 use super::registry::{Entry, How, Registry, follows};
 use crate::engine::{Source, What};
-use crate::observe::{Key, Kind};
+use crate::names;
+use crate::observe::{Key, Kind, Resource};
+use crate::store::{Missing, StoreError};
 
 /// Questions to one plugin that are under way at once.
 const QUESTIONS_MAX: usize = 16;
 /// A related object that has more bytes is not shown.
 const RELATED_BYTES_MAX: usize = 64 << 10;
+/// Kinds that are followed because plugins that are gone added such, in each namespace that is followed by itself.
+const LEFT_MAX: usize = 64;
 
 /// Everything that is known of plugins. Without plugins it is empty and costs nothing.
 #[derive(Debug, Default)]
@@ -34,6 +39,9 @@ pub struct Plugins {
     breakers: BTreeMap<String, Breaker>,
     under_way: BTreeMap<String, usize>,
     waiting: VecDeque<Question>,
+    left: usize,
+    /// What is to be followed besides, since when this is known.
+    wanted: VecDeque<(Source, Timestamp)>,
 }
 
 /// Namespace and name.
@@ -52,6 +60,8 @@ struct Listing {
     done: bool,
     /// Why not, if it is known.
     error: Option<String>,
+    /// The API server knows no such kind.
+    unserved: bool,
     listed: Option<Listed>,
 }
 
@@ -65,6 +75,58 @@ impl Plugins {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.registry.is_empty()
+    }
+
+    /// Whether a plugin that is asked adds such children to such parents.
+    pub fn declares(&self, plugin: &str, parent: Kind, type_: &ChildType) -> bool {
+        self.registry.declares(plugin, parent, type_)
+    }
+
+    /// Takes note of the kinds that were added to a parent, which was seen at `source`: those of plugins that are gone are followed
+    /// too, as far as there are not too many of them.
+    pub fn noted(&mut self, parent: &Resource, source: &Source, now: Timestamp) {
+        if !parent.annotations.contains_key(names::ADDED) {
+            return;
+        }
+        for (_, type_) in Ledger::of(parent).entries() {
+            let what = What::Added(Arc::new(type_.clone()));
+            let wanted = Source { what, namespace: source.namespace.clone() };
+            if self.sources.contains_key(&wanted) {
+                continue;
+            }
+            if self.left >= LEFT_MAX {
+                tracing::warn!(key = %parent.key, kind = type_.kind, "plugins that are gone have left too many kinds to follow");
+                return;
+            }
+            self.left += 1;
+            self.sources.insert(wanted.clone(), Listing::default());
+            self.wanted.push_back((wanted, now));
+        }
+    }
+
+    /// The next collection that is to be followed besides.
+    pub fn next_wanted(&mut self) -> Option<Source> {
+        self.wanted.pop_front().map(|(source, _)| source)
+    }
+
+    /// Whether all children of a kind in a namespace are known.
+    pub fn is_listed(&self, type_: &ChildType, namespace: &str) -> bool {
+        self.listing_of(type_, namespace).is_some_and(|listing| listing.done)
+    }
+
+    /// Why the children of a kind cannot be known. A kind that is not served has none.
+    pub fn unlistable(&self, type_: &ChildType, namespace: &str) -> Option<&str> {
+        let listing =
+            self.listing_of(type_, namespace).filter(|listing| !listing.done && !listing.unserved)?;
+        listing.error.as_deref()
+    }
+
+    fn listing_of(&self, type_: &ChildType, namespace: &str) -> Option<&Listing> {
+        let here = |source: &Source| {
+            matches!(&source.what, What::Added(known) if **known == *type_)
+                && source.namespace.as_deref().is_none_or(|only| only == namespace)
+        };
+        self.sources.iter().find(|(source, _)| here(source)).map(|(_, listing)| listing)
     }
 
     /// What a plugin that cannot be asked yet is waiting for.
@@ -90,6 +152,11 @@ impl Plugins {
         }
         let slot = self.slots.get(key).and_then(|slots| slots.get(&plugin.name));
         slot.map_or(Standing::Asking, |slot| slot.standing(about, now))
+    }
+
+    /// What a plugin answered last about a parent, to whatever wishes.
+    pub fn last_answer(&self, plugin: &str, key: &Key) -> Option<&Change> {
+        self.slots.get(key)?.get(plugin)?.last_answer()
     }
 
     /// Asks a plugin about a parent if that is due: a native one at once, another by a question that comes out later. Gives when to
@@ -141,6 +208,7 @@ impl Plugins {
                 });
                 (None, None)
             }
+            How::Removed => (None, None),
         }
     }
 
@@ -152,9 +220,11 @@ impl Plugins {
         Some(question)
     }
 
-    /// When the next question may be put.
+    /// When the next question may be put, or something is to be followed.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.waiting.iter().find(|question| self.has_room(&question.plugin)).map(|question| question.asked)
+        let question = self.waiting.iter().find(|question| self.has_room(&question.plugin));
+        let wanted = self.wanted.front().map(|(_, since)| *since);
+        question.map(|question| question.asked).into_iter().chain(wanted).min()
     }
 
     fn has_room(&self, plugin: &str) -> bool {
@@ -208,10 +278,12 @@ impl Plugins {
     }
 
     /// A collection cannot be listed. Gives whether that is news.
-    pub fn unlisted(&mut self, source: &Source, error: &str) -> bool {
+    pub fn unlisted(&mut self, source: &Source, error: &StoreError) -> bool {
         let listing = self.sources.entry(source.clone()).or_default();
-        let news = !listing.done && listing.error.as_deref() != Some(error);
-        listing.error = Some(error.to_owned());
+        let text = error.to_string();
+        let news = !listing.done && listing.error.as_ref() != Some(&text);
+        listing.unserved = matches!(error, StoreError::NotFound { missing: Missing::Endpoint, .. });
+        listing.error = Some(text);
         news
     }
 

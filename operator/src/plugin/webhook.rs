@@ -84,7 +84,12 @@ impl Webhook {
             Ok(answer) => answer,
             Err(_) => Err(AskError::new(
                 "TimedOut",
-                format!("{} did not answer within {} s", self.place(), self.timeout.as_secs_f32()),
+                format!(
+                    "{} did not answer within {} s; let it answer sooner, or give it a longer `timeout`, at most {}s",
+                    self.place(),
+                    self.timeout.as_secs_f32(),
+                    TIMEOUT_MAX.as_secs()
+                ),
             )),
         }
     }
@@ -92,7 +97,12 @@ impl Webhook {
     async fn exchange(&self, view: &View) -> Result<Change, AskError> {
         let place = self.place();
         let unreachable = |error: &dyn fmt::Display| {
-            AskError::new("Unreachable", format!("{place} cannot be reached: {error}"))
+            AskError::new(
+                "Unreachable",
+                format!(
+                    "{place} cannot be reached: {error}; look whether the plugin runs there, and whether its url is right"
+                ),
+            )
         };
         let body = serde_json::to_vec(view).map_err(|error| AskError::new("Malformed", error.to_string()))?;
         let host = self.url.host().unwrap_or_default();
@@ -110,7 +120,7 @@ impl Webhook {
         if !status.is_success() {
             return Err(AskError::new(
                 "Failed",
-                format!("{place} answered {}: {}", status.as_u16(), beginning(&bytes)),
+                format!("{place} answered {}: {}; {}", status.as_u16(), beginning(&bytes), next(status)),
             ));
         }
         read(&bytes).map_err(|why| AskError::new("Malformed", format!("the answer of {place}: {why}")))
@@ -157,6 +167,16 @@ impl Webhook {
             answer = &mut exchange => answer,
             _ = connection => exchange.await,
         }
+    }
+}
+
+/// What to do about an answer of this status.
+fn next(status: http::StatusCode) -> &'static str {
+    match status.as_u16() {
+        300..400 => "give the url that it leads to: none is followed",
+        404 | 405 => "look whether the path of its url is right, and whether it takes a POST",
+        400..500 => "it does not take the view: see `dask-operator plugin schema`, and its log",
+        _ => "look at its log",
     }
 }
 

@@ -12,9 +12,9 @@ use super::{Sim, SimConfig, create, story};
 use crate::engine::{Answer, Engine, Question, Source, Task, What, Work};
 use crate::execute::Outcome;
 use crate::names;
-use crate::observe::Key;
+use crate::observe::{Key, Kind};
 use crate::plan::{Step, Target};
-use crate::plugin::Registry;
+use crate::plugin::{Change, Registry};
 use crate::run;
 use crate::scheduler::Snapshot;
 use crate::settings::Settings;
@@ -33,6 +33,8 @@ pub struct Crowd {
     pub writes: u64,
     /// When schedulers were asked.
     pub questions: Vec<Timestamp>,
+    /// How often plugins outside were asked.
+    pub asked: u64,
     now: Timestamp,
     wanted: u32,
     ours: BTreeMap<Key, Value>,
@@ -46,16 +48,29 @@ impl Crowd {
     /// # Panics
     /// If our own objects are refused or cannot be read.
     pub fn new(clusters: usize, workers: usize, autoscaled: bool) -> Self {
+        Self::made(clusters, workers, autoscaled, autoscaled, &Registry::default())
+    }
+
+    /// The same for an operator with plugins, of which those outside want nothing; what is written is kept.
+    ///
+    /// # Panics
+    /// If our own objects are refused or cannot be read.
+    pub fn advised(clusters: usize, workers: usize, plugins: &Registry) -> Self {
+        Self::made(clusters, workers, false, true, plugins)
+    }
+
+    fn made(clusters: usize, workers: usize, autoscaled: bool, keep: bool, plugins: &Registry) -> Self {
         let mut sim = Sim::new(SimConfig::default());
         let object = story::cluster(MODEL, 1);
         sim.user(&create(names::API_VERSION, "daskclusters", Some("default"), &object))
             .expect("a cluster is accepted");
         sim.advance(SignedDuration::from_secs(30));
-        let sources = run::sources(&[], &Registry::default());
+        let sources = run::sources(&[], plugins);
         let mut crowd = Self {
-            engine: Engine::new(Settings::default(), sources.clone(), 1),
+            engine: Engine::new(Settings::default(), sources.clone(), 1).with(plugins.clone()),
             writes: 0,
             questions: Vec::new(),
+            asked: 0,
             now: sim.now(),
             wanted: workers as u32,
             ours: BTreeMap::new(),
@@ -69,7 +84,7 @@ impl Crowd {
                     let text = model.replace(MODEL, &format!("c{number}"));
                     let text = text.replace(UID, &format!("{:08x}-0000-4000", number + 1));
                     let object: Value = serde_json::from_str(&text).expect("it was JSON before");
-                    if let (What::Resource(kind), true) = (source.what.clone(), autoscaled) {
+                    if let (What::Resource(kind), true) = (source.what.clone(), keep) {
                         let name = object["metadata"]["name"].as_str().unwrap_or_default();
                         crowd.ours.insert(Key::new(kind, "default", name), object.clone());
                     }
@@ -82,14 +97,24 @@ impl Crowd {
     }
 
     /// Lets time pass; all that becomes due happens at its time. Schedulers wish for as many workers as there are.
+    ///
+    /// # Panics
+    /// If what a plugin is shown cannot be written.
     pub fn advance(&mut self, by: SignedDuration) {
         let end = self.now + by;
         loop {
             match self.engine.next(self.now) {
                 Some(Work::Execute(task)) => self.execute(&task),
                 Some(Work::Poll(question)) => self.answer(&question),
-                // There are no plugins.
-                Some(Work::Ask(_)) => {}
+                Some(Work::Ask(question)) => {
+                    self.asked += 1;
+                    // What is sent is written in any case.
+                    let sent = serde_json::to_vec(&*question.view);
+                    assert!(sent.is_ok(), "a view can be written");
+                    self.engine.advised(&question, Ok(Change::default()), self.now);
+                }
+                // Nothing is left of plugins that are gone.
+                Some(Work::Follow(_)) => {}
                 None => match self.engine.wake_at().filter(|at| *at <= end) {
                     Some(at) => self.now = at.max(self.now + SignedDuration::from_millis(1)),
                     None => break,
@@ -97,6 +122,14 @@ impl Crowd {
             }
         }
         self.now = end;
+    }
+
+    /// Somebody sets a label on every cluster.
+    pub fn label(&mut self, value: &str) {
+        let clusters = self.ours.keys().filter(|key| key.kind == Kind::Cluster).cloned();
+        for key in clusters.collect::<Vec<_>>() {
+            self.change(&key, &json!({"metadata": {"labels": {"example.org/label": value}}}));
+        }
     }
 
     fn execute(&mut self, task: &Task) {

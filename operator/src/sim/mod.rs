@@ -195,16 +195,15 @@ impl Sim {
         let sources = run::sources(&self.config.rights.namespaces(), &self.config.plugins);
         self.engine = Self::engine(&self.config);
         self.advisors.forget();
-        self.watches = sources
-            .into_iter()
-            .map(|source| {
-                let (resource, scope) = run::watched(&source);
-                Watched { stream: self.store.watch(&resource, &scope), source, pending: VecDeque::new() }
-            })
-            .collect();
+        self.watches = sources.into_iter().map(|source| self.followed(source)).collect();
         self.changed = changes(&*self.store, self.config.settings.look);
         self.note("operator starts");
         self.learn();
+    }
+
+    fn followed(&self, source: Source) -> Watched {
+        let (resource, scope) = run::watched(&source);
+        Watched { stream: self.store.watch(&resource, &scope), source, pending: VecDeque::new() }
     }
 
     /// The operator finds out what the installed definitions serve, as it does at its start and when an endpoint is missing.
@@ -406,6 +405,11 @@ impl Sim {
                 self.note(&format!("asked plugin {} about {}", question.plugin, question.key));
                 self.advisors.ask(question, self.server.now());
             }
+            Some(Work::Follow(source)) => {
+                self.note(&format!("follow {:?}", source.what));
+                let watched = self.followed(source);
+                self.watches.push(watched);
+            }
             None => {}
         }
         assert!(
@@ -424,7 +428,7 @@ impl Sim {
                 match event {
                     Ok(event) => watched.pending.push_back(event),
                     Err(error) => {
-                        self.engine.unlisted(&watched.source, &error.to_string(), self.server.now());
+                        self.engine.unlisted(&watched.source, &error, self.server.now());
                     }
                 }
             }

@@ -3,7 +3,7 @@
 //! ```text
 //! # comment, kept in the transcript
 //! setting carrier deployment          before anything else
-//! plugins                             likewise: what `--plugins` takes, indented
+//! plugins                             likewise: what `--plugins` takes, indented; later on, the list changes to this
 //! apply                               create, or change what exists; documents follow, indented
 //!   apiVersion: …
 //! patch DaskCluster simple {"spec": …}
@@ -184,6 +184,10 @@ fn step(sim: &mut Sim, line: &Line, transcript: &mut Transcript) -> Result<(), S
         }
         ("restart", ["carrier", "deployment"]) => {
             sim.restart_with(|settings| settings.carrier = Carrier::Deployment);
+            Ok(())
+        }
+        ("plugins", []) => {
+            sim.restart_with_plugins(plugins_of(line).unwrap_or_else(|| Ok(Registry::default()))?);
             Ok(())
         }
         ("wait", [time]) => {

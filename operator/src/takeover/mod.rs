@@ -5,11 +5,13 @@
 //! | [`kopf`] | what kopf leaves on objects; what goes and what must stay |
 //! | [`rival`] | whether the Python operator still runs |
 //! | [`report`] | plans in words, for each object |
+//! | `advice` | what plugins say to it |
 //!
 //! The operator itself takes over whatever it finds, without being asked ([`crate::ownership`], compatibility contract §10.2).
 //! A [`Survey`] tells beforehand what that will be: it lists what the operator would list and plans with the operator's own planners,
-//! and carries nothing out. What is told is the first plan of each resource; later ones depend on what becomes of these.
+//! and carries nothing out; plugins are asked as they would be. What is told is the first plan of each resource; later ones depend on what becomes of these.
 
+mod advice;
 pub mod kopf;
 pub mod report;
 pub mod rival;
@@ -56,26 +58,31 @@ pub struct Survey {
     /// The objects as they are, by what a plan calls them.
     objects: BTreeMap<Target, Value>,
     rivals: Vec<String>,
+    /// Plugins that could not be asked about a resource.
+    silent: BTreeMap<Key, Vec<String>>,
     now: Timestamp,
 }
 
 impl Survey {
-    /// Lists everything in the namespaces, or in all if none is named.
+    /// Lists everything in the namespaces, or in all if none is named, and asks the plugins.
     pub async fn look(
         store: &dyn Store,
         settings: Settings,
         namespaces: &[String],
+        plugins: &Registry,
         now: Timestamp,
     ) -> Result<Self, SurveyError> {
         let served = served(store, settings.look).await?;
         if !served.missing().is_empty() {
             return Err(SurveyError::NotServed { kinds: served.missing().join(", ") });
         }
-        let sources = run::sources(namespaces, &Registry::default());
-        let mut engine = Engine::new(settings, sources.clone(), 0);
+        let sources = run::sources(namespaces, plugins);
+        let mut engine = Engine::new(settings, sources.clone(), 0).with(plugins.clone());
         engine.world.served = Some(served);
         let mut objects = BTreeMap::new();
-        for source in sources {
+        let (theirs, own): (Vec<_>, Vec<_>) =
+            sources.into_iter().partition(|source| source.what.is_for_plugins());
+        for source in own {
             let (resource, scope) = run::watched(&source);
             engine.observe(&source, Event::Init, now);
             for object in store.list(&resource, &scope).await? {
@@ -91,15 +98,23 @@ impl Survey {
             }
             engine.observe(&source, Event::InitDone, now);
         }
+        let left = std::iter::from_fn(|| engine.world.plugins.next_wanted()).collect::<Vec<_>>();
+        for source in theirs.into_iter().chain(left) {
+            for (target, object) in advice::observe(store, &mut engine, &source, now).await {
+                objects.insert(target, serde_json::to_value(&object).unwrap_or_default());
+            }
+        }
+        let silent = advice::ask(&mut engine, now).await;
         let mut rivals = running(store, namespaces).await?;
         rivals.extend(rival::traces(&objects, now));
-        Ok(Self { engine, objects, rivals, now })
+        Ok(Self { engine, objects, rivals, silent, now })
     }
 
     /// What would change if the operator ran now; with `cleaning` also what [`Survey::clean`] would do.
     pub fn report(&self, cleaning: bool) -> Report {
         let world = &self.engine.world;
-        let mut report = Report::new(&self.objects, self.rivals.clone());
+        let warnings = self.rivals.iter().cloned().chain(advice::unknown(&self.engine));
+        let mut report = Report::new(&self.objects, warnings.collect());
         if cleaning {
             for (target, object) in &self.objects {
                 report.cleaned(target, &kopf::Leftovers::of(object));
@@ -109,6 +124,9 @@ impl Survey {
             let plan = engine::plan(world, &resource.key, self.now);
             let violations = check::check(world, &resource.key, &plan, self.now);
             report.planned(&resource.key, &plan, &violations);
+            for why in self.silent.get(&resource.key).into_iter().flatten() {
+                report.note(&Target::Resource(resource.key.clone()), why.clone());
+            }
         }
         report
     }

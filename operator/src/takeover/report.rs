@@ -17,7 +17,7 @@ const VALUE_MAX: usize = 120;
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     objects: BTreeMap<Target, Value>,
-    rivals: Vec<String>,
+    warnings: Vec<String>,
     /// One line for each change.
     changes: BTreeMap<Target, Vec<String>>,
     /// What else is worth knowing.
@@ -25,8 +25,8 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn new(objects: &BTreeMap<Target, Value>, rivals: Vec<String>) -> Self {
-        Self { objects: objects.clone(), rivals, ..Self::default() }
+    pub(super) fn new(objects: &BTreeMap<Target, Value>, warnings: Vec<String>) -> Self {
+        Self { objects: objects.clone(), warnings, ..Self::default() }
     }
 
     /// How many objects would change.
@@ -65,7 +65,10 @@ impl Report {
 
     fn step(&mut self, by: &Key, step: &Step) {
         match step {
-            Step::Create { target, .. } => self.change(target, format!("is created for {by}")),
+            Step::Create { target, .. } => {
+                let how = step.advised_by().map(|plugin| format!(", as plugin {plugin} wants it"));
+                self.change(target, format!("is created for {by}{}", how.unwrap_or_default()));
+            }
             Step::Delete { target, why, .. } => self.change(target, format!("is deleted: {why}")),
             Step::Patch { target, body } => {
                 let known = self.objects.get(target).cloned().unwrap_or_default();
@@ -109,15 +112,15 @@ impl Report {
         }
     }
 
-    fn note(&mut self, target: &Target, line: String) {
+    pub(super) fn note(&mut self, target: &Target, line: String) {
         self.notes.entry(target.clone()).or_default().push(line);
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for rival in &self.rivals {
-            writeln!(f, "WARNING: {rival}")?;
+        for warning in &self.warnings {
+            writeln!(f, "WARNING: {warning}")?;
         }
         let mut named: Vec<&Target> =
             self.objects.keys().chain(self.changes.keys()).chain(self.notes.keys()).collect();

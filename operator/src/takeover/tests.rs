@@ -83,7 +83,7 @@ fn world() -> RecordingStore<FakeStore> {
 
 fn look(store: &dyn Store) -> Survey {
     let now = Timestamp::now();
-    let look = Survey::look(store, Settings::default(), &[], now).now_or_never();
+    let look = Survey::look(store, Settings::default(), &[], &Registry::default(), now).now_or_never();
     look.expect("the fake answers at once").expect("it answers")
 }
 
@@ -238,7 +238,9 @@ fn at_its_start_the_operator_finds_the_python_operator_and_not_itself() {
 #[test]
 fn without_definitions_the_next_step_is_said() {
     let store = FakeStore::new(Server::new(Config::default()));
-    let look = Survey::look(&store, Settings::default(), &[], Timestamp::now()).now_or_never().unwrap();
+    let look = Survey::look(&store, Settings::default(), &[], &Registry::default(), Timestamp::now())
+        .now_or_never()
+        .unwrap();
     assert!(look.unwrap_err().to_string().contains("dask-operator crds --apply"));
 }
 
@@ -251,7 +253,8 @@ fn after_the_takeover_nothing_differs() {
         sim.user(&Request::create(api_version, plural, object)).unwrap();
     }
     sim.advance(jiff::SignedDuration::from_mins(5));
-    let look = Survey::look(&*sim.store, Settings::default(), &[], sim.now()).now_or_never();
+    let look =
+        Survey::look(&*sim.store, Settings::default(), &[], &Registry::default(), sim.now()).now_or_never();
     let report = look.expect("the fake answers at once").expect("it answers").report(false);
     assert_eq!(report.changes(), 0, "{report}");
 }

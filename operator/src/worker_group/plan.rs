@@ -80,8 +80,10 @@ pub fn plan(
     } else {
         grow(world, view, desired, turn.make, &mut rest, now);
     }
-    let added = plugin::steps(world, resource, shape, &mut rest.waiting);
-    rest.stage(added);
+    let added = plugin::stages(world, resource, shape, &mut rest.waiting);
+    for stage in added {
+        rest.stage(stage);
+    }
     let trouble = world.remembered(&resource.key).trouble;
     // The first workers are on their way: there is nothing to say before one of them has been seen.
     let beginning = resource.status["observedGeneration"].is_null()

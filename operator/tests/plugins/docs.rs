@@ -39,7 +39,19 @@ fn every_snippet_is_tested_here() {
         .filter_map(|line| line.strip_prefix("```")?.split_once(" file="))
         .map(|(_, file)| file)
         .collect();
-    assert_eq!(files, ["plugins.yaml", "payer.py", "values.yaml", "values-outside.yaml", "main.rs"]);
+    assert_eq!(
+        files,
+        [
+            "plugins.yaml",
+            "payer.py",
+            "payer.go",
+            "values.yaml",
+            "values-outside.yaml",
+            "main.rs",
+            "lab.yaml",
+            "status.rs"
+        ]
+    );
     let fences = PAGE.lines().filter(|line| line.starts_with("```") && line.len() > 3).count();
     assert_eq!(fences, files.len() + 1, "and the command that `plugins.yaml` is checked with");
 }
@@ -85,6 +97,12 @@ fn the_program_in_rust_is_the_example() {
     assert!(example.contains(before) && example.contains(main), "{before}\n{main}");
 }
 
+#[test]
+fn the_kind_of_ones_own_is_the_example() {
+    assert_eq!(include_str!("../../examples/own-kind/lab.yaml").trim_end(), snippet("lab.yaml"));
+    assert!(include_str!("../../examples/own-kind/lab.rs").contains(snippet("status.rs")));
+}
+
 /// A process that is killed with the test.
 struct Server(Child);
 
@@ -95,18 +113,10 @@ impl Drop for Server {
     }
 }
 
-#[tokio::test]
-async fn the_webhook_in_python_does_what_it_says() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("payer.py");
-    std::fs::write(&path, snippet("payer.py")).expect("it is written");
-    let started =
-        Command::new("python3").arg(&path).arg("0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-    let Ok(child) = started else {
-        println!("skipped: there is no python3");
-        return;
-    };
-    let mut server = Server(child);
+/// The payers of the page, in whatever language, do the same.
+async fn check_payer(mut command: Command) {
+    let started = command.arg("0").stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn();
+    let mut server = Server(started.expect("it can be started"));
     let mut line = String::new();
     let output = server.0.stdout.take().expect("it is piped");
     BufReader::new(output).read_line(&mut line).expect("it says its port");
@@ -123,4 +133,42 @@ async fn the_webhook_in_python_does_what_it_says() {
     }
     let unpaid = checked(&entry, serde_json::json!({})).await;
     assert!(unpaid.text.contains("it vetoes: PayerMissing: set the label payer"), "{}", unpaid.text);
+}
+
+/// Whether a program can be run here; where not, the test says that it is skipped.
+fn is_there(program: &str, version: &str) -> bool {
+    let there = Command::new(program).arg(version).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let there = there.is_ok_and(|status| status.success());
+    if !there {
+        println!("skipped: there is no {program}");
+    }
+    there
+}
+
+#[tokio::test]
+async fn the_webhook_in_python_does_what_it_says() {
+    if !is_there("python3", "--version") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("payer.py");
+    std::fs::write(&path, snippet("payer.py")).expect("it is written");
+    let mut command = Command::new("python3");
+    command.arg(&path);
+    check_payer(command).await;
+}
+
+#[tokio::test]
+async fn the_webhook_in_go_does_what_it_says() {
+    if !is_there("go", "version") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, program) = (folder.path().join("payer.go"), folder.path().join("payer"));
+    std::fs::write(&path, format!("{}\n", snippet("payer.go"))).expect("it is written");
+    // Built and not run by `go run`, whose child would outlive it.
+    let mut build = Command::new("go");
+    build.args(["build", "-o"]).args([&program, &path]).env("GOPROXY", "off").env("GOTOOLCHAIN", "local");
+    assert!(build.status().expect("go can be run").success(), "it does not compile");
+    check_payer(Command::new(program)).await;
 }
