@@ -9,6 +9,7 @@
 //! | [`chart`], [`definitions`] | what is installed into the cluster, and how |
 //! | [`program`] | a Python program in a pod, and what it says |
 //! | [`dump`] | what is kept of a story that failed |
+//! | [`leftovers`] | what stories that were cut off have left in a cluster that stays |
 //!
 //! Every story has a namespace and an operator of its own there, which runs from the image as the chart installs it for one
 //! namespace: with exactly the rights of the chart's Role. So stories are told at the same time, and do to their operator what
@@ -18,6 +19,7 @@ pub mod campaign;
 pub mod chart;
 pub mod definitions;
 pub mod dump;
+pub mod leftovers;
 pub mod process;
 pub mod program;
 pub mod provider;
@@ -30,6 +32,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use futures::StreamExt;
+use kube::Client;
 
 use crate::provider::{Cluster, Provider};
 use crate::stage::Stage;
@@ -106,38 +109,28 @@ pub fn run(options: &Options) -> Result<Vec<Ending>> {
     std::fs::create_dir_all(&options.folder).context("cannot make a folder for this run")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let cluster = Arc::new(options.provider.up(options)?);
-    runtime.block_on(process::unless_told_to_end(async {
+    runtime.block_on(async {
         let client = cluster.client().await?;
         // A cluster of our own may come with them.
         let had_definitions = !cluster.is_ours() && definitions::any(&client).await?;
-        if had_definitions {
-            println!("the cluster has Dask's definitions already: they stay as they are");
-        } else {
-            definitions::exchange(&client, &dask_operator::api::crds()).await?;
-        }
-        let (alone, together): (Vec<Story>, Vec<Story>) = wanted.into_iter().partition(|story| story.alone);
-        let all = alone.len() + together.len();
         let teller = Teller { options, cluster: &cluster, had_definitions };
-        let mut telling = futures::stream::iter(together)
-            .map(|story| teller.tell(story))
-            .buffer_unordered(options.at_once.max(1));
-        let mut endings = Vec::new();
-        while let Some(ending) = telling.next().await {
-            endings.push(ending);
-            progress(&endings, all);
-        }
-        for story in alone {
-            endings.push(teller.tell(story).await);
-            progress(&endings, all);
+        let told = process::unless_told_to_end(Box::pin(teller.tell_all(&client, wanted))).await;
+        if !cluster.is_ours() {
+            let namespaces = leftovers::remove(&client, &prefix()).await?;
+            if told.is_err() && !namespaces.is_empty() {
+                println!("cut off: {} are being deleted", namespaces.join(", "));
+            }
             if !had_definitions {
-                definitions::exchange(&client, &dask_operator::api::crds()).await?;
+                definitions::remove(&client).await?;
             }
         }
-        if !had_definitions && !cluster.is_ours() {
-            definitions::remove(&client).await?;
-        }
-        Ok(endings)
-    }))
+        told
+    })
+}
+
+/// What the names of this run's namespaces begin with.
+fn prefix() -> String {
+    format!("dask-e2e-{}-", std::process::id())
 }
 
 /// The stories of these names.
@@ -173,6 +166,32 @@ struct Teller<'a> {
 }
 
 impl Teller<'_> {
+    async fn tell_all(&self, client: &Client, wanted: Vec<Story>) -> Result<Vec<Ending>> {
+        if self.had_definitions {
+            println!("the cluster has Dask's definitions already: they stay as they are");
+        } else {
+            definitions::exchange(client, &dask_operator::api::crds()).await?;
+        }
+        let (alone, together): (Vec<Story>, Vec<Story>) = wanted.into_iter().partition(|story| story.alone);
+        let all = alone.len() + together.len();
+        let mut telling = futures::stream::iter(together)
+            .map(|story| self.tell(story))
+            .buffer_unordered(self.options.at_once.max(1));
+        let mut endings = Vec::new();
+        while let Some(ending) = telling.next().await {
+            endings.push(ending);
+            progress(&endings, all);
+        }
+        for story in alone {
+            endings.push(self.tell(story).await);
+            progress(&endings, all);
+            if !self.had_definitions {
+                definitions::exchange(client, &dask_operator::api::crds()).await?;
+            }
+        }
+        Ok(endings)
+    }
+
     async fn tell(&self, story: Story) -> Ending {
         let begun = Instant::now();
         let result = if let Some(reason) = story.missing(self.cluster, self.had_definitions) {
@@ -185,7 +204,7 @@ impl Teller<'_> {
     }
 
     async fn perform(&self, story: Story) -> Result<()> {
-        let namespace = format!("dask-e2e-{}-{}", std::process::id(), story.name);
+        let namespace = format!("{}{}", prefix(), story.name);
         let stage = Stage::open(self.cluster, &namespace).await?;
         let telling = async {
             if story.has_operator {
