@@ -37,9 +37,10 @@
 //! - ComponentStatuses are always healthy.
 //! - A process kubelet that serves a real API server answers it for logs alone (`face::node_logs`); exec, attach and
 //!   port-forward are 501 there.
-//! - Values of HorizontalPodAutoscalers, Leases, EndpointSlices, volumes and their claims, StorageClasses, NetworkPolicies,
-//!   schedules of CronJobs, ControllerRevisions and percentages of budgets are not checked beyond their types, nor what of
-//!   them must not change.
+//! - Of persistent volumes only the sources `hostPath`, `local`, `nfs` and `csi` are looked into, of statuses only what
+//!   clients other than a kind's own controllers write; values of kinds that no test compares with a real server (CSI,
+//!   flow control, dynamic resource allocation) are not checked beyond their types.
+//! - CronJobs are stored and checked, but no controller makes jobs of them, and none scales what autoscalers aim at.
 //! - Proxies speak plain HTTP to pods; a name with the scheme `https` answers 501.
 //! - Services are IPv4; a headless service without a selector says both families, as a real server does.
 

@@ -110,7 +110,13 @@ impl Status {
 
     /// 422 with one cause for each refused field: `Pod "x" is invalid: …`.
     pub fn invalid(group: &str, kind: &str, name: &str, causes: Vec<Cause>) -> Self {
-        let said: Vec<String> = causes.iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
+        // Causes that are found twice are listed twice and said once.
+        let mut said: Vec<String> = Vec::new();
+        for text in causes.iter().map(|c| format!("{}: {}", c.field, c.message)) {
+            if !said.contains(&text) {
+                said.push(text);
+            }
+        }
         let list = if said.len() == 1 { said[0].clone() } else { format!("[{}]", said.join(", ")) };
         let mut status = Self::of(422, "Invalid", group, kind, name, "");
         status.message = format!("{} {name:?} is invalid: {list}", qualified(kind, group));

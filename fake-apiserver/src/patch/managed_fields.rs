@@ -181,6 +181,21 @@ fn is_reset(object: &Value) -> bool {
     }
 }
 
+/// Takes from the owners of fields in one version of an object what an update has changed there.
+pub fn lose(schema: Option<&Schema>, old: &Value, new: &Value, api_version: &str, object: &mut Value) {
+    let changes = compare::compare(Some(old), new, schema.and_then(Schema::root));
+    let Some(mut managers) = Managers::of(object).filter(|_| !changes.is_empty()) else { return };
+    managers.0.retain_mut(|entry| {
+        if entry.api_version != api_version {
+            return true;
+        }
+        entry.set.subtract(&changes.changed);
+        entry.set.subtract(&changes.removed);
+        !entry.set.is_empty()
+    });
+    managers.store(object);
+}
+
 /// Records the ownership of fields that a create, update or patch other than apply has changed.
 ///
 /// `old` is `None` on create. `new.metadata.managedFields` is what the client sent; it is replaced. When nothing

@@ -14,7 +14,7 @@ mod typed;
 
 pub use apply::apply;
 pub use json::json;
-pub use managed_fields::track_update;
+pub use managed_fields::{lose, track_update};
 pub use merge::merge;
 pub(crate) use scale::{apply_scale, managers_of_scale};
 pub use strategic::strategic;

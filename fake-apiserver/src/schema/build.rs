@@ -63,7 +63,12 @@ impl Builder<'_> {
         let id = self.push(Node::default());
         self.known.insert(name.into(), id);
         self.unfinished.push(id);
-        let node = Node { go: go_type(name), ..self.parse(&schema) };
+        let mut node = Node { go: go_type(name), ..self.parse(&schema) };
+        if node.go.as_deref() == Some("runtime.RawExtension") {
+            // Raw JSON, which belongs to its owner as a whole.
+            node.types = Types::default();
+            node.atomic_map = true;
+        }
         self.unfinished.pop();
         self.graph.nodes[id.0 as usize] = node;
         Some(id)

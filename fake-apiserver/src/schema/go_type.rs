@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::cause::quote;
 use super::format::{Format, TextFormat};
 use super::node::{Types, View};
+use crate::quantity;
 
 /// What Go's JSON decoder calls a value.
 pub(crate) fn name(value: &Value) -> &'static str {
@@ -56,7 +57,7 @@ impl<'a> Walk<'a> {
             | (_, Shape::Any)
             | (Value::String(_), Shape::Text)
             | (Value::Bool(_), Shape::Bool)
-            | (Value::Number(_), Shape::Float)
+            | (Value::Number(_), Shape::Float | Shape::Quantity)
             | (Value::Number(_) | Value::String(_), Shape::WholeOrText) => None,
             (Value::Object(map), Shape::Struct) => {
                 let own = schema.node.go.as_deref().unwrap_or_default();
@@ -78,12 +79,15 @@ impl<'a> Walk<'a> {
                 items.iter().find_map(|item| self.value(item, schema, within))
             }
             (Value::String(text), Shape::Bytes) => bytes_fault(text),
-            (Value::String(text), Shape::Time) => time_fault(text),
+            (Value::String(text), Shape::Time) => time_fault(text, false),
+            (Value::String(text), Shape::MicroTime) => time_fault(text, true),
+            (Value::String(text), Shape::Quantity) => quantity_fault(text),
             (Value::Number(number), Shape::Whole(bits)) => {
                 let fits = number.as_i64().is_some_and(|n| bits == 64 || i32::try_from(n).is_ok());
                 (!fits).then(|| self.wrong(value, &format!("number {number}"), schema, within))
             }
-            (_, Shape::Time) => Some(own_decoder(value, "string")),
+            (_, Shape::Time | Shape::MicroTime) => Some(own_decoder(value, "string")),
+            (_, Shape::Quantity) => quantity_fault(""),
             (_, Shape::WholeOrText) => Some(own_decoder(value, "int32")),
             _ => Some(self.wrong(value, name(value), schema, within)),
         }
@@ -122,6 +126,8 @@ enum Shape {
     Text,
     Bytes,
     Time,
+    MicroTime,
+    Quantity,
     Bool,
     /// With so many bits.
     Whole(u8),
@@ -135,7 +141,9 @@ impl Shape {
         let format = node.checks.as_ref().and_then(|checks| checks.format.as_ref());
         match node.go.as_deref() {
             Some("intstr.IntOrString") => return Self::WholeOrText,
-            Some("v1.Time" | "v1.MicroTime") => return Self::Time,
+            Some("v1.Time") => return Self::Time,
+            Some("v1.MicroTime") => return Self::MicroTime,
+            Some("resource.Quantity") => return Self::Quantity,
             _ => {}
         }
         match node.types {
@@ -158,9 +166,12 @@ impl Shape {
 /// How Go writes the type of a field.
 fn go_type(schema: View<'_>) -> String {
     match Shape::of(schema) {
-        Shape::Struct | Shape::Any | Shape::Time | Shape::WholeOrText => {
-            schema.node.go.as_deref().unwrap_or("interface {}").to_owned()
-        }
+        Shape::Struct
+        | Shape::Any
+        | Shape::Time
+        | Shape::MicroTime
+        | Shape::Quantity
+        | Shape::WholeOrText => schema.node.go.as_deref().unwrap_or("interface {}").to_owned(),
         Shape::Map => format!("map[string]{}", schema.additional().map(go_type).unwrap_or_default()),
         Shape::List => format!("[]{}", schema.items().map(go_type).unwrap_or_default()),
         Shape::Text => "string".to_owned(),
@@ -203,9 +214,24 @@ fn bytes_fault(text: &str) -> Option<Misfit> {
     Some(Misfit { converter: said.clone(), decoder: said })
 }
 
-fn time_fault(text: &str) -> Option<Misfit> {
-    const LAYOUT: &str = "2006-01-02T15:04:05Z07:00";
-    if text.is_empty() || TextFormat::DateTime.accepts(text) {
+fn quantity_fault(text: &str) -> Option<Misfit> {
+    if quantity::milli(text).is_some() {
+        return None;
+    }
+    let said = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+    Some(Misfit { converter: said.into(), decoder: said.into() })
+}
+
+/// Whole seconds, or seconds with exactly six digits after the point.
+fn time_fault(text: &str, micro: bool) -> Option<Misfit> {
+    const WHOLE: &str = "2006-01-02T15:04:05Z07:00";
+    const MICRO: &str = "2006-01-02T15:04:05.000000Z07:00";
+    let layout = if micro { MICRO } else { WHOLE };
+    let fraction = text
+        .get(19..)
+        .and_then(|rest| rest.strip_prefix('.'))
+        .map_or(0, |rest| rest.bytes().take_while(u8::is_ascii_digit).count());
+    if text.is_empty() || TextFormat::DateTime.accepts(text) && (!micro || fraction == 6) {
         return None;
     }
     let digits = |from: usize, to: usize| {
@@ -225,15 +251,19 @@ fn time_fault(text: &str) -> Option<Misfit> {
         (":", 16, text.get(16..17) == Some(":")),
         ("05", 17, digits(17, 19)),
     ];
-    let (part, at) = parts
-        .iter()
-        .find(|(_, _, there)| !there)
-        .map_or(("Z07:00", text.len().min(19)), |(part, at, _)| (*part, *at));
+    let (part, at) = parts.iter().find(|(_, _, there)| !there).map_or_else(
+        || match (micro, fraction) {
+            (true, 0..=5) => (".000000", text.len().min(19)),
+            (true, _) => ("Z07:00", text.len().min(26)),
+            (false, _) => ("Z07:00", text.len().min(19)),
+        },
+        |(part, at, _)| (*part, *at),
+    );
     let rest = text.get(at..).unwrap_or_default();
     let said = format!(
         "parsing time {} as {}: cannot parse {} as {}",
         quote(text),
-        quote(LAYOUT),
+        quote(layout),
         quote(rest),
         quote(part)
     );

@@ -20,6 +20,7 @@ pub(crate) mod node;
 mod object_meta;
 mod path;
 mod prune;
+mod quantities;
 mod structural;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -109,6 +110,13 @@ impl Schema {
     /// The first value that the Go types of a built-in kind could not hold.
     pub(crate) fn misfit(&self, value: &Value) -> Option<Misfit> {
         self.root().filter(|root| root.graph.built_in).and_then(|root| go_type::misfit(value, root))
+    }
+
+    /// Writes the quantities of a built-in kind in their canonical unit.
+    pub(crate) fn write_quantities(&self, value: &mut Value) {
+        if let Some(root) = self.root() {
+            quantities::write(value, root);
+        }
     }
 
     /// The root of the graph, for walks of other modules.

@@ -24,6 +24,9 @@ pub(super) fn decode(registry: &Registry, call: &Call<'_>, body: &mut Value) -> 
                 &misfit,
             ));
         }
+        if let Some(schema) = call.resource.schema() {
+            schema.write_quantities(body);
+        }
     }
     let strict = call.request.params.field_validation == FieldValidation::Strict;
     let whole = strict.then(|| Refused::new(call, body));

@@ -65,7 +65,8 @@ impl Call<'_> {
     }
 
     pub(super) fn invalid(&self, name: &str, causes: Vec<crate::status::Cause>) -> Status {
-        Status::invalid(&self.resource.group, &self.resource.kind, name, causes)
+        // Of a kind that is served in two groups, the one it is kept in is named.
+        Status::invalid(&self.resource.storage.group, &self.resource.kind, name, causes)
     }
 
     /// A 200, or a 201 for a create, with an object.

@@ -3,10 +3,14 @@
 //! Custom resources are converted as `strategy: None` does: only `apiVersion` differs. Events are kept as core/v1 and
 //! served as events.k8s.io/v1 too; autoscalers are kept as v2.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::call::Call;
+use super::{ApiServer, autoscaler_versions};
+use crate::patch;
 use crate::registry::Resource;
 use crate::storage::Stored;
 
@@ -50,7 +54,7 @@ pub(super) fn from_storage(resource: &Resource, value: &mut Value) {
                 event.retain(|field, value| !(field.starts_with("reporting") && *value == ""));
             }
         }
-        ("autoscaling", "v1") => autoscaler_to_v1(value),
+        ("autoscaling", "v1") => autoscaler_versions::to_v1(value),
         _ => {}
     }
 }
@@ -59,10 +63,63 @@ pub(super) fn from_storage(resource: &Resource, value: &mut Value) {
 pub(super) fn to_storage(resource: &Resource, value: &mut Value) {
     match (resource.group.as_str(), resource.version.as_str()) {
         ("events.k8s.io", _) => rename(value, EVENT_FIELDS.iter().map(|(core, new)| (*new, *core))),
-        ("autoscaling", "v1") => autoscaler_to_v2(value),
+        ("autoscaling", "v1") => autoscaler_versions::to_v2(value),
         _ => {}
     }
     value["apiVersion"] = json!(resource.storage_api_version);
+}
+
+/// A copy of a stored value as it is served under `resource`.
+fn shown(resource: &Resource, value: &Value) -> Value {
+    let mut shown = value.clone();
+    from_storage(resource, &mut shown);
+    shown
+}
+
+impl ApiServer {
+    /// Records who owns which fields of an object in storage, which are those of the version that the client speaks.
+    pub(super) fn track(&self, call: &Call<'_>, old: Option<&Value>, new: &mut Value) {
+        let resource = &call.resource;
+        let schema = resource.schema().map(AsRef::as_ref);
+        if resource.custom.is_some() {
+            patch::track_update(schema, old, new, &call.applier());
+            return;
+        }
+        if resource.api_version() == resource.storage_api_version {
+            patch::track_update(schema, old, new, &call.applier());
+        } else {
+            let (old, mut tracked) = (old.map(|old| shown(resource, old)), shown(resource, new));
+            patch::track_update(schema, old.as_ref(), &mut tracked, &call.applier());
+            if let (Some(metadata), Some(entries)) =
+                (new["metadata"].as_object_mut(), tracked["metadata"].get_mut("managedFields"))
+            {
+                metadata.insert("managedFields".into(), entries.take());
+            }
+        }
+        if let Some(old) = old {
+            self.track_other_versions(resource, old, new);
+        }
+    }
+
+    /// Who owns fields of another version loses those that have changed there.
+    fn track_other_versions(&self, resource: &Resource, old: &Value, new: &mut Value) {
+        let own = resource.api_version();
+        let entries = new["metadata"]["managedFields"].as_array();
+        let versions: BTreeSet<String> = entries
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry["apiVersion"].as_str())
+            .filter(|version| *version != own)
+            .map(str::to_owned)
+            .collect();
+        for version in versions {
+            let (group, name) = version.split_once('/').unwrap_or(("", &version));
+            let other = self.registry.get(group, name, &resource.plural);
+            let Some(other) = other.filter(|other| other.storage == resource.storage) else { continue };
+            let (before, after) = (shown(other, old), shown(other, new));
+            patch::lose(other.schema().map(AsRef::as_ref), &before, &after, &version, new);
+        }
+    }
 }
 
 fn rename<'a>(value: &mut Value, fields: impl Iterator<Item = (&'a str, &'a str)>) {
@@ -71,25 +128,5 @@ fn rename<'a>(value: &mut Value, fields: impl Iterator<Item = (&'a str, &'a str)
         if let Some(field) = object.remove(from) {
             object.insert(to.into(), field);
         }
-    }
-}
-
-fn autoscaler_to_v1(value: &mut Value) {
-    let metrics = value["spec"].as_object_mut().and_then(|spec| spec.remove("metrics"));
-    let cpu = metrics.iter().flat_map(|m| m.as_array().into_iter().flatten());
-    let cpu = cpu
-        .filter(|m| m["resource"]["name"] == "cpu")
-        .find_map(|m| m["resource"]["target"]["averageUtilization"].as_i64());
-    if let Some(percent) = cpu {
-        value["spec"]["targetCPUUtilizationPercentage"] = json!(percent);
-    }
-}
-
-fn autoscaler_to_v2(value: &mut Value) {
-    let percent = value["spec"].as_object_mut().and_then(|s| s.remove("targetCPUUtilizationPercentage"));
-    if let Some(percent) = percent {
-        let target = json!({"type": "Utilization", "averageUtilization": percent});
-        value["spec"]["metrics"] =
-            json!([{"type": "Resource", "resource": {"name": "cpu", "target": target}}]);
     }
 }

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use super::admission::Operation;
 use super::call::Call;
 use super::{ApiServer, body, meta, strategy};
-use crate::patch;
 use crate::request::Verb;
 use crate::response::{Reply, Response};
 use crate::status::{Cause, Status};
@@ -45,7 +44,7 @@ impl ApiServer {
         }
         // As on the real server: what strategies, admission and allocators add belongs to nobody.
         if fields == Fields::Tracked {
-            patch::track_update(resource.schema().map(AsRef::as_ref), None, &mut value, &call.applier());
+            self.track(call, None, &mut value);
         }
         self.admit(call, &mut value)?;
         self.mutate(call, Operation::Create, &mut value, None)?;

@@ -60,8 +60,33 @@ pub(super) fn owner(owner: &Value) -> String {
     struct_of(owner, &OWNER, |_, value| value.to_string())
 }
 
+/// A value with the names of Go's internal types, which have no tags, and the fields that are always there.
+pub(crate) fn untagged(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let name = |field: &str| {
+                let mut letters = field.chars();
+                letters.next().map(|first| first.to_ascii_uppercase().to_string() + letters.as_str())
+            };
+            let named = |(field, value): (&String, &Value)| Some((name(field)?, untagged(value)));
+            let mut fields: serde_json::Map<String, Value> = fields.iter().filter_map(named).collect();
+            if fields.contains_key("MatchExpressions") {
+                fields.entry("MatchFields").or_insert(Value::Null);
+            }
+            Value::Object(fields)
+        }
+        Value::Array(items) => Value::Array(items.iter().map(untagged).collect()),
+        other => other.clone(),
+    }
+}
+
 fn list(items: &[Value], shown: impl Fn(&Value) -> String) -> String {
     format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(","))
+}
+
+/// An object as JSON with its members in this order.
+pub(crate) fn ordered(value: &Value, order: &[&str]) -> String {
+    struct_of(value, order, |_, value| value.to_string())
 }
 
 fn struct_of(value: &Value, order: &[&str], shown: impl Fn(&str, &Value) -> String) -> String {

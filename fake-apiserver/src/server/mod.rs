@@ -1,18 +1,22 @@
 //! The state machine: one file for each verb, the rules of single kinds in [`strategy`].
 
+mod address;
 mod addresses;
 mod admission;
 mod authorization;
+pub(crate) mod autoscaler_versions;
 mod body;
 mod call;
 mod components;
 mod config;
 mod convert;
 mod create;
+mod cron;
 mod definitions;
 mod delete;
 mod eviction;
 mod get;
+mod go_diff;
 pub(crate) mod go_text;
 mod internal;
 mod list;

@@ -1,10 +1,19 @@
 //! What names, labels and annotations may look like, in the words of `k8s.io/apimachinery/pkg/util/validation`.
 
+use serde_json::Value;
+
+use crate::schema::cause;
+use crate::status::Cause;
+
 const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 const LABEL_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 const VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+
+const WILDCARD: &str = "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used for validation is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const PERCENT: &str = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
+const PATH: &str = "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')";
 
 /// Faults of a DNS-1123 label, at most 63 characters.
 pub fn dns_label(text: &str) -> Vec<String> {
@@ -80,6 +89,61 @@ pub fn port_name(text: &str) -> Vec<String> {
     }
     if !text.bytes().any(|b| b.is_ascii_lowercase()) {
         found.push("must contain at least one letter (a-z)".into());
+    }
+    found
+}
+
+/// What is wrong with the number of a port.
+pub fn port_number(field: &str, port: &Value) -> Option<Cause> {
+    let number = port.as_i64().unwrap_or_default();
+    let why = "must be between 1 and 65535, inclusive";
+    (!(1..=65535).contains(&number)).then(|| cause::invalid(field, &Value::from(number), why))
+}
+
+/// Faults of a subdomain whose first label is a star.
+pub fn wildcard_subdomain(text: &str) -> Vec<String> {
+    faults(text, 253, WILDCARD, |t| t.strip_prefix("*.").is_some_and(|rest| rest.split('.').all(is_label)))
+}
+
+/// Faults of a share such as `50%`.
+pub fn percent(text: &str) -> Vec<String> {
+    let number = text.strip_suffix('%').unwrap_or_default();
+    let valid = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    if valid { Vec::new() } else { vec![PERCENT.into()] }
+}
+
+/// What is wrong with the name of a host, which may end with a dot.
+pub fn fully_qualified_domain(field: &str, text: &str) -> Option<Cause> {
+    if text.is_empty() {
+        return Some(cause::required(field, ""));
+    }
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let faults = dns_subdomain(name);
+    if !faults.is_empty() {
+        return Some(cause::invalid(field, &Value::from(name), &faults.join(",")));
+    }
+    if !name.contains('.') {
+        let why = "should be a domain with at least two segments separated by dots";
+        return Some(cause::invalid(field, &Value::from(name), why));
+    }
+    let long = name.split('.').find(|label| !dns_label(label).is_empty())?;
+    Some(cause::invalid(field, &Value::from(long), &dns_label(long).join(",")))
+}
+
+/// What is wrong with a path that begins with a domain.
+pub fn domain_prefixed_path(field: &str, text: &str) -> Vec<Cause> {
+    if text.is_empty() {
+        return vec![cause::required(field, "")];
+    }
+    let Some((host, path)) = text.split_once('/').filter(|(host, path)| !host.is_empty() && !path.is_empty())
+    else {
+        let why = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+        return vec![cause::invalid(field, &Value::from(text), why)];
+    };
+    let mut found: Vec<Cause> =
+        dns_subdomain(host).iter().map(|why| cause::invalid(field, &Value::from(host), why)).collect();
+    if !path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&b)) {
+        found.push(cause::invalid(field, &Value::from(path), PATH));
     }
     found
 }

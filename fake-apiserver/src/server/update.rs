@@ -8,7 +8,6 @@ use super::admission::Operation;
 use super::call::Call;
 use super::create::Fields;
 use super::{ApiServer, body, convert, meta, strategy};
-use crate::patch;
 use crate::request::Verb;
 use crate::response::{Reply, Response};
 use crate::status::{Cause, Status};
@@ -65,8 +64,7 @@ impl ApiServer {
             new["metadata"]["generation"] = json!(old.meta.generation + 1);
         }
         if fields == Fields::Tracked {
-            let schema = resource.schema().map(AsRef::as_ref);
-            patch::track_update(schema, Some(old_value), &mut new, &call.applier());
+            self.track(call, Some(old_value), &mut new);
         }
         self.assign(call, &mut new)?;
         if same_but_for_times(old_value, &new) {

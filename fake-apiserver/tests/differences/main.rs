@@ -38,12 +38,18 @@ macro_rules! topics {
 }
 
 topics! {
+    autoscalers,
     certificates,
     custom,
+    endpoints,
     kinds,
     lists,
+    networks,
+    others,
     pods,
+    schedules,
     services,
+    volumes,
     workloads,
     access,
     admission,

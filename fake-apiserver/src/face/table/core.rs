@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 
 use super::age;
 use super::apps::replicas;
-use super::fields::{array, containers, count_keys, created, deleting, labels, name, number, or, text};
+use super::fields::{
+    access_modes, array, containers, count_keys, created, deleting, labels, name, number, or, text,
+};
 
 pub(super) fn cells(plural: &str, object: &Value, now: Timestamp) -> Option<Vec<Value>> {
     let name_cell = json!(name(object));
@@ -97,23 +99,12 @@ fn volume_claim(claim: &Value, now: Timestamp) -> Vec<Value> {
     let phase = if deleting(claim) { "Terminating" } else { text(claim, "/status/phase") };
     let volume = text(claim, "/spec/volumeName");
     let bound = |value: String| if volume.is_empty() { String::new() } else { value };
-    let modes: Vec<&str> = array(claim, "/status/accessModes")
-        .iter()
-        .filter_map(Value::as_str)
-        .map(|mode| match mode {
-            "ReadWriteOnce" => "RWO",
-            "ReadOnlyMany" => "ROX",
-            "ReadWriteMany" => "RWX",
-            "ReadWriteOncePod" => "RWOP",
-            other => other,
-        })
-        .collect();
     vec![
         json!(name(claim)),
         json!(phase),
         json!(volume),
         json!(bound(text(claim, "/status/capacity/storage").to_owned())),
-        json!(bound(modes.join(","))),
+        json!(bound(access_modes(claim, "/status/accessModes"))),
         json!(text(claim, "/spec/storageClassName")),
         json!(or(text(claim, "/spec/volumeAttributesClassName"), "<unset>")),
         json!(created(claim, now)),

@@ -35,6 +35,19 @@ pub(super) fn created(object: &Value, now: Timestamp) -> String {
     age::since(text(object, "/metadata/creationTimestamp"), now)
 }
 
+/// Access modes of a volume in their short form, each once and in Kubernetes' order.
+pub(super) fn access_modes(object: &Value, pointer: &str) -> String {
+    const MODES: [(&str, &str); 4] = [
+        ("ReadWriteOnce", "RWO"),
+        ("ReadOnlyMany", "ROX"),
+        ("ReadWriteMany", "RWX"),
+        ("ReadWriteOncePod", "RWOP"),
+    ];
+    let said = array(object, pointer);
+    let has = |mode: &&(&str, &str)| said.iter().any(|said| said == mode.0);
+    MODES.iter().filter(has).map(|(_, short)| *short).collect::<Vec<_>>().join(",")
+}
+
 /// Whether the object is being deleted.
 pub(super) fn deleting(object: &Value) -> bool {
     object.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())

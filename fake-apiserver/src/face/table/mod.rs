@@ -6,6 +6,7 @@
 
 mod age;
 mod apps;
+mod autoscaler;
 mod batch;
 mod core;
 mod fields;
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 
 use super::negotiate::TableVersion;
 use crate::registry::Resource;
+use crate::server::autoscaler_versions;
 use crate::status::Status;
 use jsonpath::JsonPath;
 
@@ -102,11 +104,14 @@ impl Printer {
     }
 
     fn row(&self, version: TableVersion, object: &Value, include: Include, now: Timestamp) -> Value {
-        let mut row = json!({ "cells": self.cells(object, now) });
+        let newest = self.newest(object);
+        let mut row = json!({ "cells": self.cells(newest.as_ref().unwrap_or(object), now) });
         match include {
             Include::Nothing => {}
             Include::Object => row["object"] = object.clone(),
-            Include::Metadata => row["object"] = metadata_only(object, api_version(version)),
+            Include::Metadata => {
+                row["object"] = metadata_only(newest.as_ref().unwrap_or(object), api_version(version));
+            }
         }
         if let Some(conditions) =
             (self.resource.plural == "pods").then(|| pods::row_conditions(object)).flatten()
@@ -114,6 +119,16 @@ impl Printer {
             row["conditions"] = conditions;
         }
         row
+    }
+
+    /// Rows speak of the newest version of a kind, whichever is asked for.
+    fn newest(&self, object: &Value) -> Option<Value> {
+        let old = self.resource.group == "autoscaling" && self.resource.version == "v1";
+        old.then(|| {
+            let mut newest = object.clone();
+            autoscaler_versions::to_v2(&mut newest);
+            newest
+        })
     }
 
     fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {

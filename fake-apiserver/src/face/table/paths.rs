@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::age;
-use super::fields::{array, condition, created, name, text};
+use super::autoscaler::targets;
+use super::fields::{access_modes, array, condition, created, deleting, name, number, text};
 
 /// (plural, column, JSON pointer).
 const FIELDS: &[(&str, &str, &str)] = &[
@@ -12,13 +13,11 @@ const FIELDS: &[(&str, &str, &str)] = &[
     ("limitranges", "Created At", "/metadata/creationTimestamp"),
     ("persistentvolumes", "Capacity", "/spec/capacity/storage"),
     ("persistentvolumes", "Reclaim Policy", "/spec/persistentVolumeReclaimPolicy"),
-    ("persistentvolumes", "Status", "/status/phase"),
     ("persistentvolumes", "StorageClass", "/spec/storageClassName"),
     ("persistentvolumes", "Reason", "/status/reason"),
     ("persistentvolumes", "VolumeMode", "/spec/volumeMode"),
     ("poddisruptionbudgets", "Allowed Disruptions", "/status/disruptionsAllowed"),
     ("horizontalpodautoscalers", "MaxPods", "/spec/maxReplicas"),
-    ("horizontalpodautoscalers", "Replicas", "/status/currentReplicas"),
     ("certificatesigningrequests", "SignerName", "/spec/signerName"),
     ("certificatesigningrequests", "Requestor", "/spec/username"),
     ("flowschemas", "PriorityLevel", "/spec/priorityLevelConfiguration/name"),
@@ -56,10 +55,15 @@ const FIELDS: &[(&str, &str, &str)] = &[
     ("mutatingadmissionpolicybindings", "PolicyName", "/spec/policyName"),
 ];
 
+/// Columns that are empty where there is nothing to say.
+const EMPTY: &[(&str, &str)] =
+    &[("leases", "Holder"), ("persistentvolumes", "StorageClass"), ("persistentvolumes", "Reason")];
+
 /// One cell. A column that is not modelled is `<unset>`, not invented.
 pub(super) fn cell(plural: &str, column: &str, object: &Value, now: Timestamp) -> Value {
     if let Some((_, _, pointer)) = FIELDS.iter().find(|(p, c, _)| *p == plural && *c == column) {
-        return object.pointer(pointer).cloned().unwrap_or_else(|| json!("<none>"));
+        let missing = if EMPTY.contains(&(plural, column)) { "" } else { "<none>" };
+        return object.pointer(pointer).cloned().unwrap_or_else(|| json!(missing));
     }
     match column {
         "Name" => json!(name(object)),
@@ -99,7 +103,24 @@ pub(super) fn cell(plural: &str, column: &str, object: &Value, now: Timestamp) -
             None => json!("<none>"),
         },
         "Condition" if plural == "certificatesigningrequests" => json!(request_state(object)),
-        "Targets" => json!("<unknown>"),
+        "Targets" => json!(targets(object)),
+        "Replicas" => json!(number(object, "/status/currentReplicas")),
+        "Access Modes" => json!(access_modes(object, "/spec/accessModes")),
+        "Claim" => match object.pointer("/spec/claimRef") {
+            Some(claim) => json!(format!("{}/{}", text(claim, "/namespace"), text(claim, "/name"))),
+            None => json!(""),
+        },
+        "Parameters" if plural == "ingressclasses" => match object.pointer("/spec/parameters") {
+            Some(parameters) => {
+                let group = text(parameters, "/apiGroup");
+                let group = if group.is_empty() { String::new() } else { format!(".{group}") };
+                json!(format!("{}{group}/{}", text(parameters, "/kind"), text(parameters, "/name")))
+            }
+            None => json!("<none>"),
+        },
+        "Status" if plural == "persistentvolumes" => {
+            json!(if deleting(object) { "Terminating" } else { text(object, "/status/phase") })
+        }
         "Service" => json!("Local"),
         "Available" => json!("True"),
         "Reference" => {

@@ -8,6 +8,7 @@
 //! | [`toleration`] | DefaultTolerationSeconds |
 //! | [`node_taint`] | TaintNodesByCondition |
 //! | [`runtime_class`] | RuntimeClass |
+//! | [`claim_resize`] | PersistentVolumeClaimResize |
 //! | [`policy`] | ValidatingAdmissionPolicy |
 //! | [`webhook`] | MutatingAdmissionWebhook, ValidatingAdmissionWebhook |
 //! | [`matching`] | which requests policies and webhooks are for |
@@ -16,6 +17,7 @@
 //! Plugins first change the object ([`ApiServer::admit`]), then its kind's rules are checked, then plugins that only
 //! look have their say ([`ApiServer::validate_admission`]), in the order of `pkg/kubeapiserver/options/plugins.go`.
 
+mod claim_resize;
 mod limit_range;
 mod matching;
 mod node_taint;
@@ -91,6 +93,7 @@ impl ApiServer {
             return Ok(());
         }
         self.check_priority_class(call, value, Some(old))?;
+        self.check_claim_size(call, value, old)?;
         self.check_quota(call, value, Some(old))
     }
 }

@@ -18,12 +18,24 @@ pub(super) fn object(kind: (&str, &str), value: &mut Value) {
             }
         }
         ("", "nodes") => node(value),
+        ("autoscaling", _) => {
+            if let Some(status) = value.get_mut("status") {
+                set(status, "desiredReplicas", json!(0));
+                set(status, "currentMetrics", Value::Null);
+                for condition in items(status, "conditions") {
+                    set(condition, "lastTransitionTime", Value::Null);
+                }
+            }
+        }
         ("", "events") => {
             set(value, "reportingComponent", json!(""));
             set(value, "reportingInstance", json!(""));
             set(value, "source", json!({}));
         }
         ("discovery.k8s.io", "endpointslices") => {
+            if value["endpoints"] == json!([]) {
+                value["endpoints"] = Value::Null;
+            }
             for endpoint in items(value, "endpoints") {
                 set(endpoint, "conditions", json!({}));
             }

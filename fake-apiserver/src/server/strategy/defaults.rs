@@ -150,7 +150,11 @@ const OBJECTS: &[(&str, &str, Rows)] = &[
     (
         "",
         "persistentvolumes",
-        &[("spec.volumeMode", r#""Filesystem""#), ("spec.persistentVolumeReclaimPolicy", r#""Retain""#)],
+        &[
+            ("spec.volumeMode", r#""Filesystem""#),
+            ("spec.persistentVolumeReclaimPolicy", r#""Retain""#),
+            ("spec.hostPath.type", r#""""#),
+        ],
     ),
     (
         "autoscaling",
@@ -172,12 +176,9 @@ const OBJECTS: &[(&str, &str, Rows)] = &[
     (
         "networking.k8s.io",
         "networkpolicies",
-        &[
-            ("spec.policyTypes", r#"["Ingress"]"#),
-            ("spec.ingress[].ports[].protocol", r#""TCP""#),
-            ("spec.egress[].ports[].protocol", r#""TCP""#),
-        ],
+        &[("spec.ingress[].ports[].protocol", r#""TCP""#), ("spec.egress[].ports[].protocol", r#""TCP""#)],
     ),
+    ("networking.k8s.io", "ingressclasses", &[("spec.parameters.scope", r#""Cluster""#)]),
     ("rbac.authorization.k8s.io", "rolebindings", RBAC),
     ("rbac.authorization.k8s.io", "clusterrolebindings", RBAC),
     (
@@ -190,12 +191,9 @@ const OBJECTS: &[(&str, &str, Rows)] = &[
 const RBAC: &[(&str, &str)] = &[("roleRef.apiGroup", r#""rbac.authorization.k8s.io""#)];
 
 const JOB_SPEC: &[(&str, &str)] = &[
-    ("spec.parallelism", "1"),
-    ("spec.backoffLimit", "6"),
     ("spec.completionMode", r#""NonIndexed""#),
     ("spec.suspend", "false"),
     ("spec.manualSelector", "false"),
-    ("spec.podReplacementPolicy", r#""TerminatingOrFailed""#),
 ];
 
 struct Rule {

@@ -2,20 +2,37 @@
 //! registries do. What a schema can say is not here.
 
 mod admission_policy;
+mod autoscaler;
 mod certificate;
 mod complete;
 mod configuration;
+mod controller_revision;
+mod cron_job;
 mod custom;
 mod defaults;
 mod definition;
+mod endpoint_slice;
+mod event;
+mod immutable;
+mod ingress;
 mod job;
+mod job_policy;
+mod lease;
 mod limit_range;
 mod namespace;
+mod network_policy;
+mod node;
+mod persistent_volume;
+mod persistent_volume_claim;
 mod pod;
 mod pod_spec;
 mod policy;
 mod rbac;
+mod replication_controller;
+mod rules;
+mod runtime_class;
 mod service;
+mod storage_class;
 mod workload;
 
 use serde_json::{Map, Value, json};
@@ -65,7 +82,12 @@ pub(super) fn begin(call: &Call<'_>, value: &mut Value) {
             set_status(value, begins);
         }
         ("", "persistentvolumeclaims" | "persistentvolumes") => {
-            set_status(value, json!({"phase": "Pending"}));
+            if resource.plural == "persistentvolumes" {
+                persistent_volume::begin(value, &super::meta::time(call.now));
+            } else {
+                set_status(value, json!({"phase": "Pending"}));
+                persistent_volume_claim::join_sources(value);
+            }
             let protection = if resource.plural == "persistentvolumes" { "pv" } else { "pvc" };
             let finalizer = json!(format!("kubernetes.io/{protection}-protection"));
             let mut finalizers = value["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
@@ -83,6 +105,7 @@ pub(super) fn begin(call: &Call<'_>, value: &mut Value) {
         ("certificates.k8s.io", "certificatesigningrequests") => {
             certificate::begin(value, &call.request.user);
         }
+        ("coordination.k8s.io", "leases") => lease::drop_disabled(value),
         _ => {}
     }
     complete(resource, value);
@@ -113,7 +136,11 @@ pub(super) fn warnings(resource: &Resource, value: &Value) -> Vec<String> {
              mounted secrets"
         )];
     }
-    Vec::new()
+    match kind(resource) {
+        ("discovery.k8s.io", "endpointslices") => endpoint_slice::warnings(value),
+        ("", "persistentvolumeclaims") => persistent_volume_claim::warnings(value),
+        _ => Vec::new(),
+    }
 }
 
 /// What Go's encoder writes although nobody said it.
@@ -146,6 +173,9 @@ pub(super) fn prepare_update(call: &Call<'_>, new: &mut Value, old: &Value) {
                 set_or_remove(&mut new["metadata"], field, sent.get(field).cloned());
             }
             // The strategies of pods and nodes let a kubelet write labels and annotations with the status.
+            if kind(resource) == ("", "persistentvolumes") {
+                persistent_volume::date_phase(new, old, &super::meta::time(call.now));
+            }
             if matches!(kind(resource), ("", "pods" | "nodes" | "services")) {
                 for field in ["labels", "annotations", "finalizers"] {
                     set_or_remove(&mut new["metadata"], field, sent.get(field).cloned());
@@ -164,6 +194,8 @@ pub(super) fn prepare_update(call: &Call<'_>, new: &mut Value, old: &Value) {
         ("", "pods") => pod::carry(new, old),
         ("batch", "jobs") => job::carry(new, old),
         ("", "namespaces") => namespace::carry(subresource, new, old),
+        ("", "persistentvolumeclaims") => persistent_volume_claim::join_sources(new),
+        ("coordination.k8s.io", "leases") => lease::drop_disabled(new),
         ("apiextensions.k8s.io", "customresourcedefinitions") => definitions::remember_stored(new),
         _ => {}
     }
@@ -176,9 +208,16 @@ fn fill(resource: &Resource, value: &mut Value) {
     match kind(resource) {
         ("", "pods") => pod::fill(value),
         ("", "services") => service::fill(value),
-        ("apps", _) | ("", "replicationcontrollers") => workload::fill(resource, value),
+        ("apps", _) => workload::fill(resource, value),
+        ("", "replicationcontrollers") => {
+            workload::fill(resource, value);
+            replication_controller::fill(value);
+        }
         ("batch", "jobs") => job::fill(value),
-        ("batch", "cronjobs") => job::fill_cron(value),
+        ("batch", "cronjobs") => cron_job::fill(value),
+        ("", "nodes") => node::fill(value),
+        ("autoscaling", _) => autoscaler::fill(value),
+        ("networking.k8s.io", "networkpolicies") => network_policy::fill(value),
         ("", "podtemplates") => pod_spec::fill_template(&mut value["template"]),
         ("", "namespaces") => namespace::fill(value),
         ("", "secrets") => configuration::fill_secret(value),
@@ -224,6 +263,9 @@ pub(super) fn schema_faults(
     if kind(resource) == ("apiextensions.k8s.io", "customresourcedefinitions") {
         return Ok(Vec::new());
     }
+    if has_all_rules(resource) {
+        return Ok(Vec::new());
+    }
     // Go fills in the zero value of a required field; only what the real validators check is refused.
     causes.retain(|cause| {
         cause.reason == "FieldValueRequired"
@@ -246,6 +288,37 @@ pub(super) fn in_status(causes: Vec<Cause>) -> Vec<Cause> {
     causes.into_iter().map(within).collect()
 }
 
+/// Kinds whose own rules say all that is required, in their own order.
+fn has_all_rules(resource: &Resource) -> bool {
+    matches!(
+        kind(resource),
+        ("autoscaling" | "coordination.k8s.io" | "discovery.k8s.io" | "networking.k8s.io" | "batch", _)
+            | ("storage.k8s.io", "storageclasses")
+            | ("node.k8s.io", "runtimeclasses")
+            | ("apps", "controllerrevisions")
+            | (
+                "",
+                "events"
+                    | "endpoints"
+                    | "nodes"
+                    | "persistentvolumes"
+                    | "persistentvolumeclaims"
+                    | "replicationcontrollers"
+            )
+    )
+}
+
+/// The rules of kinds for which a table says all.
+fn table(resource: &Resource) -> rules::Rows {
+    match kind(resource) {
+        ("coordination.k8s.io", "leases") => lease::TABLE,
+        ("storage.k8s.io", "storageclasses") => storage_class::TABLE,
+        ("node.k8s.io", "runtimeclasses") => runtime_class::TABLE,
+        ("apps", "controllerrevisions") => controller_revision::TABLE,
+        _ => &[],
+    }
+}
+
 /// What is wrong with a new object of this kind.
 pub(super) fn validate_create(resource: &Resource, value: &Value) -> Vec<Cause> {
     match kind(resource) {
@@ -264,7 +337,20 @@ pub(super) fn validate_create(resource: &Resource, value: &Value) -> Vec<Cause> 
         ("", "limitranges") => limit_range::faults(value),
         ("apiextensions.k8s.io", "customresourcedefinitions") => definition::faults(value, None),
         ("certificates.k8s.io", "certificatesigningrequests") => certificate::faults(value),
-        _ => Vec::new(),
+        ("autoscaling", _) => autoscaler::faults(value, None),
+        ("discovery.k8s.io", "endpointslices") => endpoint_slice::faults(value, None),
+        ("", "endpoints") => endpoint_slice::endpoints_faults(value, None),
+        ("", "events") => event::faults(&resource.group, value),
+        ("", "nodes") => node::faults(value),
+        ("", "persistentvolumes") => persistent_volume::faults(value),
+        ("", "persistentvolumeclaims") => persistent_volume_claim::faults(value),
+        ("", "replicationcontrollers") => replication_controller::faults(value),
+        ("networking.k8s.io", "networkpolicies") => network_policy::faults(value),
+        ("networking.k8s.io", "ingresses") => ingress::create_faults(value),
+        ("networking.k8s.io", "ingressclasses") => ingress::class_faults(value),
+        ("batch", "cronjobs") => cron_job::create_faults(value),
+        ("apps", "controllerrevisions") => rules::faults(controller_revision::CREATE, value),
+        _ => rules::faults(table(resource), value),
     }
 }
 
@@ -275,6 +361,22 @@ pub(super) fn validate_update(
     new: &Value,
     old: &Value,
 ) -> Vec<Cause> {
+    if subresource == Some("status") {
+        match kind(resource) {
+            ("autoscaling", _) => return autoscaler::status_faults(new),
+            ("policy", "poddisruptionbudgets") => return policy::budget_status_faults(new),
+            ("networking.k8s.io", "ingresses") => return ingress::status_faults(new),
+            ("", "persistentvolumeclaims") => return persistent_volume_claim::status_faults(new),
+            // What the kubelet, the scheduler and controllers say of their objects is not looked at.
+            ("", "persistentvolumes" | "replicationcontrollers") | ("batch", _) => return Vec::new(),
+            _ => {}
+        }
+    }
+    let immutable = |mut causes: Vec<Cause>| {
+        let (group, resource) = kind(resource);
+        causes.extend(rules::immutable_faults(group, resource, new, old));
+        causes
+    };
     match kind(resource) {
         ("", "pods") if subresource == Some(pod::EPHEMERAL) => pod::ephemeral_faults(new, old),
         ("", "pods") => pod::update_faults(new, old),
@@ -302,7 +404,26 @@ pub(super) fn validate_update(
         ("certificates.k8s.io", "certificatesigningrequests") => {
             certificate::update_faults(subresource, new, old)
         }
-        _ => Vec::new(),
+        ("autoscaling", _) => autoscaler::faults(new, Some(old)),
+        ("discovery.k8s.io", "endpointslices") => immutable(endpoint_slice::faults(new, Some(old))),
+        ("", "endpoints") => endpoint_slice::endpoints_faults(new, Some(old)),
+        ("", "events") => event::update_faults(&resource.group, new, old),
+        ("", "nodes") => node::update_faults(new, old),
+        ("", "persistentvolumes") => persistent_volume::faults(new)
+            .into_iter()
+            .chain(persistent_volume::update_faults(new, old))
+            .collect(),
+        ("", "persistentvolumeclaims") => {
+            let mut causes = persistent_volume_claim::faults(new);
+            causes.extend(persistent_volume_claim::update_faults(new, old));
+            immutable(causes)
+        }
+        ("", "replicationcontrollers") => replication_controller::faults(new),
+        ("networking.k8s.io", "networkpolicies") => network_policy::faults(new),
+        ("networking.k8s.io", "ingresses") => ingress::faults(new),
+        ("networking.k8s.io", "ingressclasses") => immutable(ingress::class_faults(new)),
+        ("batch", "cronjobs") => cron_job::faults(new),
+        _ => immutable(rules::faults(table(resource), new)),
     }
 }
 

@@ -2,8 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::pod_spec;
+use super::rules::{Rows, Rule};
+use super::{pod_spec, rules};
 use crate::quantity;
+use crate::schema::cause;
+use crate::server::names;
 use crate::status::Cause;
 
 /// Classes of the system, which alone may be named so and be so high.
@@ -19,7 +22,15 @@ pub(super) fn fill_class(class: &mut Value) {
     }
 }
 
+const CLASS: Rows = &[("preemptionPolicy", Rule::OneOf(&["PreemptLowerPriority", "Never"]))];
+
 pub(super) fn class_faults(class: &Value) -> Vec<Cause> {
+    let mut causes = class_value_faults(class);
+    causes.extend(rules::faults(CLASS, class));
+    causes
+}
+
+fn class_value_faults(class: &Value) -> Vec<Cause> {
     let name = class["metadata"]["name"].as_str().unwrap_or_default();
     let value = class["value"].as_i64().unwrap_or_default();
     let forbidden =
@@ -59,18 +70,53 @@ pub(super) fn class_update_faults(new: &Value, old: &Value) -> Vec<Cause> {
         .collect()
 }
 
-/// A budget says what is to be left or what may go, not both.
+const BUDGET: Rows = &[
+    ("spec", Rule::Own(one_of_two)),
+    ("spec.minAvailable?", Rule::Own(share)),
+    ("spec.maxUnavailable?", Rule::Own(share)),
+    ("spec.selector?", Rule::Selector),
+    ("spec.unhealthyPodEvictionPolicy", Rule::OneOf(&["AlwaysAllow", "IfHealthyBudget"])),
+];
+const BUDGET_STATUS: Rows = &[
+    ("status.disruptionsAllowed", Rule::Natural),
+    ("status.currentHealthy", Rule::Natural),
+    ("status.desiredHealthy", Rule::Natural),
+    ("status.expectedPods", Rule::Natural),
+];
+
+/// What is wrong with a budget.
 pub(super) fn budget_faults(budget: &Value) -> Vec<Cause> {
-    let spec = &budget["spec"];
+    rules::faults(BUDGET, budget)
+}
+
+/// What is wrong with the status of a budget.
+pub(super) fn budget_status_faults(budget: &Value) -> Vec<Cause> {
+    rules::faults(BUDGET_STATUS, budget)
+}
+
+/// A number or a share of pods.
+fn share(value: &Value, path: &str, causes: &mut Vec<Cause>) {
+    let Some(text) = value.as_str() else {
+        rules::check(&[("", Rule::Natural)], value, path, causes);
+        return;
+    };
+    causes.extend(rules::grammar(path, text, names::percent));
+    if text.strip_suffix('%').and_then(|number| number.parse::<u64>().ok()).is_some_and(|share| share > 100) {
+        causes.push(cause::invalid(path, value, "must not be greater than 100%"));
+    }
+}
+
+/// A budget says what is to be left or what may go, not both.
+fn one_of_two(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
     if spec["minAvailable"].is_null() || spec["maxUnavailable"].is_null() {
-        return Vec::new();
+        return;
     }
     let shown = format!(
         "{{\"MinAvailable\":{},\"Selector\":{},\"MaxUnavailable\":{},\"UnhealthyPodEvictionPolicy\":{}}}",
         spec["minAvailable"], spec["selector"], spec["maxUnavailable"], spec["unhealthyPodEvictionPolicy"]
     );
     let fault = format!("Invalid value: {shown}: minAvailable and maxUnavailable cannot be both set");
-    vec![Cause::new("FieldValueInvalid", "spec", fault)]
+    causes.push(Cause::new("FieldValueInvalid", path, fault));
 }
 
 pub(super) fn quota_faults(quota: &Value) -> Vec<Cause> {
