@@ -86,6 +86,9 @@ impl Call<'_> {
                 let metadata = kept.iter().map(|field| path(&["metadata", field]));
                 std::iter::once(path(&["spec"])).chain(metadata).collect()
             }
+            Some("status") if self.resource.plural == "deployments" => {
+                vec![path(&["spec"]), path(&["metadata", "labels"])]
+            }
             Some("status" | "approval") => vec![path(&["spec"])],
             _ => Vec::new(),
         }

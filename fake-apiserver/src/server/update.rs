@@ -60,7 +60,9 @@ impl ApiServer {
         warnings.extend(self.validate_by_policies(call, Operation::Update, Some(&new), Some(old_value))?);
         self.validate_by_webhooks(call, Operation::Update, Some(&new), Some(old_value))?;
         self.validate_admission_of_update(call, &new, old_value)?;
-        if resource.counts_generation && strategy::desired_state_differs(resource, &new, old_value) {
+        let of_status = call.request.subresource.as_deref() == Some("status");
+        let counts = resource.counts_generation && !of_status;
+        if counts && strategy::desired_state_differs(resource, &new, old_value) {
             new["metadata"]["generation"] = json!(old.meta.generation + 1);
         }
         if fields == Fields::Tracked {

@@ -43,6 +43,17 @@ fn a_new_deployment_becomes_available() {
 }
 
 #[test]
+fn annotations_reach_the_present_replica_set_and_the_revision_is_no_change_of_what_is_wanted() {
+    let mut cluster = Cluster::new();
+    cluster.create(workload("Deployment", "web", 1));
+    let deployment = cluster.get("Deployment", "web");
+    assert_eq!((revision(&deployment), &deployment["metadata"]["generation"]), ("1", &json!(1)));
+    let cause = "kubernetes.io/change-cause";
+    cluster.patch("Deployment", "web", json!({"metadata": {"annotations": {cause: "tried"}}}));
+    assert_eq!(cluster.list("ReplicaSet")[0]["metadata"]["annotations"][cause], "tried");
+}
+
+#[test]
 fn names_and_labels_follow_the_template_hash() {
     let mut cluster = Cluster::new();
     cluster.create(workload("Deployment", "web", 1));

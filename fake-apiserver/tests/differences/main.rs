@@ -40,6 +40,7 @@ macro_rules! topics {
 topics! {
     autoscalers,
     certificates,
+    configuration,
     custom,
     endpoints,
     kinds,
@@ -49,6 +50,7 @@ topics! {
     pods,
     schedules,
     services,
+    statuses,
     volumes,
     workloads,
     access,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::super::control_loop::{Context, Seen};
 use super::super::names::template_hash;
@@ -131,6 +131,9 @@ impl Sets {
         if let Some(new) = &mut self.new {
             let known = new.revision();
             let mut changed = annotate_sizes(&mut new.value, deployment);
+            for (name, value) in copied_annotations(deployment.value) {
+                changed |= set_annotation(&mut new.value, &name, text(&value));
+            }
             if known < revision {
                 if known > 0 {
                     let history = annotation(&new.value, HISTORY);
@@ -238,7 +241,7 @@ fn create(
 }
 
 /// Annotations that pass to ReplicaSets: all but those that are about the Deployment itself.
-fn copied_annotations(deployment: &Value) -> Value {
+fn copied_annotations(deployment: &Value) -> Map<String, Value> {
     const OWN: [&str; 6] = [
         "kubectl.kubernetes.io/last-applied-configuration",
         "deprecated.deployment.rollback.to",
@@ -249,7 +252,7 @@ fn copied_annotations(deployment: &Value) -> Value {
     ];
     let all = deployment["metadata"]["annotations"].as_object();
     let kept = all.into_iter().flatten().filter(|(name, _)| !OWN.contains(&name.as_str()));
-    Value::Object(kept.map(|(name, value)| (name.clone(), value.clone())).collect())
+    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// Writes the revision to the Deployment itself.
@@ -259,5 +262,6 @@ fn number(deployment: &Deployment<'_>, revision: i64, context: &mut Context<'_, 
         return Ok(());
     }
     let patch = json!({"metadata": {"annotations": {REVISION: revision}}});
-    context.api.patch(&DEPLOYMENTS, &deployment.stored.key, patch).map(drop)
+    // Through the status, where annotations do not count as a change of what is wanted.
+    context.api.patch_status(&DEPLOYMENTS, &deployment.stored.key, patch).map(drop)
 }

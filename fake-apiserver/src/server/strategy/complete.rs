@@ -49,6 +49,12 @@ pub(super) fn object(kind: (&str, &str), value: &mut Value) {
                     .for_each(|t| set(t, "metadata", json!({})));
             }
         }
+        ("apps", "statefulsets") => {
+            if let Some(spec) = value.get_mut("spec") {
+                set(spec, "serviceName", json!(""));
+                spec.get_mut("template").into_iter().for_each(|t| set(t, "metadata", json!({})));
+            }
+        }
         ("batch", "jobs") | ("apps", _) | ("", "replicationcontrollers") => {
             value.pointer_mut("/spec/template").into_iter().for_each(|t| set(t, "metadata", json!({})));
         }

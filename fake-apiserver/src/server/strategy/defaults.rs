@@ -101,7 +101,6 @@ const OBJECTS: &[(&str, &str, Rows)] = &[
             ("spec.persistentVolumeClaimRetentionPolicy", "{}"),
             ("spec.persistentVolumeClaimRetentionPolicy.whenDeleted", r#""Retain""#),
             ("spec.persistentVolumeClaimRetentionPolicy.whenScaled", r#""Retain""#),
-            ("spec.serviceName", r#""""#),
             ("spec.volumeClaimTemplates[].apiVersion", r#""v1""#),
             ("spec.volumeClaimTemplates[].kind", r#""PersistentVolumeClaim""#),
             ("spec.volumeClaimTemplates[].spec.volumeMode", r#""Filesystem""#),
