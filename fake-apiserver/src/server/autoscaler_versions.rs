@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::go_text;
+use super::strategy::rules::items;
 
 const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
 const CURRENT: &str = "autoscaling.alpha.kubernetes.io/current-metrics";
@@ -189,10 +190,6 @@ pub(crate) fn to_v2(autoscaler: &mut Value) {
     if let Some(conditions) = conditions {
         status.insert("conditions".into(), conditions);
     }
-}
-
-fn items(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
 }
 
 fn annotate(autoscaler: &mut Value, name: &str, list: &[String]) {

@@ -15,6 +15,7 @@ use std::sync::Arc;
 pub use collection::Collection;
 pub use fields::{Fields, SelectableField};
 pub use log::Change;
+pub(crate) use object::labels;
 pub use object::{GroupResource, Key, Meta, OwnerRef, Stored};
 pub use selection::Selection;
 pub use selector::{FieldSelector, LabelSelector};

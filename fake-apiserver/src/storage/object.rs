@@ -172,6 +172,11 @@ fn array(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
+/// The labels of an object, or of the template of one.
+pub(crate) fn labels(object: &Value) -> BTreeMap<String, String> {
+    object["metadata"]["labels"].as_object().map(string_map).unwrap_or_default()
+}
+
 fn string_map(map: &Map<String, Value>) -> BTreeMap<String, String> {
     map.iter().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect()
 }

@@ -2,7 +2,6 @@
 //!
 //! Follows `k8s.io/apiserver/pkg/admission/plugin/webhook/predicates` and `plugin/policy/matching`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -12,7 +11,7 @@ use crate::registry::{Registry, Resource};
 use crate::server::NAMESPACES;
 use crate::server::call::Call;
 use crate::server::tokens::texts;
-use crate::storage::{Key, LabelSelector, Storage};
+use crate::storage::{Key, LabelSelector, Storage, labels};
 
 /// The group of all that is set up; it is never about itself.
 pub(super) const GROUP: &str = "admissionregistration.k8s.io";
@@ -149,9 +148,4 @@ impl Rule {
                     && (sub == asked.subresource || (sub == "*" && known.contains('/')))
             })
     }
-}
-
-fn labels(object: &Value) -> BTreeMap<String, String> {
-    let labels = object["metadata"]["labels"].as_object().into_iter().flatten();
-    labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }

@@ -4,6 +4,7 @@
 
 use serde_json::{Value, json};
 
+use super::rules::items;
 use crate::schema::{Expression, cause};
 use crate::status::Cause;
 
@@ -14,10 +15,6 @@ pub(super) fn faults(plural: &str, value: &Value) -> Vec<Cause> {
         "validatingadmissionpolicybindings" => binding_faults(&value["spec"]),
         _ => Vec::new(),
     }
-}
-
-fn items(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
 }
 
 fn policy_faults(spec: &Value) -> Vec<Cause> {

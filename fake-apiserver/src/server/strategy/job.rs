@@ -8,7 +8,7 @@ use super::{job_policy, rules};
 use crate::schema::cause;
 use crate::server::{meta, names};
 use crate::status::Cause;
-use crate::storage::LabelSelector;
+use crate::storage::{self, LabelSelector};
 
 const NUMBERS: Rows = &[
     ("parallelism", Rule::Natural),
@@ -108,12 +108,7 @@ fn whole_spec_faults(job: &Value) -> Vec<Cause> {
     let spec = &job["spec"];
     let mut causes = Vec::new();
     spec_faults(spec, "spec", &mut causes);
-    let labels: std::collections::BTreeMap<String, String> = spec["template"]["metadata"]["labels"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
-        .collect();
+    let labels = storage::labels(&spec["template"]);
     check(&[("selector?", Rule::Selector)], spec, "spec", &mut causes);
     if spec["selector"].is_null() {
         causes.push(cause::required("spec.selector", ""));

@@ -30,7 +30,7 @@ mod pod_spec;
 mod policy;
 mod rbac;
 mod replication_controller;
-mod rules;
+pub(super) mod rules;
 mod runtime_class;
 mod service;
 mod storage_class;

@@ -80,7 +80,7 @@ pub(super) fn join(path: &str, field: &str) -> String {
 }
 
 /// The items of a list; none where there is no list.
-pub(super) fn items(value: &Value) -> &[Value] {
+pub(in crate::server) fn items(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 

@@ -6,7 +6,7 @@ use super::pod_spec;
 use crate::registry::Resource;
 use crate::server::meta;
 use crate::status::Cause;
-use crate::storage::LabelSelector;
+use crate::storage::{self, LabelSelector};
 
 /// Defaults that depend on other fields, and those of the pod template.
 pub(super) fn fill(resource: &Resource, value: &mut Value) {
@@ -61,12 +61,7 @@ pub(super) fn faults(resource: &Resource, value: &Value) -> Vec<Cause> {
         let fault = format!("Invalid value: {replicas}: must be greater than or equal to 0");
         causes.push(Cause::new("FieldValueInvalid", "spec.replicas", fault));
     }
-    let labels: std::collections::BTreeMap<String, String> = spec["template"]["metadata"]["labels"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
-        .collect();
+    let labels = storage::labels(&spec["template"]);
     match LabelSelector::from_object(&spec["selector"]) {
         None => causes.extend([pod_spec::required("spec.selector"), mismatch(&labels)]),
         Some(selector) if selector.is_empty() => causes.push(Cause::new(
