@@ -83,6 +83,23 @@ impl Tool {
         Ok(folder.join(self.program))
     }
 
+    /// Where the program is, for a test that is skipped without it: built if it is not there, where there is Go.
+    ///
+    /// # Errors
+    /// Why it cannot be had on this machine.
+    pub(crate) fn or_reason(&self) -> Result<PathBuf, String> {
+        if let Some(program) = self.found() {
+            return Ok(program);
+        }
+        if !has_go() {
+            let (program, version) = (self.program, self.version);
+            return Err(format!(
+                "{program} {version} is not on the path, and there is no Go to build it with"
+            ));
+        }
+        self.ready().map_err(|error| format!("{error:#}"))
+    }
+
     fn folder(&self) -> PathBuf {
         shell::target().join("tools").join(format!("{}-{}", self.program, self.version))
     }
@@ -92,4 +109,9 @@ impl Tool {
         output.status.success()
             && String::from_utf8_lossy(&output.stdout).trim_start().starts_with(self.answer)
     }
+}
+
+/// Whether programs can be built from Go modules here.
+pub(crate) fn has_go() -> bool {
+    Command::new("go").arg("version").output().is_ok_and(|output| output.status.success())
 }

@@ -56,9 +56,9 @@ impl Story {
     /// Why it cannot be told on this cluster, if it cannot.
     pub fn missing(&self, cluster: &Cluster, had_definitions: bool) -> Option<String> {
         self.needs.iter().find_map(|need| match need {
-            Need::Helm if cluster.tools.helm.is_none() => {
-                Some("helm 3 is not on the path and was not built: `cargo xtask chart` builds it".to_owned())
-            }
+            Need::Helm if cluster.tools.helm.is_none() => Some(
+                "there is no helm 3: it is not on the path, and there is no Go to build it with".to_owned(),
+            ),
             Need::PythonOperator if cluster.tools.python_operator.is_none() => {
                 Some("the Python operator could not be had from its registry".to_owned())
             }

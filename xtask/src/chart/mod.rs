@@ -66,7 +66,9 @@ pub(crate) fn check(helm: &Path, lua: Option<&Path>, update: bool) -> Result<Che
     let mut checked = Checked::default();
     match lua {
         Some(lua) => checked.note("files/argocd-health.lua", argo::check(lua)),
-        None => checked.skipped.push("the health check for Argo CD: glua was not built".into()),
+        None => checked
+            .skipped
+            .push("the health check for Argo CD: glua is not on the path and could not be built".into()),
     }
     checked.note("helm lint", lint(helm));
     let cases = cases()?;

@@ -45,7 +45,6 @@ impl Docs {
         if !self.no_build {
             shell::build()?;
         }
-        tools::HELM.ready()?;
         let verdict = check(&self.only)?;
         for said in &verdict.skipped {
             println!("not run: {said}");
@@ -114,8 +113,8 @@ fn follow(name: &str, blocks: &[Block], python: &PythonOperator) -> Result<()> {
 
 /// Why this machine cannot follow pages, if it cannot.
 fn obstacle() -> Result<Option<String>> {
-    if tools::HELM.found().is_none() {
-        return Ok(Some("helm 3 is not on the path and was not built: `cargo xtask docs` builds it".into()));
+    if let Err(reason) = tools::HELM.or_reason() {
+        return Ok(Some(reason));
     }
     if let Err(error) = crate::suites::cluster::kubectl() {
         return Ok(Some(format!("{error:#}")));

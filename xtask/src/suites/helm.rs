@@ -52,7 +52,7 @@ pub(super) const fn version(arm: &str) -> &'static str {
 
 /// Helm and Go, with which it could be built.
 pub(super) fn lacks(suite: &Suite) -> Option<&'static str> {
-    let there = tool(suite).found().is_some() || Command::new("go").arg("version").output().is_ok();
+    let there = tool(suite).found().is_some() || tools::has_go();
     (!there).then_some("there is neither Helm of this version on the path nor Go to build it with")
 }
 

@@ -83,25 +83,21 @@ fn cargo_tier() -> Outcome {
     count::cargo_test(&["--no-fail-fast"], None)
 }
 
-/// The workflows, where actionlint is there already.
+/// The workflows, where there is an actionlint or Go to build it with.
 fn workflows_tier() -> Outcome {
-    tools::ACTIONLINT.found().map_or_else(
-        || {
-            let reason = "actionlint is not on the path and was not built: `cargo xtask workflows` builds it";
-            Outcome::skipped(reason.into())
-        },
-        |actionlint| Outcome::of(workflows::check(&actionlint)),
-    )
+    match tools::ACTIONLINT.or_reason() {
+        Ok(actionlint) => Outcome::of(workflows::check(&actionlint)),
+        Err(reason) => Outcome::skipped(reason),
+    }
 }
 
-/// The chart, where Helm is there already: building it takes minutes.
+/// The chart, where there is Helm or Go to build it with; what judges health in Lua alike.
 fn chart_tier() -> Outcome {
-    let Some(helm) = tools::HELM.found() else {
-        return Outcome::skipped(
-            "helm 3 is not on the path and was not built: `cargo xtask chart` builds it".into(),
-        );
+    let helm = match tools::HELM.or_reason() {
+        Ok(helm) => helm,
+        Err(reason) => return Outcome::skipped(reason),
     };
-    match chart::check(&helm, tools::GLUA.found().as_deref(), false) {
+    match chart::check(&helm, tools::GLUA.or_reason().ok().as_deref(), false) {
         Ok(checked) => Outcome::counted(checked.passed, &checked.problems, &checked.skipped),
         Err(error) => Outcome::failed(format!("{error:#}")),
     }
@@ -135,7 +131,7 @@ fn docs_tier() -> Outcome {
 /// The user stories on pods that are processes, where the machine can run them.
 fn stories() -> Outcome {
     let told = shell::build().and_then(|()| match demo::obstacle()? {
-        None => e2e::tell(Provider::Local, Vec::new(), tools::HELM.found()).map(Ok),
+        None => e2e::tell(Provider::Local, Vec::new(), tools::HELM.or_reason().ok()).map(Ok),
         Some(reason) => Ok(Err(reason)),
     });
     match told {
