@@ -10,9 +10,7 @@ use anyhow::{Context, Result, bail};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use kube::api::{
-    Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, LogParams, PostParams, TypeMeta,
-};
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, PostParams, TypeMeta};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -113,22 +111,6 @@ impl Stage {
         self.until::<Deployment>("the operator to be available", "", rolled_out).await?;
         let alone = |pods: &[Pod]| pods.len() == wanted;
         self.until::<Pod>("the operator before it to be gone", OPERATOR_LABELS, alone).await?;
-        Ok(())
-    }
-
-    /// No operator here was refused anything for want of a right, as far as their logs tell.
-    ///
-    /// # Errors
-    /// Quotes what was refused.
-    pub async fn nothing_was_refused(&self) -> Result<()> {
-        let pods = self.api::<Pod>();
-        for pod in pods.list(&ListParams::default().labels(OPERATOR_LABELS)).await? {
-            let log = pods.logs(&pod.name_any(), &LogParams::default()).await?;
-            let refused = log.lines().find(|line| line.contains("forbidden: User"));
-            if let Some(line) = refused {
-                bail!("the operator lacks a right: {line}");
-            }
-        }
         Ok(())
     }
 

@@ -9,6 +9,7 @@
 //! | [`chart`], [`definitions`] | what is installed into the cluster, and how |
 //! | [`program`] | a Python program in a pod, and what it says |
 //! | [`dump`] | what is kept of a story that failed |
+//! | [`refusals`] | what an operator had no right to |
 //! | [`leftovers`] | what stories that were cut off have left in a cluster that stays |
 //!
 //! Every story has a namespace and an operator of its own there, which runs from the image as the chart installs it for one
@@ -23,6 +24,7 @@ pub mod leftovers;
 pub mod process;
 pub mod program;
 pub mod provider;
+pub mod refusals;
 pub mod stage;
 pub mod stories;
 

@@ -19,8 +19,9 @@ SECONDS_MAX = 60
 
 class OperatorRunner:
     def __init__(self, arguments, **_):
-        # A module of Python handlers means nothing to a program that is not written in Python.
-        words = iter(arguments)
+        # The image's entrypoint has the first word, `run`; a module of Python handlers means nothing to a program that is not
+        # written in Python.
+        words = iter(arguments[1:])
         self._arguments = [word for word in words if word not in ("-m", "--module") or next(words) is None]
         self._name = f"operator-{arguments[-1]}"
         self.exit_code = None
