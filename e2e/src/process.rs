@@ -120,3 +120,58 @@ pub async fn unless_told_to_end<T>(work: impl Future<Output = Result<T>>) -> Res
         _ = interrupted.recv() => bail!("interrupted before everything was done"),
     }
 }
+
+/// Does this work, which starts programs and waits for them, unless this program is told to end: then it tells them to end, and the
+/// work ends with what it makes of that.
+///
+/// # Errors
+/// Those of the work.
+pub fn passing_on<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (begin, begun) = std::sync::mpsc::channel();
+    let (done, over) = tokio::sync::oneshot::channel();
+    std::thread::scope(|scope| {
+        let working = scope.spawn(move || {
+            begun.recv().context("nobody listens to signals")?;
+            let result = work();
+            // Whoever waits may have been told to end.
+            let _ = done.send(());
+            result
+        });
+        // Polled once signals are listened to: none is missed.
+        let told = runtime.block_on(unless_told_to_end(async move {
+            let _ = begin.send(());
+            over.await.context("the work broke off")
+        }));
+        if let Err(why) = &told {
+            eprintln!("{why:#}: what was started is told to end, too");
+            for child in children() {
+                let _ = Command::new("kill").args(["-TERM", &child]).status();
+            }
+        }
+        working.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// The numbers of the processes that this one has started, where the system tells.
+fn children() -> Vec<String> {
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    lists.flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_started_ends_with_this_program() {
+        use std::os::unix::process::ExitStatusExt as _;
+        let status = passing_on(|| {
+            // Stands for whoever ends this program while the other one runs.
+            let script = "kill -TERM $PPID; exec sleep 600";
+            Ok(Command::new("sh").args(["-c", script]).status()?)
+        });
+        assert_eq!(status.unwrap().signal(), Some(15));
+    }
+}

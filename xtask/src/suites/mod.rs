@@ -17,7 +17,7 @@ pub(crate) mod python;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use ::e2e::PythonOperator;
+use ::e2e::{PythonOperator, process};
 use anyhow::{Context, Result, bail};
 use clap::builder::PossibleValuesParser;
 
@@ -123,6 +123,10 @@ impl Suites {
         if !self.no_build {
             shell::build()?;
         }
+        process::passing_on(|| self.play_all())
+    }
+
+    fn play_all(&self) -> Result<()> {
         let mut bad = Vec::new();
         for suite in SUITES.into_iter().filter(|suite| self.wants(suite)) {
             if let Some(what) = (suite.lacks)(&suite) {
