@@ -1,10 +1,13 @@
 //! `cargo xtask campaign`: random histories on real Dask; nothing may be computed again because of a scale-down.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use ::e2e::campaign::{self, Found, Operator};
 use ::e2e::{Options, Tools, provider::Provider};
 use anyhow::{Context, Result, bail};
+use clap::builder::PossibleValuesParser;
+use dask_operator::local::python;
 
 use crate::{shell, suites};
 
@@ -25,6 +28,9 @@ pub(crate) struct Campaign {
     /// Play them also on a cluster of the Python operator, beside ours on the same server, as far as it gets meanwhile.
     #[arg(long)]
     beside: bool,
+    /// Play them on this version of Dask instead of the newest.
+    #[arg(long, value_name = "VERSION", conflicts_with = "update", value_parser = PossibleValuesParser::new(python::versions()))]
+    dask: Option<String>,
     /// Keep the figures, in benches/CAMPAIGN.md.
     #[arg(long)]
     update: bool,
@@ -48,7 +54,9 @@ impl Campaign {
             tools: Tools::default(),
         };
         let python = if self.beside { Some(suites::python_operator()?.programs) } else { None };
-        let found = campaign::run(&options, python.as_deref(), self.seed..self.seed + self.histories)?;
+        let dask = self.dask.map(|version| prepare(&version)).transpose()?;
+        let seeds = self.seed..self.seed + self.histories;
+        let found = campaign::run(&options, python.as_deref(), dask.as_deref(), seeds)?;
         let table = table(&found);
         println!("\n{table}");
         for (operator, why) in
@@ -73,6 +81,12 @@ impl Campaign {
         }
         Ok(())
     }
+}
+
+/// The folder of programs of this version of Dask.
+fn prepare(version: &str) -> Result<PathBuf> {
+    let tell = &mut |line: &str| println!("{version}: {line}");
+    Ok(std::path::absolute(python::prepare_version(&shell::target(), version, tell)?.bin)?)
 }
 
 /// The figures, a column for each operator.

@@ -12,7 +12,7 @@
 mod client;
 pub mod history;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -113,18 +113,19 @@ impl Operator {
 ///
 /// Each goes on at its own pace; the Python operator's histories end when ours have been played.
 ///
-/// `python`: the folder of programs of an environment with dask-kubernetes.
+/// `python`: the folder of programs of an environment with dask-kubernetes. `dask`: that of another Dask than the pinned one.
 ///
 /// # Errors
 /// When the clusters cannot be had.
 pub fn run(
     options: &Options,
-    python: Option<&std::path::Path>,
+    python: Option<&Path>,
+    dask: Option<&Path>,
     seeds: std::ops::Range<u64>,
 ) -> Result<Vec<Found>> {
     std::fs::create_dir_all(&options.folder).context("cannot make a folder for this run")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let cluster = Arc::new(provider::local_with(options, &images(options, python)?)?);
+    let cluster = Arc::new(provider::local_with(options, &images(options, python, dask)?)?);
     runtime.block_on(process::unless_told_to_end(async {
         let operators = Stage::open(&cluster, OPERATORS).await?;
         let mut arms = Vec::new();
@@ -144,8 +145,8 @@ pub fn run(
     }))
 }
 
-/// Writes down what the operators' images stand for.
-fn images(options: &Options, python: Option<&std::path::Path>) -> Result<PathBuf> {
+/// Writes down what the images of the operators, and of another Dask, stand for.
+fn images(options: &Options, python: Option<&Path>, dask: Option<&Path>) -> Result<PathBuf> {
     let program = std::path::absolute(&options.operator)?;
     let mut images = vec![json!({
         "image": format!("{}:campaign", Operator::Ours.name()),
@@ -155,6 +156,7 @@ fn images(options: &Options, python: Option<&std::path::Path>) -> Result<PathBuf
     images.extend(python.map(
         |programs| json!({"image": format!("{}:campaign", Operator::Python.name()), "pathPrepend": [programs]}),
     ));
+    images.extend(dask.map(|programs| json!({"image": "ghcr.io/dask/dask:*", "pathPrepend": [programs]})));
     let path = options.folder.join("images.yaml");
     std::fs::write(&path, serde_yaml::to_string(&json!({"images": images}))?)
         .with_context(|| format!("cannot write {}", path.display()))?;

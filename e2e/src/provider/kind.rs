@@ -9,19 +9,26 @@ use super::{Cluster, Guard};
 use crate::Options;
 use crate::process;
 
-/// The image of all pods but the operator's.
-const IMAGE: &str = "ghcr.io/dask/dask:latest";
+/// The image of Dask; the Python client is given the one of its own age, since newer ones lack the programs that it starts.
+const DASK: &str = "ghcr.io/dask/dask";
 /// How long the cluster may take to come up.
 const WAIT: &str = "180s";
 
 /// What is run, in this order; the first makes the cluster, the last takes it down.
 pub(super) struct Commands {
     pub(super) create: Command,
-    pub(super) has_image: Command,
-    pub(super) pull: Command,
-    pub(super) load: [Command; 2],
+    pub(super) images: Vec<Image>,
+    /// Of the operator's archive.
+    pub(super) load: Command,
     pub(super) restart: Vec<String>,
     pub(super) delete: Command,
+}
+
+/// How an image comes into the cluster, by way of this machine.
+pub(super) struct Image {
+    pub(super) is_here: Command,
+    pub(super) pull: Command,
+    pub(super) load: Command,
 }
 
 pub(super) fn up(options: &Options, archive: &Path) -> Result<Cluster> {
@@ -32,7 +39,9 @@ pub(super) fn up(options: &Options, archive: &Path) -> Result<Cluster> {
     let kubeconfig = options.folder.join("kubeconfig");
     let name = format!("dask-operator-e2e-{}", std::process::id());
     let node = std::env::var("DASK_OPERATOR_KIND_NODE").ok();
-    let mut commands = commands(&name, &kubeconfig, node.as_deref(), archive);
+    let tags = options.tools.python_operator.iter().map(|python| python.version);
+    let tags: Vec<&str> = ["latest"].into_iter().chain(tags).collect();
+    let mut commands = commands(&name, &kubeconfig, node.as_deref(), archive, &tags);
     // From here on the cluster is taken down, also one that came up only half.
     let cluster = Cluster {
         kubeconfig,
@@ -41,16 +50,17 @@ pub(super) fn up(options: &Options, archive: &Path) -> Result<Cluster> {
         guard: Guard::Command(commands.delete),
     };
     process::run(&mut commands.create)?;
-    if !commands.has_image.stdout(Stdio::null()).status()?.success() {
-        process::run(&mut commands.pull)?;
+    for image in &mut commands.images {
+        if !image.is_here.stdout(Stdio::null()).status()?.success() {
+            process::run(&mut image.pull)?;
+        }
+        process::run(&mut image.load)?;
     }
-    for load in &mut commands.load {
-        process::run(load)?;
-    }
+    process::run(&mut commands.load)?;
     Ok(cluster)
 }
 
-fn commands(name: &str, kubeconfig: &Path, node: Option<&str>, archive: &Path) -> Commands {
+fn commands(name: &str, kubeconfig: &Path, node: Option<&str>, archive: &Path, tags: &[&str]) -> Commands {
     let kind = |words: &[&str]| {
         let mut command = Command::new("kind");
         command.args(words).args(["--name", name]);
@@ -68,14 +78,21 @@ fn commands(name: &str, kubeconfig: &Path, node: Option<&str>, archive: &Path) -
     }
     let mut delete = kind(&["delete", "cluster"]);
     delete.arg("--kubeconfig").arg(kubeconfig);
-    let mut archive_load = kind(&["load", "image-archive"]);
-    archive_load.arg(archive);
+    let mut load = kind(&["load", "image-archive"]);
+    load.arg(archive);
+    let image = |tag: &&str| {
+        let image = format!("{DASK}:{tag}");
+        Image {
+            is_here: docker(&["image", "inspect", &image]),
+            pull: docker(&["pull", &image]),
+            load: kind(&["load", "docker-image", &image]),
+        }
+    };
     let control_plane = format!("{name}-control-plane");
     Commands {
         create,
-        has_image: docker(&["image", "inspect", IMAGE]),
-        pull: docker(&["pull", IMAGE]),
-        load: [kind(&["load", "docker-image", IMAGE]), archive_load],
+        images: tags.iter().map(image).collect(),
+        load,
         // The kubelet starts it again.
         restart: ["docker", "exec", &control_plane, "pkill", "kube-apiserver"].map(str::to_owned).to_vec(),
         delete,
@@ -93,14 +110,21 @@ mod tests {
 
     #[test]
     fn only_the_cluster_of_this_run_is_touched() {
-        let commands = commands("mine", Path::new("run/kubeconfig"), Some("node:v1"), Path::new("image.tar"));
-        let all = [&commands.create, &commands.load[0], &commands.load[1], &commands.delete];
-        let all: Vec<String> = all.into_iter().map(words).collect();
+        let (kubeconfig, archive) = (Path::new("run/kubeconfig"), Path::new("image.tar"));
+        let commands = commands("mine", kubeconfig, Some("node:v1"), archive, &["latest", "2026.3.0"]);
+        let images = commands.images.iter().flat_map(|image| [&image.is_here, &image.pull, &image.load]);
+        let all = [&commands.create].into_iter().chain(images).chain([&commands.load, &commands.delete]);
+        let all: Vec<String> = all.map(words).collect();
         assert_eq!(
             all,
             [
                 "kind create cluster --wait 180s --name mine --kubeconfig run/kubeconfig --image node:v1",
+                "docker image inspect ghcr.io/dask/dask:latest",
+                "docker pull ghcr.io/dask/dask:latest",
                 "kind load docker-image ghcr.io/dask/dask:latest --name mine",
+                "docker image inspect ghcr.io/dask/dask:2026.3.0",
+                "docker pull ghcr.io/dask/dask:2026.3.0",
+                "kind load docker-image ghcr.io/dask/dask:2026.3.0 --name mine",
                 "kind load image-archive --name mine image.tar",
                 "kind delete cluster --name mine --kubeconfig run/kubeconfig",
             ]

@@ -7,6 +7,7 @@ import asyncio
 import sys
 import urllib.request
 
+import dask_kubernetes
 import kr8s
 from dask_kubernetes.operator import KubeCluster, make_cluster_spec
 from dask_kubernetes.operator.kubecluster.kubecluster import CreateMode
@@ -16,7 +17,9 @@ from kr8s.objects import Deployment, Pod, Service
 STORY, NAMESPACE = sys.argv[1:]
 # What comes by default asks for nothing on top, but a busy machine has to start a Python for each pod.
 SECONDS_MAX = 120
-OPTIONS = {"namespace": NAMESPACE, "n_workers": 1, "resource_timeout": SECONDS_MAX, "quiet": True}
+# The client starts programs that are no longer in images of a newer Dask.
+IMAGE = f"ghcr.io/dask/dask:{dask_kubernetes.__version__}"
+OPTIONS = {"namespace": NAMESPACE, "image": IMAGE, "n_workers": 1, "resource_timeout": SECONDS_MAX, "quiet": True}
 
 
 def inc(x):
@@ -129,7 +132,7 @@ def until(condition):
 
 def spec():
     """A specification of one's own."""
-    custom = make_cluster_spec("spec", n_workers=2, env={"FLAVOUR": "vanilla"}, resources={"limits": {"memory": "1Gi"}})
+    custom = make_cluster_spec("spec", image=IMAGE, n_workers=2, env={"FLAVOUR": "vanilla"}, resources={"limits": {"memory": "1Gi"}})
     custom["spec"]["worker"]["metadata"] = {"labels": {"team": "ice"}}
     with KubeCluster(custom_cluster_spec=custom, namespace=NAMESPACE, resource_timeout=SECONDS_MAX, quiet=True) as cluster:
         with Client(cluster) as client:
