@@ -35,8 +35,8 @@
 //! - Subresources `resize` and `nodes/proxy` of the core kinds answer 501.
 //! - Certificate signing requests are approved and denied, but nothing signs them; of what they hold only the PEM frame is looked at.
 //! - ComponentStatuses are always healthy.
-//! - A process kubelet that serves a real API server answers it for logs alone (`face::node_logs`); exec, attach and
-//!   port-forward are 501 there.
+//! - A process kubelet that serves a real API server answers it for logs, exec, attach and port-forward (`face::node_api`);
+//!   statistics and metrics are 501 there.
 //! - Of persistent volumes only the sources `hostPath`, `local`, `nfs` and `csi` are looked into, of statuses only what
 //!   clients other than a kind's own controllers write; values of kinds that no test compares with a real server (CSI,
 //!   flow control, dynamic resource allocation) are not checked beyond their types.

@@ -8,13 +8,13 @@
 //! | `render`, `yaml`, `table`, `body` | how an answer is written |
 //! | `discovery`, `openapi` | what is served, for clients that ask |
 //! | `node`, `simulated`, `stream` | what a pod's node answers: logs, exec, attach, port-forward, proxies |
-//! | `node_logs` | what a node answers a real API server: logs |
+//! | `node_api` | what a node answers a real API server: logs, exec, attach, port-forward |
 //! | `webhook` | calls of admission webhooks |
 //! | `access`, `auth`, `serve`, `tls`, `kubeconfig` | who asks, and the listener |
 
 pub mod node;
 #[cfg(feature = "http")]
-pub mod node_logs;
+pub mod node_api;
 mod server;
 
 mod access;

@@ -96,14 +96,22 @@ impl Identity {
 
     /// Accepts TLS connections; client certificates are verified where they are shown, and not demanded.
     pub fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
+        self.accepting(false)
+    }
+
+    /// Accepts TLS connections of those who show a client certificate of this authority.
+    pub fn demanding_acceptor(&self) -> Result<TlsAcceptor, TlsError> {
+        self.accepting(true)
+    }
+
+    fn accepting(&self, demanding: bool) -> Result<TlsAcceptor, TlsError> {
         let config = |error: &dyn std::fmt::Display| TlsError::Config(error.to_string());
         let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
         let mut roots = RootCertStore::empty();
         roots.add(self.authority_der.clone()).map_err(|error| config(&error))?;
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-            .allow_unauthenticated()
-            .build()
-            .map_err(|error| config(&error))?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let verifier = if demanding { verifier } else { verifier.allow_unauthenticated() };
+        let verifier = verifier.build().map_err(|error| config(&error))?;
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.server_key_der.clone()));
         let mut server = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

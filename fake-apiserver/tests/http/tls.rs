@@ -39,7 +39,7 @@ async fn listening() -> Listening {
     Listening { kubeconfig: Kubeconfig::secure(format!("https://{address}"), &identity), stop, served }
 }
 
-async fn client(kubeconfig: &Kubeconfig) -> Client {
+pub(crate) async fn client(kubeconfig: &Kubeconfig) -> Client {
     let parsed = serde_json::from_value(kubeconfig.to_value()).unwrap();
     let config = Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default()).await.unwrap();
     Client::try_from(config).unwrap()

@@ -43,6 +43,8 @@ impl Components {
             ("ca.crt", &identity.authority),
             ("server.crt", &identity.server_certificate),
             ("server.key", &identity.server_key),
+            ("client.crt", &identity.client_certificate),
+            ("client.key", &identity.client_key),
         ] {
             write(&dir.join(name), text)?;
         }
@@ -69,6 +71,8 @@ impl Components {
             ("service-account-key-file", &file("server.crt")),
             ("service-account-signing-key-file", &file("server.key")),
             ("kubelet-preferred-address-types", "InternalIP"),
+            ("kubelet-client-certificate", &file("client.crt")),
+            ("kubelet-client-key", &file("client.key")),
         ]);
         let api_server = spawn(programs, dir, "kube-apiserver", &api_server_arguments)?;
         let mut components = Self {

@@ -19,7 +19,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use dask_operator::local::{catalogue, python};
 use fake_apiserver::face::kubeconfig::Kubeconfig;
-use fake_apiserver::face::node_logs::{FindUid, serve_node};
+use fake_apiserver::face::node_api::{FindPod, serve_node};
 use fake_apiserver::face::tls::Identity;
 use fake_apiserver::kubelet::{
     Catalogue, Kubelet, KubeletConfig, NodeNetwork, enter_node_namespaces, maybe_run_helper,
@@ -92,7 +92,7 @@ async fn run(
 
     let kubelet = Kubelet::new(client.clone(), config);
     let listener = tokio::net::TcpListener::bind((address, KUBELET_PORT)).await?;
-    let logs = serve_node(listener, identity.acceptor()?, kubelet.node_proxy(), uids(client));
+    let node = serve_node(listener, identity.demanding_acceptor()?, kubelet.node_proxy(), find(client));
     let outside = door.local_addr()?;
     let entering = door::open(tokio::net::TcpListener::from_std(door)?, network.api_address());
     let mut restart = signal(SignalKind::hangup())?;
@@ -101,7 +101,7 @@ async fn run(
     Kubeconfig::secure(format!("https://{outside}"), &identity).write(&dir.join("kubeconfig"))?;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let kubelet = tokio::spawn(kubelet.run(stopped.map(drop)));
-    let serving = async { tokio::try_join!(logs, entering).map(drop) };
+    let serving = async { tokio::try_join!(node, entering).map(drop) };
     let restarting = async {
         while restart.recv().await.is_some() {
             components.restart_api_server().await?;
@@ -124,10 +124,10 @@ async fn client(path: &std::path::Path) -> Result<Client> {
     Client::try_from(config).context("the kubeconfig cannot be used")
 }
 
-/// Which pod it is that a log is asked of.
-fn uids(client: Client) -> FindUid {
+/// The pod that the API server asks about.
+fn find(client: Client) -> FindPod {
     Arc::new(move |namespace, name| {
         let pods = Api::<Pod>::namespaced(client.clone(), &namespace);
-        async move { pods.get(&name).await.ok()?.metadata.uid }.boxed()
+        async move { serde_json::to_value(pods.get(&name).await.ok()?).ok() }.boxed()
     })
 }

@@ -74,19 +74,28 @@ impl Process {
     }
 }
 
+/// How a request names the streams that it wants: standard input, output and error.
+pub(super) type StreamNames = [&'static str; 3];
+
+/// The streams that a request wants, by these names.
+fn wanted(query: &Query, [stdin, stdout, stderr]: StreamNames) -> Streams {
+    Streams {
+        stdin: query.flag(stdin),
+        stdout: query.flag(stdout),
+        // A terminal has no standard error of its own.
+        stderr: query.flag(stderr) && !query.flag("tty"),
+        tty: query.flag("tty"),
+    }
+}
+
 pub(super) fn answer(
     process: Process,
-    query: &Query,
+    names: StreamNames,
     mut parts: Parts,
     connections: &Connections,
 ) -> Result<Response<ResponseBody>, Status> {
-    let streams = Streams {
-        stdin: query.flag("stdin"),
-        stdout: query.flag("stdout"),
-        // A terminal has no standard error of its own.
-        stderr: query.flag("stderr") && !query.flag("tty"),
-        tty: query.flag("tty"),
-    };
+    let query = Query::parse(parts.uri.query());
+    let streams = wanted(&query, names);
     let command = query.all("command");
     let wish = Wish::of(&parts.headers).ok_or_else(|| Status::bad_request("Upgrade request required"))?;
     let change = Changeable::take(&mut parts, connections)?;

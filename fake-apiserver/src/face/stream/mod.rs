@@ -97,20 +97,38 @@ pub(super) async fn answer(
         Kind::PortForward => {
             let pod = connect(server, path, &parts.method, user)?;
             let (node, pod) = (node_of(server, &pod)?, identity(&pod));
-            portforward::answer(Ports { node, pod }, &query, parts, service.connections())
+            portforward::answer(Ports { node, pod }, &query.all("ports"), parts, service.connections())
         }
         Kind::Exec | Kind::Attach => {
             let pod = connect(server, path, &parts.method, user)?;
             let asked = query.text("container");
             let container = server.with(|api| api.log_container(&pod, asked.as_deref()))?;
-            let node = node_of(server, &pod)?;
-            let PodIdentity { namespace, name, uid } = identity(&pod);
-            let target = PodContainer { namespace, pod: name, uid, container };
-            let running = is_running(&pod, &target.container);
-            let process = command::Process { node, target, running, exec: kind == Kind::Exec };
-            command::answer(process, &query, parts, service.connections())
+            let process = process(node_of(server, &pod)?, &pod, &container, kind);
+            command::answer(process, ["stdin", "stdout", "stderr"], parts, service.connections())
         }
     }
+}
+
+/// What an API server asks of a node about a container, or about its pod: the same that clients ask, in the words of kubelets.
+pub(super) fn answer_for_node(
+    node: Arc<dyn NodeProxy>,
+    kind: Kind,
+    pod: &Value,
+    container: &str,
+    parts: Parts,
+    connections: &Connections,
+) -> Result<Response<ResponseBody>, Status> {
+    if kind == Kind::PortForward {
+        let ports = Query::parse(parts.uri.query()).all("port");
+        return portforward::answer(Ports { node, pod: identity(pod) }, &ports, parts, connections);
+    }
+    command::answer(process(node, pod, container, kind), ["input", "output", "error"], parts, connections)
+}
+
+fn process(node: Arc<dyn NodeProxy>, pod: &Value, container: &str, kind: Kind) -> command::Process {
+    let PodIdentity { namespace, name, uid } = identity(pod);
+    let target = PodContainer { namespace, pod: name, uid, container: container.to_owned() };
+    command::Process { node, running: is_running(pod, container), target, exec: kind == Kind::Exec }
 }
 
 /// The object to connect to, from the state machine, which knows who may.

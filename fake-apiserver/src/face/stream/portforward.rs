@@ -17,7 +17,6 @@ use tokio::task::JoinSet;
 
 use super::super::body::ResponseBody;
 use super::super::node::{Connection, Door, NodeProxy, PodIdentity};
-use super::super::path::Query;
 use super::pipe::{Inlet, Outlet};
 use super::spdy::{self, Incoming};
 use super::upgrade::{Changeable, Connections, Wish, plain, spdy_headers, spdy_protocol, websocket_headers};
@@ -51,9 +50,10 @@ impl Ports {
     }
 }
 
+/// `named`: the ports that a request over channels is about; the others say it with each stream.
 pub(super) fn answer(
     ports: Ports,
-    query: &Query,
+    named: &[String],
     mut parts: Parts,
     connections: &Connections,
 ) -> Result<Response<ResponseBody>, Status> {
@@ -81,7 +81,7 @@ pub(super) fn answer(
         None if offered.is_empty() => (None, Framing::Binary),
         None => return Ok(plain(StatusCode::FORBIDDEN, "")),
     };
-    let numbers = numbers(query).map_err(Status::bad_request)?;
+    let numbers = numbers(named).map_err(Status::bad_request)?;
     let channels = Channels { framing, count: numbers.len() as u8 * 2, closable: false };
     Ok(change.change(websocket_headers(key, protocol), move |io| {
         websocket::serve(io, channels, move |ends| over_channels(ends, numbers, ports))
@@ -89,8 +89,7 @@ pub(super) fn answer(
 }
 
 /// The ports of a request over channels.
-fn numbers(query: &Query) -> Result<Vec<u16>, String> {
-    let texts = query.all("ports");
+fn numbers(texts: &[String]) -> Result<Vec<u16>, String> {
     if texts.is_empty() {
         return Err("query parameter \"ports\" is required".into());
     }
@@ -251,11 +250,12 @@ async fn exchange(connection: Connection, inlet: Inlet, data: &Outlet) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::path::Query;
     use super::*;
 
     #[test]
     fn ports_are_repeated_or_listed() {
-        let read = |query| numbers(&Query::parse(Some(query)));
+        let read = |query| numbers(&Query::parse(Some(query)).all("ports"));
         assert_eq!(read("ports=80&ports=81"), Ok(vec![80, 81]));
         assert_eq!(read("ports=80,81"), Ok(vec![80, 81]));
         for wrong in ["", "ports=", "ports=0", "ports=x", "ports=65536"] {
