@@ -14,7 +14,7 @@ use crate::health::Health;
 use crate::metrics::{Metrics, Observed};
 use crate::names;
 use crate::plan::Step;
-use crate::plugin::{self, AskError, Change, Registry, Roster};
+use crate::plugin::{self, AskError, Change, Registry, Roster, Stopwatch};
 use crate::scheduler::Scheduler;
 use crate::settings::Settings;
 use crate::store::served::{Served, changes, served};
@@ -124,7 +124,8 @@ async fn turn(deps: &Deps, plugins: &Registry, end: impl Future<Output = ()>) {
         plugins = plugins.entries().iter().map(|entry| &*entry.declaration.name).collect::<Vec<_>>().join(","),
         "watching"
     );
-    let mut shell = Shell::new(deps, plugins, served);
+    let stopwatch = Stopwatch::default();
+    let mut shell = Shell::new(deps, &stopwatch.around(plugins), served);
     loop {
         shell.start_work();
         let wake = shell.wake_at();
@@ -148,7 +149,7 @@ async fn turn(deps: &Deps, plugins: &Registry, end: impl Future<Output = ()>) {
             }
             Some(scrape) = scrapes.recv() => {
                 // Whoever asked may have gone.
-                let _ = scrape.send(Observed::of(&shell.engine, deps.clock.now()));
+                let _ = scrape.send(Observed::of(&shell.engine, stopwatch.times(), deps.clock.now()));
             }
             () = tokio::time::sleep_until(wake) => {}
         }
