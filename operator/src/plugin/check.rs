@@ -138,7 +138,7 @@ pub struct Checked {
 pub async fn ask(world: &World, entry: &Entry, parent: &Arc<Resource>) -> Option<Checked> {
     let concerns = entry.is_asked() && entry.declaration.concerns(parent.key.kind);
     let built = concerns.then(|| built(world, parent)).flatten()?;
-    let (view, _) = super::view::view(world, parent, &built, &entry.declaration);
+    let view = super::view::view(world, parent, &built, &entry.declaration);
     let answer = match &entry.how {
         How::Native(plugin) => native::call(&**plugin, &view),
         How::Webhook(webhook) => {

@@ -120,9 +120,16 @@ pub struct Observed {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Change {
     /// In this order.
+    #[serde(deserialize_with = "none_if_null")]
     pub edits: Vec<Edit>,
     /// What the parent's status is to say beside the operator's own conditions.
+    #[serde(deserialize_with = "none_if_null")]
     pub conditions: Vec<Said>,
+}
+
+/// A list; `null`, which is what Go makes of a slice that nobody has put anything into, is an empty one.
+fn none_if_null<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default)
 }
 
 /// One edit of the children as they should be.

@@ -182,13 +182,18 @@ fn next(status: http::StatusCode) -> &'static str {
 
 /// An answer, or what is wrong with it and where.
 pub fn read(bytes: &[u8]) -> Result<Change, String> {
+    let shape = "a change is {\"edits\": […], \"conditions\": […]}";
+    // A list would be taken for the fields in their order.
+    match bytes.trim_ascii_start().first() {
+        None => return Err(format!("the answer is empty; {shape}, and {{}} where nothing is wanted")),
+        Some(b'{') => {}
+        Some(_) => return Err(format!("it is no object; {shape}; it begins: {}", beginning(bytes))),
+    }
+    let wrong = |error: &dyn fmt::Display| format!("{error}; {shape}; it begins: {}", beginning(bytes));
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        format!(
-            "{error}; a change is {{\"edits\": […], \"conditions\": […]}}; it begins: {}",
-            beginning(bytes)
-        )
-    })
+    let change = serde_path_to_error::deserialize(&mut json).map_err(|error| wrong(&error))?;
+    json.end().map_err(|error| wrong(&error))?;
+    Ok(change)
 }
 
 /// The first line or so of an answer.
