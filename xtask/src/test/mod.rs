@@ -101,7 +101,7 @@ fn chart_tier() -> Outcome {
             "helm 3 is not on the path and was not built: `cargo xtask chart` builds it".into(),
         );
     };
-    match chart::check(&helm, tools::GLUA.found().as_deref(), false) {
+    match chart::check(&helm, tools::GLUA.found().as_deref(), tools::KUBECONFORM.found().as_deref(), false) {
         Ok(checked) => Outcome::counted(checked.passed, &checked.problems, &checked.skipped),
         Err(error) => Outcome::failed(format!("{error:#}")),
     }
