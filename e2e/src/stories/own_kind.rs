@@ -82,9 +82,11 @@ async fn tell(stage: &Stage) -> Result<()> {
 /// Applies the manifests, with everything that has a namespace in the story's.
 async fn install(stage: &Stage) -> Result<Vec<(Api<DynamicObject>, DynamicObject)>> {
     let text = format!("{DEFINITION}---\n{}", DEPLOYMENT.replace(NAMESPACE, &stage.namespace));
+    let documents: Result<Vec<Value>, _> =
+        serde_yaml::Deserializer::from_str(&text).map(Value::deserialize).collect();
     let mut made = Vec::new();
-    for document in serde_yaml::Deserializer::from_str(&text) {
-        let object: DynamicObject = serde_json::from_value(Value::deserialize(document)?)?;
+    for document in documents? {
+        let object: DynamicObject = serde_json::from_value(document)?;
         let types = object.types.clone().context("an object without a kind")?;
         let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(&types)?);
         let api = match &object.metadata.namespace {
