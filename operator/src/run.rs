@@ -14,6 +14,7 @@ use crate::health::Health;
 use crate::metrics::{Metrics, Observed};
 use crate::names;
 use crate::plan::Step;
+use crate::plugin::dial::{Dial, Network};
 use crate::plugin::{self, AskError, Change, Registry, Roster, Stopwatch};
 use crate::scheduler::Scheduler;
 use crate::settings::Settings;
@@ -56,6 +57,8 @@ pub struct Deps {
     pub metrics: Metrics,
     /// What others want of the children.
     pub plugins: Roster,
+    /// How those of them that are outside are connected to.
+    pub dial: Arc<dyn Dial>,
     /// Who is told what was done and why.
     pub traces: Traces,
 }
@@ -73,6 +76,7 @@ impl Deps {
             health: Health::default(),
             metrics: Metrics::default(),
             plugins: Roster::default(),
+            dial: Arc::new(Network),
             traces: Traces::default(),
         }
     }
@@ -289,8 +293,9 @@ impl<'a> Shell<'a> {
                     self.questions.push(asked.boxed());
                 }
                 Some(Work::Ask(question)) => {
+                    let dial = &*self.deps.dial;
                     let asked = async move {
-                        let answer = question.at.ask(&question.view).await;
+                        let answer = question.at.ask_by(dial, &question.view).await;
                         if let Err(error) = &answer {
                             tracing::warn!(plugin = question.plugin, key = %question.key, reason = error.reason, "{error}");
                         }

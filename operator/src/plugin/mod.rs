@@ -9,7 +9,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`contract`] | `sync(View) -> Change`, with its JSON schema |
-//! | [`native`], [`declarative`], [`webhook`] | plugins in this process, as data, and outside |
+//! | [`native`], [`declarative`], [`webhook`], [`dial`] | plugins in this process, as data, and outside, and the way there |
 //! | [`registry`], [`config`], [`roster`], [`reload`] | which plugins there are, and that they may change |
 //! | [`check`] | `dask-operator plugin check` |
 //! | [`view`](mod@view), [`apply`], [`guard`] | what a plugin is shown, what it wants, and what it may not |
@@ -29,6 +29,7 @@ pub mod check;
 pub mod config;
 pub mod contract;
 pub mod declarative;
+pub mod dial;
 pub mod extras;
 pub mod guard;
 pub mod ledger;

@@ -127,10 +127,27 @@ async fn over_tls_both_sides_must_be_known() {
     let base64 = |text: String| base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text);
     let me = || (ours.cert.pem().into_bytes(), ours.signing_key.serialize_pem().into_bytes());
     assert_eq!(ask(base64(ours.cert.pem()), Some(me())).await, Ok(Change::default()));
+    assert_eq!(ask(ours.cert.pem(), Some(me())).await, Ok(Change::default()), "PEM as it is");
     let unknown = ask(base64(stranger.cert.pem()), Some(me())).await.expect_err("another server");
     assert_eq!(unknown.reason, "Unreachable");
+    assert!(unknown.message.contains("look whether caBundle holds the authority"), "{}", unknown.message);
     let nobody = ask(base64(ours.cert.pem()), None).await.expect_err("no client certificate");
     assert_eq!(nobody.reason, "Unreachable");
+    assert!(nobody.message.contains("whether it asks for a clientCertificate"), "{}", nobody.message);
+    // The other end speaks no TLS.
+    let plain = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = plain.local_addr().expect("an address");
+    tokio::spawn(async move { while plain.accept().await.is_ok() {} });
+    let plugin = json!({"name": "p", "url": format!("https://{address}/"), "timeout": "20s", "caBundle": ours.cert.pem()});
+    let plugin: PluginConfig = serde_json::from_value(plugin).expect("a plugin");
+    let How::Webhook(webhook) = config::entry(plugin, None).expect("it can be").how else {
+        panic!("it is a webhook")
+    };
+    let said = webhook.ask(&view()).await.expect_err("no TLS").message;
+    assert!(
+        said.contains("cannot be spoken to over TLS") && said.contains("look whether it speaks TLS there"),
+        "{said}"
+    );
 }
 
 /// A server that answers each connection with these pieces, one after the other, with a pause between them.

@@ -74,6 +74,8 @@ impl Place {
             .current_dir(&self.folder)
             .env("KUBECONFIG", &self.cluster.kubeconfig)
             .env("PATH", &self.path)
+            // Where a cluster that a page starts itself finds Python Dask.
+            .env("DASK_OPERATOR_CACHE", std::path::absolute(shell::target())?)
             // Helm's own files are the reader's.
             .env("HOME", &self.folder)
             .stdin(Stdio::null())
