@@ -51,7 +51,8 @@ impl Breaker {
             let new_at = self.new_at.unwrap_or(now);
             if new_at <= now {
                 self.new_at = Some(now + PAUSE_MIN);
-                return self.try_with(key);
+                self.try_with(key);
+                return Ok(());
             }
             again = again.min(new_at);
         }
@@ -64,13 +65,13 @@ impl Breaker {
             self.waiting.insert(key.clone(), known.asked());
             return Err(now + LOOK_EVERY);
         }
-        self.try_with(key)
+        self.try_with(key);
+        Ok(())
     }
 
-    fn try_with(&mut self, key: &Key) -> Result<(), Timestamp> {
+    fn try_with(&mut self, key: &Key) {
         self.trial = true;
         self.waiting.remove(key);
-        Ok(())
     }
 
     /// Takes note of how a question ended; what was answered, though it cannot be used, is an answer.
