@@ -60,6 +60,30 @@ impl Stage {
         self.operator_is_ready(replicas).await
     }
 
+    /// Installs the operator for this namespace alone with a file of values, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When Helm or the cluster refuses, or it does not become ready.
+    pub async fn install_with(&self, values: &Path) -> Result<()> {
+        self.with_values("install", values).await
+    }
+
+    /// Gives the release another file of values, and waits until its operator is ready.
+    ///
+    /// # Errors
+    /// When Helm or the cluster refuses, or it does not become ready.
+    pub async fn upgrade_with(&self, values: &Path) -> Result<()> {
+        self.with_values("upgrade", values).await
+    }
+
+    async fn with_values(&self, verb: &str, values: &Path) -> Result<()> {
+        let file = values.to_str().context("the path of the values is not UTF-8")?;
+        let namespace = format!("kopfArgs={{--namespace={}}}", self.namespace);
+        let options = ["--skip-crds", "--values", file];
+        self.helm_with(verb, &ours(), &options, &["rbac.cluster=false", &namespace]).await?;
+        self.operator_is_ready(1).await
+    }
+
     /// Installs the operator for all namespaces, with these values besides, and waits until it is ready.
     ///
     /// # Errors

@@ -69,6 +69,8 @@ pub struct Tools {
     pub helm: Option<PathBuf>,
     /// The Python operator, to take over from and to go back to.
     pub python_operator: Option<PythonOperator>,
+    /// The program of `operator/examples/own-kind`.
+    pub own_kind: Option<PathBuf>,
 }
 
 /// The Python operator of dask-kubernetes.
@@ -117,17 +119,38 @@ pub fn run(options: &Options) -> Result<Vec<Ending>> {
         let had_definitions = !cluster.is_ours() && definitions::any(&client).await?;
         let teller = Teller { options, cluster: &cluster, had_definitions };
         let told = process::unless_told_to_end(Box::pin(teller.tell_all(&client, wanted))).await;
-        if !cluster.is_ours() {
-            let namespaces = leftovers::remove(&client, &prefix()).await?;
-            if told.is_err() && !namespaces.is_empty() {
-                println!("cut off: {} are being deleted", namespaces.join(", "));
-            }
-            if !had_definitions {
-                definitions::remove(&client).await?;
-            }
+        if cluster.is_ours() {
+            return told;
         }
-        told
+        let begun = Instant::now();
+        let removed = clean(&client, had_definitions, told.is_err()).await;
+        together(told, removed, begun.elapsed())
     })
+}
+
+/// Takes away what stories have left in a cluster that stays.
+async fn clean(client: &Client, had_definitions: bool, cut_off: bool) -> Result<()> {
+    let namespaces = leftovers::remove(client, &prefix()).await?;
+    if cut_off && !namespaces.is_empty() {
+        println!("cut off: {} are being deleted", namespaces.join(", "));
+    }
+    if !had_definitions {
+        definitions::remove(client).await?;
+    }
+    Ok(())
+}
+
+/// How everything ended: what could not be removed is one more ending, and does not hide the others.
+fn together(told: Result<Vec<Ending>>, removed: Result<()>, took: Duration) -> Result<Vec<Ending>> {
+    let Err(left) = removed.context("something is left in the cluster") else { return told };
+    match told {
+        Ok(mut endings) => {
+            println!("leftovers FAILED: {left:#}");
+            endings.push(Ending { story: "leftovers", result: Err(left), took });
+            Ok(endings)
+        }
+        Err(error) => Err(error.context(format!("{left:#}; and before that"))),
+    }
 }
 
 /// What the names of this run's namespaces begin with.
@@ -228,5 +251,28 @@ impl Teller<'_> {
         }
         let closed = stage.close().await;
         told.and(closed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    fn ended(told: Result<Vec<Ending>>, removed: Result<()>) -> Result<Vec<(&'static str, bool)>> {
+        let endings = together(told, removed, Duration::ZERO)?;
+        Ok(endings.iter().map(|ending| (ending.story, ending.result.is_ok())).collect())
+    }
+
+    #[test]
+    fn what_could_not_be_removed_does_not_hide_how_the_stories_ended() {
+        let told = || vec![Ending { story: "cluster", result: Ok(Told::Whole), took: Duration::ZERO }];
+        let failed = || Err(anyhow!("refused"));
+        assert_eq!(ended(Ok(told()), Ok(())).unwrap(), [("cluster", true)]);
+        assert_eq!(ended(Ok(told()), failed()).unwrap(), [("cluster", true), ("leftovers", false)]);
+        let both = format!("{:#}", ended(Err(anyhow!("no cluster")), failed()).unwrap_err());
+        assert!(both.contains("refused") && both.ends_with("no cluster"), "{both}");
+        assert_eq!(ended(Err(anyhow!("no cluster")), Ok(())).unwrap_err().to_string(), "no cluster");
     }
 }

@@ -24,7 +24,7 @@ use crate::chart::RELEASE;
 use crate::provider::Cluster;
 
 /// How long a story waits for one thing.
-const WAIT_MAX: Duration = Duration::from_mins(4);
+pub(crate) const WAIT_MAX: Duration = Duration::from_mins(4);
 
 /// How often an API server that is away is tried.
 const LOOK: Duration = Duration::from_millis(200);

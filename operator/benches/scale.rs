@@ -8,8 +8,6 @@ use std::time::{Duration, Instant};
 
 use dask_operator::clock::Clock;
 use dask_operator::names;
-use dask_operator::plugin::webhook::Webhook;
-use dask_operator::plugin::{Change, Declaration, Entry, How, Plugin, Registry, View};
 use dask_operator::run::{Deps, run};
 use dask_operator::scheduler::scripted::ScriptedScheduler;
 use dask_operator::sim::crowd::Crowd;
@@ -37,8 +35,6 @@ const WORKERS: usize = 10;
 const IDLE: Duration = Duration::from_secs(10);
 /// Simulated seconds for which autoscaled clusters rest.
 const RESTING: i64 = 600;
-/// How often each is measured where the best counts.
-const TURNS: usize = 3;
 /// Longest time the operator may need before the measurement is given up.
 const PATIENCE: Duration = Duration::from_mins(10);
 
@@ -49,7 +45,6 @@ fn main() {
     }
     println!("| measured | figure |\n|---|---|");
     crowd();
-    plugins();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts");
     let in_process = creates_in_process();
     row("creates in process, small objects", format!("{in_process:.0} /s"));
@@ -87,53 +82,6 @@ fn crowd() {
     }
     row("most of them within 100 ms", in_each_tenth.values().max().copied().unwrap_or(0));
     row("share of one core that deciding takes", format!("{:.2} %", share * 100.0));
-}
-
-/// What plugins cost where all clusters have changed, beside an operator that has none; each wants nothing.
-fn plugins() {
-    struct Nothing;
-    impl Plugin for Nothing {
-        fn declaration(&self) -> Declaration {
-            Declaration::new("nothing")
-        }
-
-        fn sync(&self, _: &View) -> Change {
-            Change::default()
-        }
-    }
-    let native = Registry::native(vec![Arc::new(Nothing)]).expect("one plugin");
-    let webhook = Webhook::new("http://plugin.example/", Duration::from_secs(1), None).expect("a good URL");
-    let entry = Entry { declaration: Declaration::new("nothing"), how: How::Webhook(Arc::new(webhook)) };
-    let outside = Registry::new(vec![entry]).expect("one plugin");
-    let mut crowds = [Registry::default(), native, outside].map(|plugins| {
-        let mut crowd = Crowd::advised(CLUSTERS, 1, &plugins);
-        crowd.advance(SignedDuration::from_secs(60));
-        crowd
-    });
-    // In turns, and the best of each: what else the machine does meanwhile is nobody's cost.
-    let mut took = [Duration::MAX; 3];
-    for turn in 0..TURNS {
-        for (crowd, best) in crowds.iter_mut().zip(&mut took) {
-            crowd.label(&turn.to_string());
-            let start = Instant::now();
-            crowd.advance(SignedDuration::from_secs(60));
-            *best = start.elapsed().min(*best);
-        }
-    }
-    let [none, native, outside] = took.map(|best| best.as_secs_f64());
-    row(
-        &format!("{CLUSTERS} clusters looked at after a change, without plugins"),
-        format!("{:.0} ms", none * 1e3),
-    );
-    let ratio = |with: f64| {
-        format!("{:.2}, {:.0} µs a call more", with / none, (with - none) / CLUSTERS as f64 * 1e6)
-    };
-    row("with a plugin in the process to without", ratio(native));
-    row("with one outside, but for its answer's way, to without", ratio(outside));
-    let outside = &mut crowds[2];
-    let asked = outside.asked;
-    outside.advance(SignedDuration::from_secs(RESTING));
-    row(&format!("questions to it in {RESTING} s at rest"), outside.asked - asked);
 }
 
 fn row(name: &str, figure: impl std::fmt::Display) {

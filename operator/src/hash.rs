@@ -9,6 +9,12 @@ pub fn of(value: &Value) -> String {
     names::hex(&[&value.to_string()], 16)
 }
 
+/// Hash of what can be written as JSON, without making a value of it. Other bytes than [`of`] hashes.
+pub fn of_written(content: &impl serde::Serialize) -> String {
+    // Nothing here has keys that are no texts, which alone cannot be written.
+    names::hex(&[&serde_json::to_string(content).unwrap_or_default()], 16)
+}
+
 /// Writes the hash of an object's own content into its annotations.
 pub fn seal(object: &mut Value) {
     let hash = of(object);

@@ -64,6 +64,8 @@ pub const KOPF_FINALIZER: &str = "kopf.zalando.org/KopfFinalizerMarker";
 
 /// Port of the scheduler's comm protocol, whatever its Service says.
 pub const COMM_PORT: u16 = 8786;
+/// Hexadecimal digits at the end of a worker's name.
+const WORKER_DIGITS: usize = 10;
 /// Longest DaskCluster name: 63 less the length of `-scheduler`.
 pub const CLUSTER_NAME_MAX: usize = 53;
 
@@ -97,7 +99,28 @@ pub fn run_of(job: &str, pod: &str) -> Option<u32> {
 
 /// The worker in `slot` of the group with `group_uid`: `{group}-worker-{10 hex}`.
 pub fn worker(group: &str, group_uid: &str, slot: u32) -> String {
-    format!("{group}-worker-{}", hex(&[group_uid, &slot.to_string()], 10))
+    format!("{group}-worker-{}", hex(&[group_uid, &slot.to_string()], WORKER_DIGITS))
+}
+
+/// Whether the operator gives such a name to a child of this kind, whosever child it may be.
+pub fn is_given(kind: &str, name: &str) -> bool {
+    let is_worker = || {
+        let number = name.rsplit_once("-worker-").map(|(_, number)| number).unwrap_or_default();
+        number.len() == WORKER_DIGITS && number.bytes().all(|digit| digit.is_ascii_hexdigit())
+    };
+    let is_runner =
+        || name.ends_with("-runner") || name.rsplit_once("-runner-").is_some_and(|(_, run)| is_number(run));
+    match kind {
+        "Service" => name.ends_with("-scheduler"),
+        "Deployment" => name.ends_with("-scheduler") || is_worker(),
+        "Pod" => is_worker() || is_runner(),
+        "DaskWorkerGroup" => name.ends_with("-default"),
+        _ => false,
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit())
 }
 
 /// Address under which workers and runners reach the scheduler.
@@ -152,6 +175,25 @@ mod tests {
         assert_ne!(name, worker("simple-default", "u-1", 1));
         assert_ne!(name, worker("simple-default", "u-2", 0));
         assert_eq!(name.len(), "simple-default-worker-".len() + 10);
+    }
+
+    #[test]
+    fn names_that_the_operator_gives_are_known_whosever_they_are() {
+        assert!(is_given("Service", &scheduler("a")) && is_given("Deployment", &scheduler("a")));
+        assert!(
+            is_given("Pod", &worker("a-default", "u", 3)) && is_given("Deployment", &worker("g", "u", 3))
+        );
+        assert!(is_given("Pod", &runner("sum", 0)) && is_given("Pod", &runner("sum", 12)));
+        assert!(is_given("DaskWorkerGroup", &default_group("a")));
+        let free = [
+            ("PodDisruptionBudget", "a-scheduler"),
+            ("Service", "a-dashboard"),
+            ("Pod", "a-worker-node"),
+            ("Pod", "a-runner-x"),
+            ("Pod", "12"),
+            ("DaskWorkerGroup", "a-gpu"),
+        ];
+        assert!(free.iter().all(|(kind, name)| !is_given(kind, name)));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The program `dask-operator`, as a library: a team's own operator is this one with its plugins.
 
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::election;
 use crate::health::{self, Health};
 use crate::metrics::Metrics;
+use crate::plugin::dial::Network;
 use crate::plugin::{Plugin, Registry, Roster, check, contract, reload};
 use crate::run::{Deps, run};
 use crate::scheduler::dask::DaskScheduler;
@@ -104,6 +105,16 @@ impl Operator {
         }
     }
 }
+
+/// Prints what was asked for. Whoever reads no further, as `head` does, has what they wanted.
+pub(crate) fn say(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}
+
 /// The exit code of commands that have one to tell.
 fn told(result: anyhow::Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
@@ -114,13 +125,13 @@ fn told(result: anyhow::Result<ExitCode>) -> ExitCode {
 
 fn diff(args: &LookArgs, plugins: &[Arc<dyn Plugin>]) -> anyhow::Result<ExitCode> {
     let report = look(args, plugins, async |_, survey| Ok(survey.report(false)))?;
-    print!("{report}");
+    say(&report.to_string())?;
     Ok(if report.changes() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn adopt(args: &AdoptArgs, plugins: &[Arc<dyn Plugin>]) -> anyhow::Result<ExitCode> {
     look(&args.look, plugins, async |store, survey| {
-        print!("{}", survey.report(true));
+        say(&survey.report(true).to_string())?;
         if args.dry_run {
             return Ok(());
         }
@@ -128,7 +139,9 @@ fn adopt(args: &AdoptArgs, plugins: &[Arc<dyn Plugin>]) -> anyhow::Result<ExitCo
             bail!("nothing was changed: {rival}");
         }
         let changed = survey.clean(store).await?;
-        println!("{changed} objects were cleaned of what kopf had left; `dask-operator run` does the rest");
+        say(&format!(
+            "{changed} objects were cleaned of what kopf had left; `dask-operator run` does the rest\n"
+        ))?;
         Ok(())
     })?;
     Ok(ExitCode::SUCCESS)
@@ -164,8 +177,7 @@ fn roster(args: &RunArgs, plugins: &[Arc<dyn Plugin>]) -> anyhow::Result<Roster>
 }
 
 fn print_schemas() -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(&contract::schema())?);
-    Ok(())
+    say(&format!("{}\n", serde_json::to_string_pretty(&contract::schema())?))
 }
 
 fn operate(args: &RunArgs, plugins: &[Arc<dyn Plugin>]) -> anyhow::Result<()> {
@@ -206,6 +218,7 @@ fn operate(args: &RunArgs, plugins: &[Arc<dyn Plugin>]) -> anyhow::Result<()> {
             health,
             metrics,
             plugins: roster(args, plugins)?,
+            dial: Arc::new(Network),
             traces,
         };
         let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "dask-operator".into());
@@ -227,7 +240,7 @@ fn operate(args: &RunArgs, plugins: &[Arc<dyn Plugin>]) -> anyhow::Result<()> {
 
 fn print_crds() -> anyhow::Result<()> {
     for crd in crate::api::crds::crds() {
-        print!("---\n{}", serde_yaml::to_string(&crd)?);
+        say(&format!("---\n{}", serde_yaml::to_string(&crd)?))?;
     }
     Ok(())
 }
@@ -239,7 +252,7 @@ fn apply_crds() -> anyhow::Result<()> {
         anyhow::Ok(crate::definitions::upgrade(&store).await?)
     })?;
     for (name, change) in done {
-        println!("customresourcedefinition {name} {}", change.as_str());
+        say(&format!("customresourcedefinition {name} {}\n", change.as_str()))?;
     }
     Ok(())
 }

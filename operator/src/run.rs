@@ -14,7 +14,8 @@ use crate::health::Health;
 use crate::metrics::{Metrics, Observed};
 use crate::names;
 use crate::plan::Step;
-use crate::plugin::{self, AskError, Change, Registry, Roster};
+use crate::plugin::dial::{Dial, Network};
+use crate::plugin::{self, AskError, Change, Registry, Roster, Stopwatch};
 use crate::scheduler::Scheduler;
 use crate::settings::Settings;
 use crate::store::served::{Served, changes, served};
@@ -56,6 +57,8 @@ pub struct Deps {
     pub metrics: Metrics,
     /// What others want of the children.
     pub plugins: Roster,
+    /// How those of them that are outside are connected to.
+    pub dial: Arc<dyn Dial>,
     /// Who is told what was done and why.
     pub traces: Traces,
 }
@@ -73,6 +76,7 @@ impl Deps {
             health: Health::default(),
             metrics: Metrics::default(),
             plugins: Roster::default(),
+            dial: Arc::new(Network),
             traces: Traces::default(),
         }
     }
@@ -124,7 +128,8 @@ async fn turn(deps: &Deps, plugins: &Registry, end: impl Future<Output = ()>) {
         plugins = plugins.entries().iter().map(|entry| &*entry.declaration.name).collect::<Vec<_>>().join(","),
         "watching"
     );
-    let mut shell = Shell::new(deps, plugins, served);
+    let stopwatch = Stopwatch::default();
+    let mut shell = Shell::new(deps, &stopwatch.around(plugins), served);
     loop {
         shell.start_work();
         let wake = shell.wake_at();
@@ -148,7 +153,7 @@ async fn turn(deps: &Deps, plugins: &Registry, end: impl Future<Output = ()>) {
             }
             Some(scrape) = scrapes.recv() => {
                 // Whoever asked may have gone.
-                let _ = scrape.send(Observed::of(&shell.engine, deps.clock.now()));
+                let _ = scrape.send(Observed::of(&shell.engine, stopwatch.times(), deps.clock.now()));
             }
             () = tokio::time::sleep_until(wake) => {}
         }
@@ -288,8 +293,9 @@ impl<'a> Shell<'a> {
                     self.questions.push(asked.boxed());
                 }
                 Some(Work::Ask(question)) => {
+                    let dial = &*self.deps.dial;
                     let asked = async move {
-                        let answer = question.at.ask(&question.view).await;
+                        let answer = question.at.ask_by(dial, &question.view).await;
                         if let Err(error) = &answer {
                             tracing::warn!(plugin = question.plugin, key = %question.key, reason = error.reason, "{error}");
                         }

@@ -22,27 +22,33 @@ pub(crate) struct Bench {
 /// What is measured.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum What {
-    /// The operator, on the server in memory.
+    /// The operator, on the server in memory, and what plugins cost it.
     Operator,
+    /// Only what plugins cost: printed, and kept with the operator's figures.
+    Plugins,
     /// The server in memory, and a real control plane beside it where there is one.
     Fake,
 }
 
 impl Bench {
     pub(crate) fn run(self) -> Result<()> {
-        for what in [What::Operator, What::Fake] {
-            if self.only.is_none_or(|only| only == what) {
-                let table = match what {
-                    What::Operator => measure("dask-operator", "scale", None)?,
-                    What::Fake => fake()?,
-                };
-                if !self.print {
-                    keep(what, &table)?;
-                }
+        let wanted = self.only.map_or_else(|| vec![What::Operator, What::Fake], |only| vec![only]);
+        for what in wanted {
+            let table = match what {
+                What::Operator => measure("dask-operator", "scale", None)? + "\n" + &plugins()?,
+                What::Plugins => plugins()?,
+                What::Fake => fake()?,
+            };
+            if !self.print {
+                keep(what, &table)?;
             }
         }
         Ok(())
     }
+}
+
+fn plugins() -> Result<String> {
+    measure("dask-operator", "plugins", None)
 }
 
 /// The server in memory beside a real control plane, or alone.
@@ -95,6 +101,8 @@ fn measure(package: &str, bench: &str, real: Option<&ControlPlane>) -> Result<St
 fn keep(what: What, table: &str) -> Result<()> {
     let (file, verb) = match what {
         What::Operator => ("RESULTS.md", "bench operator"),
+        // Half of the operator's file.
+        What::Plugins => return Ok(()),
         What::Fake => ("FAKE.md", "bench fake"),
     };
     let mut text = format!("# Results\n\nMade by `cargo xtask {verb}`. Ratios are taken within one run.\n\n");

@@ -153,6 +153,7 @@ fn tell_at_once(
 ) -> Result<Summary> {
     let python_operator =
         suites::python_operator().inspect_err(|error| println!("no Python operator: {error:#}")).ok();
+    let own_kind = shell::program("examples/own-kind");
     let endings = ::e2e::run(&Options {
         provider,
         operator: shell::program("dask-operator"),
@@ -160,7 +161,7 @@ fn tell_at_once(
         folder: std::path::absolute(folder())?,
         only,
         at_once,
-        tools: Tools { helm, python_operator },
+        tools: Tools { helm, python_operator, own_kind: Some(own_kind).filter(|program| program.is_file()) },
     })?;
     let mut summary = Summary { passed: 0, failed: 0, skipped: Vec::new() };
     println!();

@@ -49,6 +49,16 @@ pub(crate) const ACTIONLINT: Tool = Tool {
     answer: "",
 };
 
+/// kubeconform: checks manifests by schemas, without a cluster.
+pub(crate) const KUBECONFORM: Tool = Tool {
+    program: "kubeconform",
+    package: "github.com/yannh/kubeconform/cmd/kubeconform",
+    version: "v0.8.0",
+    ask: &["-v"],
+    // One that was built from its module says `development`, one from a release its version.
+    answer: "",
+};
+
 /// GopherLua, which Argo CD judges health with: checks the chart's script for it.
 pub(crate) const GLUA: Tool = Tool {
     program: "glua",

@@ -1,4 +1,4 @@
-//! What the images of the operators stand for where pods are processes.
+//! What the images of our programs stand for where pods are processes.
 
 use std::path::PathBuf;
 
@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use crate::Options;
+use crate::stories::plugin;
 
 /// The repository of both operators' images; the Python operator's have other tags.
 const REPOSITORY: &str = "ghcr.io/dask/dask-kubernetes-operator";
@@ -27,6 +28,20 @@ pub(super) fn write(options: &Options) -> Result<PathBuf> {
         // As in `Containerfile`.
         "entrypoint": ["/dask-operator", "run"],
         "programs": {"/dask-operator": program},
+    }));
+    if let Some(program) = &options.tools.own_kind {
+        images.push(json!({
+            "image": "registry.example.com/research-labs:*",
+            "entrypoint": ["/research-labs"],
+            "programs": {"/research-labs": std::path::absolute(program)?},
+        }));
+    }
+    let python = options.tools.python_operator.as_ref().map(|python| std::path::absolute(&python.programs));
+    images.push(json!({
+        "image": "registry.example.com/payer:*",
+        "entrypoint": ["payer"],
+        "pathPrepend": python.transpose()?.into_iter().collect::<Vec<_>>(),
+        "scripts": {"payer": format!("#!/usr/bin/env python3\n{}\n", plugin::file("payer.py")?)},
     }));
     let path = options.folder.join("images.yaml");
     std::fs::write(&path, serde_yaml::to_string(&json!({"images": images}))?)

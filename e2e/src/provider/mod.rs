@@ -116,6 +116,15 @@ impl Cluster {
         self.restart.as_ref().err().copied()
     }
 
+    /// Why pods cannot be the programs of the documentation's readers, if they cannot.
+    pub fn obstacle_to_programs(&self) -> Option<&'static str> {
+        match self.guard {
+            Guard::Program { .. } if self.tools.own_kind.is_some() => None,
+            Guard::Program { .. } => Some("operator/examples/own-kind was not built"),
+            _ => Some("what it runs has no image: its pods are processes, on local and control-plane"),
+        }
+    }
+
     /// Restarts its API server; it may be away for some time after this.
     ///
     /// # Errors

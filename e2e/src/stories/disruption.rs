@@ -1,13 +1,12 @@
 //! What is killed in the middle.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use dask_operator::api::DaskCluster;
-use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::DeleteParams;
 
-use super::parts::{self, mk_sized, running, scale, workers};
+use super::parts::{self, leader, mk_sized, running, scale, workers};
 use crate::chart::{OPERATOR, OPERATOR_LABELS};
 use crate::program::Program;
 use crate::stage::Stage;
@@ -39,9 +38,9 @@ pub(super) async fn another_takes_over(stage: &Stage) -> Result<()> {
     stage.install_replicas(2).await?;
     stage.create::<DaskCluster>(&mk_sized("led", 1)?).await?;
     running(stage, "led").await?;
-    let first = leader(stage, None).await?;
+    let first = leader(stage, OPERATOR, None).await?;
     kill(stage, |pod| first.contains(&pod.name_any())).await?;
-    let second = leader(stage, Some(&first)).await?;
+    let second = leader(stage, OPERATOR, Some(&first)).await?;
     ensure!(first != second, "the same operator leads");
     scale(stage, "led-default", 2).await?;
     workers(stage, "led-default", 2).await?;
@@ -77,15 +76,4 @@ async fn kill(stage: &Stage, which: impl Fn(&Pod) -> bool) -> Result<()> {
     }
     ensure!(killed > 0, "no operator was killed");
     Ok(())
-}
-
-/// Who holds the Lease, once it is somebody else than `before`.
-async fn leader(stage: &Stage, before: Option<&str>) -> Result<String> {
-    let holder = |all: &[Lease]| {
-        let lease = all.iter().find(|lease| lease.name_any() == OPERATOR)?;
-        lease.spec.as_ref()?.holder_identity.clone().filter(|holder| !holder.is_empty())
-    };
-    let is_new = |all: &[Lease]| holder(all).is_some_and(|holder| before != Some(holder.as_str()));
-    let leases = stage.until::<Lease>("an operator to lead", "", is_new).await?;
-    holder(&leases).context("nobody leads")
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use dask_operator::api::{DaskCluster, DaskJob, DaskWorkerGroup};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::DeleteParams;
@@ -111,6 +112,17 @@ pub(super) async fn remove(stage: &Stage, name: &str) -> Result<()> {
 /// Where a cluster's scheduler is found from inside Kubernetes.
 pub(super) fn scheduler(stage: &Stage, cluster: &str) -> String {
     format!("tcp://{cluster}-scheduler.{}.svc.cluster.local:8786", stage.namespace)
+}
+
+/// Who holds the Lease of this name, once it is somebody else than `before`.
+pub(super) async fn leader(stage: &Stage, name: &str, before: Option<&str>) -> Result<String> {
+    let holder = |all: &[Lease]| {
+        let lease = all.iter().find(|lease| lease.name_any() == name)?;
+        lease.spec.as_ref()?.holder_identity.clone().filter(|holder| !holder.is_empty())
+    };
+    let is_new = |all: &[Lease]| holder(all).is_some_and(|holder| before != Some(holder.as_str()));
+    let leases = stage.until::<Lease>("somebody to lead", "", is_new).await?;
+    holder(&leases).context("nobody leads")
 }
 
 /// Starts work on a cluster. `seen`: numbers of workers that it waits for, one after the other; it says `saw N workers` each time,

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dask_operator::clock::Clock;
+use dask_operator::health::Health;
 use dask_operator::store::{
     ApplyOptions, Event, ObjectKey, Part, Patch, PatchOptions, Scope, Store, StoreError,
 };
@@ -13,9 +15,12 @@ use serde_json::{Value, json};
 
 use crate::lab;
 
-const MANAGER: &str = "research-labs";
+/// Its name as a client, in `managedFields`.
+pub(crate) const MANAGER: &str = "research-labs";
 /// Before what has failed is tried again.
 const PAUSE: Duration = Duration::from_secs(5);
+/// Longest time without a sign of life.
+const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// The objects of one kind, as its watch shows them.
 #[derive(Default)]
@@ -44,17 +49,17 @@ impl Seen {
     }
 }
 
-/// Runs for ever. A lab and its cluster have the same name, so that an event of either is about the same key.
-pub(crate) async fn run(store: Arc<dyn Store>) {
+/// Runs for ever. A lab and its cluster have the same name, so that an event of either is about the same key. It keeps nothing
+/// that cannot be read again: it may be dropped at any time, and another one goes on.
+pub(crate) async fn run(store: Arc<dyn Store>, health: Health, clock: Clock) {
     let (mut labs, mut clusters) = (Seen::default(), Seen::default());
     let mut lab_events = store.watch(&lab::labs(), &Scope::everywhere());
     let mut cluster_events = store.watch(&lab::clusters(), &Scope::everywhere());
     let (mut labs_known, mut clusters_known) = (false, false);
     let mut due: BTreeSet<ObjectKey> = BTreeSet::new();
     loop {
-        let pause = async {
-            if due.is_empty() { std::future::pending().await } else { tokio::time::sleep(PAUSE).await }
-        };
+        health.alive(clock.now(), labs_known && clusters_known);
+        let pause = tokio::time::sleep(if due.is_empty() { HEARTBEAT } else { PAUSE });
         tokio::select! {
             Some(event) = lab_events.next() => take(&mut labs, &mut labs_known, event, &mut due),
             Some(event) = cluster_events.next() => take(&mut clusters, &mut clusters_known, event, &mut due),

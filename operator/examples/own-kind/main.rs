@@ -2,139 +2,77 @@
 
 mod controller;
 mod lab;
+#[cfg(test)]
+mod tests;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use dask_operator::store::KubeStore;
+use anyhow::Context;
+use dask_operator::clock::Clock;
+use dask_operator::election::{self, Election, Outside, Timing};
+use dask_operator::health::{self, Health};
+use dask_operator::metrics::Metrics;
+use dask_operator::store::{KubeStore, ObjectKey, Store};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Where the kubelet asks whether the program lives.
+const HEALTH: &str = "0.0.0.0:8080";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match kube::Client::try_default().await {
-        Ok(client) => {
-            controller::run(Arc::new(KubeStore::new(client))).await;
-            ExitCode::SUCCESS
-        }
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    match program().await {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("no Kubernetes cluster is known: {error}");
+            eprintln!("research-labs: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::time::Duration;
+/// Works whenever it is this one of several that holds the Lease, until it is told to end.
+async fn program() -> anyhow::Result<()> {
+    let client = kube::Client::try_default().await.context("no Kubernetes cluster is known")?;
+    let (clock, health) = (Clock::system(), Health::default());
+    let listener = TcpListener::bind(HEALTH)
+        .await
+        .with_context(|| format!("cannot listen on {HEALTH} for health questions"))?;
+    tokio::spawn(health::serve(listener, health.clone(), Metrics::default()));
+    let mut terminate = signal(SignalKind::terminate())?;
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| controller::MANAGER.into());
+    let identity = election::identity(&host, std::process::id(), clock.now());
+    let namespace = client.default_namespace().to_owned();
+    let store: Arc<dyn Store> = Arc::new(KubeStore::new(client));
+    lead(store, &namespace, identity, clock, &health, async {
+        terminate.recv().await;
+    })
+    .await;
+    Ok(())
+}
 
-    use dask_operator::api::crds::crds;
-    use dask_operator::clock::Clock;
-    use dask_operator::run::{Deps, run};
-    use dask_operator::scheduler::scripted::ScriptedScheduler;
-    use dask_operator::store::served::definitions;
-    use dask_operator::store::{DeleteOptions, FakeStore, ObjectKey, Patch, PatchOptions, Scope, Store};
-    use fake_apiserver::Server;
-    use fake_apiserver::server::Config;
-    use jiff::Timestamp;
-    use kube::core::{ApiResource, DynamicObject};
-    use serde_json::{Value, json};
-
-    use super::{controller, lab};
-
-    /// An operator and this program on an API server in memory.
-    struct World(Arc<FakeStore>);
-
-    impl World {
-        fn new() -> Self {
-            Self(Arc::new(FakeStore::new(Server::new(Config::default()))))
-        }
-
-        async fn create(&self, resource: &ApiResource, object: Value) {
-            let object = serde_json::from_value(object).expect("an object");
-            self.0.create(resource, &object, "test").await.expect("it is accepted");
-        }
-
-        async fn get(&self, resource: &ApiResource) -> Option<DynamicObject> {
-            self.0.get(resource, &ObjectKey::namespaced("default", "physics")).await.expect("an answer")
-        }
-
-        async fn play(&self, people: impl AsyncFnOnce(&Self)) {
-            for definition in crds() {
-                self.create(&definitions(), definition).await;
-            }
-            let own: Value = serde_yaml::from_str(include_str!("definition.yaml")).expect("it is YAML");
-            self.create(&definitions(), own).await;
-            let clock = Clock::starting_at(Timestamp::UNIX_EPOCH);
-            let deps = Deps::new(self.0.clone(), Arc::new(ScriptedScheduler::new()), clock);
+/// Of all programs that share the Lease one works.
+async fn lead(
+    store: Arc<dyn Store>,
+    namespace: &str,
+    identity: String,
+    clock: Clock,
+    health: &Health,
+    shutdown: impl Future<Output = ()>,
+) {
+    let lease = ObjectKey::namespaced(namespace, controller::MANAGER);
+    let election = Election { lease, identity, timing: Timing::default() };
+    let seed = clock.now().as_nanosecond() as u64;
+    let outside = Outside { store: &*store, clock, health, manager: controller::MANAGER, seed };
+    let work = |end| {
+        let controller = controller::run(store.clone(), health.clone(), clock);
+        async move {
             tokio::select! {
-                () = run(deps, people(self)) => {}
-                () = controller::run(self.0.clone()) => {}
+                () = end => {}
+                () = controller => {}
             }
         }
-    }
-
-    /// On the paused clock this takes no time: whatever can happen meanwhile does.
-    async fn wait() {
-        tokio::time::sleep(Duration::from_secs(20)).await;
-    }
-
-    fn physics() -> Value {
-        let mut lab: Value = serde_yaml::from_str(include_str!("lab.yaml")).expect("it is YAML");
-        lab["metadata"]["namespace"] = json!("default");
-        lab
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_lab_is_a_cluster_says_how_it_is_and_takes_it_along() {
-        let world = World::new();
-        world
-            .play(async |world| {
-                world.create(&lab::labs(), physics()).await;
-                wait().await;
-                let cluster = world.get(&lab::clusters()).await.expect("it is made");
-                assert_eq!(cluster.data["spec"]["worker"]["replicas"], 6);
-                let said = world.get(&lab::labs()).await.expect("it is there").data["status"].clone();
-                assert_eq!(said["phase"], "Running");
-                assert_eq!(said["address"], cluster.data["status"]["schedulerAddress"]);
-
-                let (labs, key) = (lab::labs(), ObjectKey::namespaced("default", "physics"));
-                let more = Patch::Merge(json!({"spec": {"members": 5}}));
-                world.0.patch(&labs, &key, &more, &PatchOptions::default()).await.expect("it is accepted");
-                wait().await;
-                let changed = world.get(&lab::clusters()).await.expect("it stays");
-                assert_eq!(changed.data["spec"]["worker"]["replicas"], 10);
-                assert_eq!(changed.metadata.uid, cluster.metadata.uid);
-                let version = changed.metadata.resource_version;
-                wait().await;
-                let now = world.get(&lab::clusters()).await.expect("it stays").metadata.resource_version;
-                assert_eq!(now, version, "it has come to rest");
-
-                world.0.delete(&labs, &key, &DeleteOptions::default()).await.expect("it can be deleted");
-                wait().await;
-                assert!(world.get(&lab::clusters()).await.is_none(), "the cluster goes with the lab");
-                let services = ApiResource::from_gvk(&kube::core::GroupVersionKind::gvk("", "v1", "Service"));
-                let of_dask = Scope::everywhere().with_labels("dask.org/cluster-name");
-                let left = world.0.list(&services, &of_dask).await.expect("an answer");
-                assert!(left.is_empty(), "and everything of the cluster with it");
-            })
-            .await;
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_cluster_of_that_name_that_is_somebodys_is_left_alone() {
-        let world = World::new();
-        world
-            .play(async |world| {
-                let theirs = dask_operator::sim::story::cluster("physics", 1);
-                world.create(&lab::clusters(), theirs).await;
-                world.create(&lab::labs(), physics()).await;
-                wait().await;
-                let cluster = world.get(&lab::clusters()).await.expect("it stays");
-                assert_eq!(cluster.data["spec"]["worker"]["replicas"], 1);
-                assert_eq!(cluster.metadata.owner_references, None);
-                let lab = world.get(&lab::labs()).await.expect("it is there");
-                assert_eq!(lab.data["status"]["phase"], "NameTaken");
-            })
-            .await;
-    }
+    };
+    election::lead_with(&election, &outside, work, shutdown).await;
 }

@@ -23,10 +23,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use futures::future::{self, Either};
+use futures::future::{self, BoxFuture, Either, FutureExt};
 use jiff::{SignedDuration, Timestamp};
 
+use crate::clock::Clock;
 use crate::execute::MANAGER;
+use crate::health::Health;
 use crate::run::{Deps, run};
 use crate::store::{ObjectKey, Part, Patch, PatchOptions, Store, StoreError};
 use elector::{Elector, Move};
@@ -93,9 +95,42 @@ impl Timing {
     }
 }
 
+/// What an election needs of the outside.
+pub struct Outside<'a> {
+    /// Kubernetes.
+    pub store: &'a dyn Store,
+    /// Time.
+    pub clock: Clock,
+    /// Where signs of life go while another one works.
+    pub health: &'a Health,
+    /// Who writes the Lease, for `managedFields`.
+    pub manager: &'a str,
+    /// Spreads the looks of several who stand by.
+    pub seed: u64,
+}
+
 /// Runs the operator whenever it holds the Lease, until `shutdown`; then gives the Lease up, so that the next one need not wait.
 pub async fn lead(election: &Election, deps: &Deps, shutdown: impl Future<Output = ()>) {
-    let mut candidate = Candidate { election, deps, elector: Elector::new(election.clone(), deps.seed) };
+    let outside = Outside {
+        store: &*deps.store,
+        clock: deps.clock,
+        health: &deps.health,
+        manager: MANAGER,
+        seed: deps.seed,
+    };
+    lead_with(election, &outside, |end| run(deps.clone(), end), shutdown).await;
+}
+
+/// The same for any program: `work` is begun each time that the Lease is gained, and dropped where it stands when the Lease is lost.
+/// What it is given resolves when it is to end in its own time.
+pub async fn lead_with<W: Future<Output = ()>>(
+    election: &Election,
+    outside: &Outside<'_>,
+    work: impl Fn(BoxFuture<'static, ()>) -> W,
+    shutdown: impl Future<Output = ()>,
+) {
+    let elector = Elector::new(election.clone(), outside.seed);
+    let mut candidate = Candidate { election, outside, elector };
     let mut shutdown = pin!(shutdown);
     loop {
         tracing::info!(lease = %election.lease, identity = election.identity, "standing by");
@@ -105,7 +140,7 @@ pub async fn lead(election: &Election, deps: &Deps, shutdown: impl Future<Output
             () = candidate.win() => {}
         }
         tracing::info!(lease = %election.lease, identity = election.identity, "leading");
-        let ended = candidate.work(&mut shutdown).await;
+        let ended = candidate.work(&work, &mut shutdown).await;
         if ended {
             candidate.release().await;
             return;
@@ -114,34 +149,36 @@ pub async fn lead(election: &Election, deps: &Deps, shutdown: impl Future<Output
     }
 }
 
-/// One of the operators.
+/// One of those who share the Lease.
 struct Candidate<'a> {
     election: &'a Election,
-    deps: &'a Deps,
+    outside: &'a Outside<'a>,
     elector: Elector,
 }
 
 impl Candidate<'_> {
     /// Stands by until the Lease is held.
     async fn win(&mut self) {
-        while !self.elector.leads(self.deps.clock.now()) {
+        while !self.elector.leads(self.outside.clock.now()) {
             let looked = self.attempt().await;
             // Standing by is what it is there for: it is ready as soon as it knows the Lease.
-            self.deps.health.alive(self.deps.clock.now(), looked);
-            if !self.elector.leads(self.deps.clock.now()) {
+            self.outside.health.alive(self.outside.clock.now(), looked);
+            if !self.elector.leads(self.outside.clock.now()) {
                 self.pause().await;
             }
         }
     }
 
     /// Works as long as the Lease is held; `true` if it ended because it was told to.
-    async fn work(&mut self, shutdown: impl Future<Output = ()>) -> bool {
+    async fn work<W: Future<Output = ()>>(
+        &mut self,
+        work: impl Fn(BoxFuture<'static, ()>) -> W,
+        shutdown: impl Future<Output = ()>,
+    ) -> bool {
         let (told, hears) = tokio::sync::oneshot::channel::<()>();
-        let clock = self.deps.clock;
+        let clock = self.outside.clock;
         let until = AtomicI64::new(self.elector.leads_until().as_microsecond());
-        let mut operator = pin!(run(self.deps.clone(), async move {
-            let _ = hears.await;
-        }));
+        let mut operator = pin!(work(hears.map(|_| ()).boxed()));
         // A process that was suspended may be woken by an answer before its timers: whatever wakes it, it does nothing late.
         let working = pin!(future::poll_fn(|context| {
             if clock.now().as_microsecond() < until.load(Ordering::Relaxed) {
@@ -173,12 +210,12 @@ impl Candidate<'_> {
 
     /// Until the next look, but not longer than the Lease is held.
     async fn pause(&mut self) {
-        let now = self.deps.clock.now();
+        let now = self.outside.clock.now();
         let mut until = self.elector.next_look(now);
         if self.elector.leads(now) {
             until = until.min(self.elector.leads_until());
         }
-        tokio::time::sleep_until(self.deps.clock.instant(until)).await;
+        tokio::time::sleep_until(self.outside.clock.instant(until)).await;
     }
 
     /// One look at the Lease, and one try to take or renew it if that is allowed. Whether the API server answered.
@@ -199,14 +236,14 @@ impl Candidate<'_> {
     }
 
     async fn try_once(&mut self) -> Result<(), StoreError> {
-        let store = &*self.deps.store;
+        let store = self.outside.store;
         let resource = lease::resource();
-        let began = self.deps.clock.now();
+        let began = self.outside.clock.now();
         if !self.elector.knows() {
             let found = bounded(self.election, store.get(&resource, &self.election.lease)).await?;
-            self.elector.saw(found.as_ref().map(Held::read), self.deps.clock.now());
+            self.elector.saw(found.as_ref().map(Held::read), self.outside.clock.now());
         }
-        let now = self.deps.clock.now();
+        let now = self.outside.clock.now();
         let written = match self.elector.decide(now) {
             Move::Wait => {
                 self.elector.forget();
@@ -214,26 +251,26 @@ impl Candidate<'_> {
             }
             Move::Create(record) => {
                 let object = record.object(&self.election.lease);
-                bounded(self.election, store.create(&resource, &object, MANAGER)).await?
+                bounded(self.election, store.create(&resource, &object, self.outside.manager)).await?
             }
             Move::Write(record, version) => {
                 let patch = Patch::Merge(record.patch(&version));
-                let options = PatchOptions { manager: MANAGER.into(), part: Part::Object };
+                let options = PatchOptions { manager: self.outside.manager.into(), part: Part::Object };
                 let key = &self.election.lease;
                 bounded(self.election, store.patch(&resource, key, &patch, &options)).await?
             }
         };
-        self.elector.holds(Held::read(&written), began, self.deps.clock.now());
+        self.elector.holds(Held::read(&written), began, self.outside.clock.now());
         Ok(())
     }
 
     /// Gives the Lease up. If that fails, the next one waits until it has run out.
     async fn release(&mut self) {
-        let Some((record, version)) = self.elector.release(self.deps.clock.now()) else { return };
+        let Some((record, version)) = self.elector.release(self.outside.clock.now()) else { return };
         let patch = Patch::Merge(record.patch(&version));
-        let options = PatchOptions { manager: MANAGER.into(), part: Part::Object };
+        let options = PatchOptions { manager: self.outside.manager.into(), part: Part::Object };
         let (resource, key) = (lease::resource(), &self.election.lease);
-        let write = self.deps.store.patch(&resource, key, &patch, &options);
+        let write = self.outside.store.patch(&resource, key, &patch, &options);
         match tokio::time::timeout(RELEASE, write).await {
             Ok(Ok(_)) => tracing::info!(lease = %key, "the lease was given up"),
             Ok(Err(error)) => tracing::warn!(%error, "the lease could not be given up and has to run out"),

@@ -13,8 +13,6 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::api::crds;
-use crate::clock::Clock;
-use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::names;
 use crate::scheduler::scripted::ScriptedScheduler;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Engine, Source, What};
 use crate::names;
@@ -11,6 +11,9 @@ use crate::plan::{Step, Target};
 use crate::plugin::{self, AskError, Change, Plugins, Registry};
 use crate::store::{Event, StoreError};
 use crate::traces::report::Cause;
+
+/// So long changes of related objects are gathered: there may be many of them, and each concerns every parent beside it.
+const RELATED_PAUSE: SignedDuration = SignedDuration::from_secs(1);
 
 impl Engine {
     /// The same engine with plugins; to be called before anything is observed.
@@ -75,7 +78,7 @@ impl Engine {
             (Event::InitApply(object) | Event::Apply(object), what) => {
                 let namespace = object.metadata.namespace.clone();
                 if plugins.apply_related(source, object, listing) && !listing {
-                    self.touch_parents(what, namespace.as_deref(), now);
+                    self.touch_parents(what, namespace.as_deref(), now + RELATED_PAUSE);
                 }
                 return;
             }
@@ -87,8 +90,8 @@ impl Engine {
                         plugins.extras.delete(&plugin::ExtraId::new(type_, namespace, name))
                     }
                     What::Related(related) => {
-                        plugins.delete_related(related, namespace, name);
-                        return self.touch_parents(what, Some(namespace), now);
+                        plugins.shown.delete(related, namespace, name);
+                        return self.touch_parents(what, Some(namespace), now + RELATED_PAUSE);
                     }
                     What::Resource(_) | What::Child(_) => return,
                 }
@@ -112,7 +115,7 @@ impl Engine {
     }
 
     /// Queues all parents of the plugins that follow something, and those on which its kind is noted.
-    fn touch_parents(&mut self, what: &What, namespace: Option<&str>, now: Timestamp) {
+    fn touch_parents(&mut self, what: &What, namespace: Option<&str>, due: Timestamp) {
         let kinds = self.world.plugins.followers(what);
         let added = matches!(what, What::Added(_));
         let inside = |key: &Key| namespace.is_none_or(|only| only == key.namespace);
@@ -127,6 +130,6 @@ impl Engine {
             .filter(|key| inside(key))
             .cloned()
             .collect();
-        self.touch(keys, &Cause::Seen(what.clone()), now);
+        self.touch(keys, &Cause::Seen(what.clone()), due);
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`python`] | the environment that stands for the Dask image |
 //! | [`catalogue`] | which images pods may name, and what runs for each |
+//! | `reach` | how the operator, which is in the node's network, connects to plugins |
 //! | `session` | API server, node and operator, started and stopped together |
 //! | `story` | what happens in front of the person: apply, show, wait, remove |
 //! | `world`, `row`, `screen`, `logs` | what is there, and how it is shown |
@@ -14,6 +15,7 @@ pub mod python;
 mod error;
 mod logs;
 mod manifest;
+mod reach;
 mod row;
 mod screen;
 mod session;
@@ -32,6 +34,7 @@ use fake_apiserver::kubelet::{Catalogue, enter_node_namespaces};
 
 use self::error::LocalError;
 use self::manifest::Entry;
+use self::reach::Outside;
 use self::screen::Screen;
 use self::session::{Pods, Session};
 use self::story::Story;
@@ -80,6 +83,9 @@ pub struct LocalArgs {
     /// Only say whether pods can be processes on this machine.
     #[arg(long, exclusive = true)]
     check: bool,
+    /// Be the process that connects to plugins, for one that asks at this socket.
+    #[arg(long, exclusive = true, hide = true, value_name = "SOCKET")]
+    outside: Option<PathBuf>,
 }
 
 /// How `--check` ends where pods cannot be processes.
@@ -89,6 +95,9 @@ const CANNOT: u8 = 3;
 pub fn main(args: &LocalArgs, plugins: &[Arc<dyn Plugin>]) -> ExitCode {
     if args.check {
         return check();
+    }
+    if let Some(socket) = &args.outside {
+        return reach::serve(socket);
     }
     let folder = args.dir.clone().unwrap_or_else(temporary);
     let ended = prepare(args, &folder).and_then(|ready| ready.run(args, &folder, plugins));
@@ -144,8 +153,12 @@ fn prepare(args: &LocalArgs, folder: &Path) -> Result<Ready, LocalError> {
     catalogue.images.extend(catalogue::dask(&python).images);
     // What is to be reached from outside is bound before the network becomes the node's.
     let listener = session::listen(args.port)?;
+    let outside = args.plugins.as_ref().map(|_| Outside::start(folder)).transpose();
+    let outside = outside.map_err(LocalError::setup("start the process that connects to plugins"))?;
     match enter_node_namespaces() {
-        Ok(network) => Ok(Ready { entries, listener, pods: Pods::Processes { network, catalogue, python } }),
+        Ok(network) => {
+            Ok(Ready { entries, listener, pods: Pods::Processes { network, catalogue, python, outside } })
+        }
         Err(refusal) => {
             println!("{refusal}; pods are only simulated");
             Ok(Ready { entries, listener, pods: Pods::Simulated })

@@ -22,7 +22,9 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::LocalArgs;
 use super::error::LocalError;
 use super::python::Python;
+use super::reach::{Outside, Ways};
 use crate::clock::Clock;
+use crate::plugin::dial::{Dial, Network};
 use crate::plugin::{Plugin, Registry, Roster, reload};
 use crate::run::{Deps, run};
 use crate::scheduler::dask::DaskScheduler;
@@ -43,6 +45,8 @@ pub(super) enum Pods {
         catalogue: Catalogue,
         /// The environment of the Dask image.
         python: Python,
+        /// The process that connects to plugins, where there are any.
+        outside: Option<Outside>,
     },
     /// Each is only a status that changes.
     Simulated,
@@ -112,7 +116,11 @@ impl Session {
         };
         let (service, reach) = session.serve(listener, &server, &identity, stopped.clone())?;
         session.install().await?;
-        if let Pods::Processes { network, catalogue, python } = pods {
+        let mut dial: Arc<dyn Dial> = Arc::new(Network);
+        if let Pods::Processes { network, catalogue, python, outside } = pods {
+            if let Some(outside) = outside {
+                dial = Arc::new(Ways { outside, store: Arc::clone(&store) });
+            }
             session.serve_pods(network.api_address(), service, &identity, stopped.clone()).await?;
             let mut config = KubeletConfig::new(NODE, folder.join("node"), catalogue, network);
             // The environment may have been made below /tmp, of which containers have their own.
@@ -129,7 +137,7 @@ impl Session {
         }
         if !args.no_operator {
             session.parts.spawn(async move {
-                run(deps(store, roster), raised(stopped)).await;
+                run(Deps { dial, ..deps(store, roster) }, raised(stopped)).await;
                 "the operator"
             });
         }

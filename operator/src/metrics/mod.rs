@@ -18,6 +18,7 @@ pub mod tally;
 mod tests;
 pub mod text;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use crate::engine::Engine;
 use crate::health::Health;
 use crate::store::metering::Meter;
 use census::Census;
+use histogram::Histogram;
 use tally::Tally;
 
 /// How long the engine's task may take to answer; a plan of the largest group takes a tenth of it.
@@ -41,6 +43,8 @@ pub struct Observed {
     pub tally: Tally,
     /// What there is.
     pub census: Census,
+    /// How long the calls of plugins in this process took, which the engine itself cannot know.
+    pub called: BTreeMap<String, Histogram>,
     /// Resources that are to be looked at now.
     pub due: usize,
     /// Resources that are to be looked at later, even if nothing happens.
@@ -48,10 +52,10 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// A copy of what the engine knows of itself.
-    pub fn of(engine: &Engine, now: jiff::Timestamp) -> Self {
+    /// A copy of what the engine knows of itself, and of what was measured around it.
+    pub fn of(engine: &Engine, called: BTreeMap<String, Histogram>, now: jiff::Timestamp) -> Self {
         let (due, later) = engine.queued(now);
-        Self { tally: engine.tally.clone(), census: Census::of(&engine.world), due, later }
+        Self { tally: engine.tally.clone(), census: Census::of(&engine.world), called, due, later }
     }
 }
 

@@ -62,7 +62,7 @@ pub struct Tally {
     pub polls: BTreeMap<&'static str, Histogram>,
     /// Questions to plugins, by plugin and by how they ended: `Answered`, or the reason that conditions give.
     pub advice: BTreeMap<(String, &'static str), u64>,
-    /// How long the questions to plugins outside took.
+    /// How long the questions to plugins outside took; of those in this process the [stopwatch](crate::plugin::stopwatch) knows.
     pub advised: BTreeMap<String, Histogram>,
     /// Workers that schedulers were asked to let go, and did.
     pub drained: u64,

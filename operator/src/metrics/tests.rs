@@ -27,7 +27,7 @@ fn running() -> Sim {
 fn page(sim: &Sim) -> String {
     text::render(
         &Meter::default().figures(),
-        Some(Observed::of(&sim.engine, sim.now())),
+        Some(Observed::of(&sim.engine, BTreeMap::new(), sim.now())),
         true,
         &Health::default(),
     )

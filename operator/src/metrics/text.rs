@@ -138,8 +138,9 @@ impl Observed {
             advice.map(|((plugin, how), count)| ([("plugin", plugin.as_str()), ("outcome", *how)], *count));
         let help = "Questions to plugins: outcome is Answered, or the reason that conditions give";
         page.counters("plugin_calls", help, advice)?;
-        let advised = tally.advised.iter().map(|(plugin, took)| row([("plugin", plugin.as_str())], took));
-        page.histograms("plugin_call_duration", "Time to the answer of a plugin outside", advised)?;
+        let calls = tally.advised.iter().chain(&self.called);
+        let calls = calls.map(|(plugin, took)| row([("plugin", plugin.as_str())], took));
+        page.histograms("plugin_call_duration", "Time to the answer of a plugin", calls)?;
         let drained = [([("result", "let_go")], tally.drained), ([("result", "kept")], tally.kept)];
         let help = "Workers that schedulers were asked to let go; those that were kept are asked for again";
         page.counters("workers_drained", help, drained)?;

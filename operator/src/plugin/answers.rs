@@ -11,6 +11,8 @@ use super::contract::Change;
 const OBSERVED_EVERY: SignedDuration = SignedDuration::from_secs(1);
 /// So often a plugin may change its mind about the same wishes; then its last answer holds.
 pub const CHANGES_MAX: u32 = 8;
+/// Shortest time between two questions after it has so often answered otherwise to other related objects.
+const RELATED_EVERY: SignedDuration = SignedDuration::from_mins(1);
 /// After this time it may again.
 const CHANGES_EVERY: SignedDuration = SignedDuration::from_hours(1);
 /// Pause after the first failure in a row, doubled with each further one.
@@ -31,6 +33,8 @@ pub struct Slot {
     asked: Option<Timestamp>,
     /// How often the answer was another one though the wishes were the same, and since when that is counted.
     changes: u32,
+    /// The same where the related objects were others.
+    followed: u32,
     since: Option<Timestamp>,
 }
 
@@ -84,6 +88,11 @@ impl Slot {
             return Next::Later(self.since.map_or(now, |since| since + CHANGES_EVERY));
         }
         let pause = match self.failures {
+            0 if self.followed >= CHANGES_MAX
+                && known.is_some_and(|known| known.related != about.related) =>
+            {
+                RELATED_EVERY
+            }
             0 if known.is_some() => OBSERVED_EVERY,
             0 => SignedDuration::ZERO,
             n => (RETRY_MIN * 2_i32.pow((n - 1).min(6))).min(RETRY_MAX),
@@ -117,6 +126,21 @@ impl Slot {
         }
     }
 
+    /// Whether it is being asked.
+    pub fn is_asking(&self) -> bool {
+        self.asking.is_some()
+    }
+
+    /// Whether the last question was not answered.
+    pub fn has_failed(&self) -> bool {
+        self.failures > 0
+    }
+
+    /// When it was asked last.
+    pub fn asked(&self) -> Option<Timestamp> {
+        self.asked
+    }
+
     /// What it answered last, to whatever wishes.
     pub fn last_answer(&self) -> Option<&Change> {
         self.answer.as_ref().map(|(_, change)| &**change)
@@ -126,7 +150,7 @@ impl Slot {
     pub fn standing(&self, about: &About, now: Timestamp) -> Standing {
         let same = self.answer.as_ref().filter(|(known, _)| known.input == about.input);
         if let Some((known, change)) = same {
-            let settled = known.observed == about.observed;
+            let settled = known.observed == about.observed && known.related == about.related;
             return Standing::Answered {
                 change: change.clone(),
                 settled,
@@ -135,32 +159,38 @@ impl Slot {
             };
         }
         match &self.failure {
-            Some(error) => Standing::Failed {
-                error: error.clone(),
-                before: self.answer.as_ref().map(|(_, change)| change.clone()),
-            },
+            Some(error) => self.failed(error.clone()),
             None => Standing::Asking,
         }
     }
 
+    /// How the plugin stands to wishes that it has not answered, for this reason.
+    pub fn failed(&self, error: AskError) -> Standing {
+        Standing::Failed { error, before: self.answer.as_ref().map(|(_, change)| change.clone()) }
+    }
+
     fn count(&mut self, about: &About, change: &Change, now: Timestamp) {
         let same = self.answer.as_ref().filter(|(known, _)| known.input == about.input);
-        let Some((_, before)) = same else {
-            (self.changes, self.since) = (0, Some(now));
+        let Some((known, before)) = same else {
+            (self.changes, self.followed, self.since) = (0, 0, Some(now));
             return;
         };
         if self.since.is_none_or(|since| now.duration_since(since) >= CHANGES_EVERY) {
-            (self.changes, self.since) = (0, Some(now));
+            (self.changes, self.followed, self.since) = (0, 0, Some(now));
         }
         if **before != *change {
-            self.changes += 1;
+            let counted = if known.related == about.related { &mut self.changes } else { &mut self.followed };
+            *counted += 1;
         }
     }
 
     /// Whether it has changed its mind about these wishes too often.
     fn unsteady(&self, about: &About, now: Timestamp) -> bool {
         self.changes >= CHANGES_MAX
-            && self.answer.as_ref().is_some_and(|(known, _)| known.input == about.input)
+            && self
+                .answer
+                .as_ref()
+                .is_some_and(|(known, _)| known.input == about.input && known.related == about.related)
             && self.since.is_some_and(|since| now.duration_since(since) < CHANGES_EVERY)
     }
 }
@@ -175,7 +205,7 @@ mod tests {
     }
 
     fn about(input: &str, observed: &str) -> About {
-        About { input: input.into(), observed: observed.into() }
+        About { input: input.into(), related: String::new(), observed: observed.into() }
     }
 
     fn change(number: u32) -> Change {
@@ -233,5 +263,27 @@ mod tests {
         assert!(matches!(slot.standing(&next, at(60)), Standing::Answered { unsteady: true, .. }));
         assert_eq!(slot.next(&about("another wish", ""), at(60)), Next::Ask);
         assert_eq!(slot.next(&next, at(3_601)), Next::Ask);
+    }
+    #[test]
+    fn what_is_related_and_changes_all_the_time_is_followed_less_often() {
+        let mut slot = Slot::default();
+        let wish = |number: u32| About { related: number.to_string(), ..about("wish", "") };
+        let mut now = at(0);
+        let mut pauses = Vec::new();
+        for number in 0..12 {
+            if let Next::Later(next) = slot.next(&wish(number), now) {
+                pauses.push(next.duration_since(now).as_secs());
+                now = next;
+            }
+            if number > 0 {
+                let standing = slot.standing(&wish(number), now);
+                let Standing::Answered { settled: false, unsteady: false, .. } = standing else {
+                    panic!("what was answered holds meanwhile: {standing:?}")
+                };
+            }
+            slot.ask(wish(number), now);
+            slot.answered(&wish(number), Ok(change(number)), now);
+        }
+        assert_eq!(pauses, [1, 1, 1, 1, 1, 1, 1, 1, 60, 60, 60]);
     }
 }

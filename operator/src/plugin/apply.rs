@@ -17,6 +17,8 @@ pub const CHANGE_BYTES_MAX: usize = 256 << 10;
 pub const ADDED_MAX: usize = 32;
 /// Bytes of one child that is added, as compact JSON.
 pub const OBJECT_BYTES_MAX: usize = 64 << 10;
+/// Levels of a child: the API server's own kinds have a dozen, and definitions of others nest a few times that.
+pub const DEPTH_MAX: usize = 128;
 /// Conditions of one plugin.
 pub const CONDITIONS_MAX: usize = 8;
 
@@ -144,20 +146,51 @@ impl Draft {
     }
 }
 
-/// Applies the operations of a JSON patch. A few copies of copies could fill any memory.
+/// Applies the operations of a JSON patch. A few copies of copies could fill any memory, and a few moves into each other nest
+/// without end: so the depth is looked at before it can have grown beyond what is allowed twice over.
 fn json(object: &mut Value, operations: &[Value]) -> Result<(), String> {
     if operations.iter().any(|operation| operation["op"] == "copy") {
         return Err("the operation copy is not taken: add the value itself".into());
     }
-    let patch: json_patch::Patch =
-        serde_json::from_value(json!(operations)).map_err(|error| error.to_string())?;
-    json_patch::patch(object, &patch).map_err(|error| error.to_string())
+    let mut room = 0;
+    for (number, operation) in operations.iter().enumerate() {
+        let path = operation["path"].as_str().map_or(0, |path| path.matches('/').count());
+        let grows = path + guard::depth(&operation["value"]);
+        if room < grows {
+            check_depth(object)?;
+            room = DEPTH_MAX;
+        }
+        room = room.saturating_sub(grows);
+        let patch: json_patch::Patch = serde_json::from_value(json!([operation]))
+            .map_err(|error| format!("operation {number}: {error}"))?;
+        json_patch::patch(object, &patch)
+            .map_err(|error| format!("operation {number}, at {}: {}", error.path, error.kind))?;
+    }
+    check_depth(object)
+}
+
+fn check_depth(object: &Value) -> Result<(), String> {
+    if guard::depth(object) <= DEPTH_MAX {
+        return Ok(());
+    }
+    Err(format!("it is nested more than {DEPTH_MAX} levels deep"))
 }
 
 fn within_bounds(change: &Change) -> Result<(), String> {
     let too_many = |what: &str, there: usize, most: usize| {
         (there > most).then(|| format!("it has {there} {what}, at most {most} are allowed"))
     };
+    for (number, edit) in change.edits.iter().enumerate() {
+        let depth = match edit {
+            Edit::Merge { patch, .. } => guard::depth(patch),
+            Edit::Json { patch, .. } => patch.iter().map(guard::depth).max().unwrap_or(0),
+            Edit::Add { object } => guard::depth(object),
+            Edit::Veto { .. } => 0,
+        };
+        if depth > DEPTH_MAX {
+            return Err(format!("edit {number}: it is nested more than {DEPTH_MAX} levels deep"));
+        }
+    }
     let bytes = serde_json::to_vec(change).map_or(usize::MAX, |text| text.len());
     let problem = too_many("edits", change.edits.len(), EDITS_MAX)
         .or_else(|| too_many("conditions", change.conditions.len(), CONDITIONS_MAX))

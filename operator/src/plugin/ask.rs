@@ -28,8 +28,10 @@ pub struct Question {
 /// A view in short.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
-    /// Hash of what is wished: the parent, the children as built, the related objects.
+    /// Hash of what is wished: the parent, the children as built.
     pub input: String,
+    /// Hash of the related objects. What was answered holds until the answer to others comes: they may change all the time.
+    pub related: String,
     /// Hash of what there is of the children.
     pub observed: String,
 }

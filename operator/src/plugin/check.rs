@@ -21,6 +21,7 @@ use crate::args::PluginCheckArgs;
 use crate::merge;
 use crate::names;
 use crate::observe::{Key, Kind, Resource};
+use crate::program::say;
 use crate::settings::Settings;
 use crate::world::World;
 
@@ -44,20 +45,29 @@ pub fn main(args: &PluginCheckArgs) -> anyhow::Result<ExitCode> {
     };
     let world = world(&texts)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut usable = true;
+    let (mut usable, mut asked) = (true, false);
     for entry in &entries {
+        let name = &entry.declaration.name;
         if !entry.is_asked() {
-            let name = &entry.declaration.name;
-            println!("plugin {name} is not asked any more, and what it added of its kinds is taken back");
+            say(&format!(
+                "plugin {name} is not asked any more, and what it added of its kinds is taken back\n"
+            ))?;
+            asked = true;
         }
         for parent in world.cache.resources() {
             let Some(checked) = runtime.block_on(ask(&world, entry, parent)) else { continue };
-            print!("{}", checked.text);
+            say(&checked.text)?;
             usable &= checked.usable;
+            asked = true;
         }
     }
+    if !asked {
+        bail!(
+            "nothing was asked: there is no plugin, or no DaskCluster, DaskWorkerGroup or DaskJob that one is about"
+        );
+    }
     if let Ok(registry) = Registry::new(entries) {
-        print!("{}", rights(&registry));
+        say(&rights(&registry))?;
     }
     Ok(if usable { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -68,7 +78,11 @@ fn entries(args: &PluginCheckArgs) -> anyhow::Result<Vec<Entry>> {
         if args.ca.is_some() {
             bail!("--ca goes with a URL; a configuration has caBundle");
         }
-        return Ok(config::load(args.plugin.as_ref())?.entries);
+        let file = Path::new(&args.plugin);
+        if !file.exists() && args.plugin.contains(':') {
+            bail!("{} is no file; a URL begins with http:// or https://", args.plugin);
+        }
+        return Ok(config::load(file)?.entries);
     }
     let bundle = args.ca.as_deref().map(std::fs::read).transpose().context("cannot read the file of --ca")?;
     let plugin = PluginConfig {
@@ -138,7 +152,7 @@ pub struct Checked {
 pub async fn ask(world: &World, entry: &Entry, parent: &Arc<Resource>) -> Option<Checked> {
     let concerns = entry.is_asked() && entry.declaration.concerns(parent.key.kind);
     let built = concerns.then(|| built(world, parent)).flatten()?;
-    let (view, _) = super::view::view(world, parent, &built, &entry.declaration);
+    let view = super::view::view(world, parent, &built, &entry.declaration);
     let answer = match &entry.how {
         How::Native(plugin) => native::call(&**plugin, &view),
         How::Webhook(webhook) => {

@@ -33,7 +33,11 @@ pub struct Config {
 
 /// One plugin: outside by its `url`, or as data by its `edits`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    expecting = "a plugin: an object with a name and either url or edits"
+)]
 pub struct PluginConfig {
     /// A DNS label: conditions, metrics and the label of what it adds carry it.
     pub name: String,
@@ -53,9 +57,9 @@ pub struct PluginConfig {
     #[serde(default)]
     pub url: Option<String>,
     /// How long an answer may take, such as `2s`; without it 5 s, at most 30 s.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "with_unit")]
     pub timeout: Option<String>,
-    /// Certificates by which its server is known: PEM, in base64, as in Kubernetes' webhooks.
+    /// Certificates by which its server is known: PEM, in base64 as in Kubernetes' webhooks, or as it is.
     #[serde(default)]
     pub ca_bundle: Option<String>,
     /// Who the operator is to it, for mutual TLS.
@@ -170,6 +174,9 @@ pub fn parse(text: &[u8], path: &Path) -> Result<Config, ConfigError> {
     if value.is_null() {
         return Ok(Config::default());
     }
+    if value.is_array() {
+        return Err(malformed("it is one, but the list belongs under the key `plugins`".into()));
+    }
     serde_path_to_error::deserialize(value).map_err(|error| malformed(error.to_string()))
 }
 
@@ -212,6 +219,17 @@ pub fn entry(plugin: PluginConfig, identity: Option<&(Vec<u8>, Vec<u8>)>) -> Res
     }
 }
 
+/// A time as text: a bare number leaves it open of what.
+fn with_unit<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    match Option::<serde_json::Value>::deserialize(from)? {
+        None => Ok(None),
+        Some(serde_json::Value::String(text)) => Ok(Some(text)),
+        Some(other) => {
+            Err(serde::de::Error::custom(format!("a time has a unit, such as {other}s, and not {other}")))
+        }
+    }
+}
+
 fn timeout(text: &str) -> Result<Duration, String> {
     let time: SignedDuration =
         text.parse().map_err(|error| format!("its timeout {text:?} is no time: {error}"))?;
@@ -219,8 +237,13 @@ fn timeout(text: &str) -> Result<Duration, String> {
 }
 
 fn tls(bundle: &str, identity: Option<&(Vec<u8>, Vec<u8>)>) -> Result<ClientConfig, String> {
-    let compact: String = bundle.split_whitespace().collect();
-    let pem = STANDARD.decode(compact).map_err(|_| "its caBundle is not base64")?;
+    // Not all have it in base64, as Kubernetes' own webhooks do.
+    let pem = if bundle.contains("-----BEGIN") {
+        bundle.as_bytes().to_vec()
+    } else {
+        let compact: String = bundle.split_whitespace().collect();
+        STANDARD.decode(compact).map_err(|_| "its caBundle is neither PEM nor PEM in base64")?
+    };
     let mut roots = RootCertStore::empty();
     for certificate in certificates(&pem, "its caBundle")? {
         roots.add(certificate).map_err(|error| format!("its caBundle: {error}"))?;
@@ -237,7 +260,7 @@ fn tls(bundle: &str, identity: Option<&(Vec<u8>, Vec<u8>)>) -> Result<ClientConf
                 PrivateKeyDer::from_pem_slice(key).map_err(|_| "its key holds no private key in PEM")?;
             builder
                 .with_client_auth_cert(chain, key)
-                .map_err(|error| format!("its client certificate and key do not fit: {error}"))
+                .map_err(|error| format!("its client certificate and key cannot be used together: {error}"))
         }
     }
 }

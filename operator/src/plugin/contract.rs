@@ -120,9 +120,16 @@ pub struct Observed {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Change {
     /// In this order.
+    #[serde(deserialize_with = "none_if_null")]
     pub edits: Vec<Edit>,
     /// What the parent's status is to say beside the operator's own conditions.
+    #[serde(deserialize_with = "none_if_null")]
     pub conditions: Vec<Said>,
+}
+
+/// A list; `null`, which is what Go makes of a slice that nobody has put anything into, is an empty one.
+fn none_if_null<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default)
 }
 
 /// One edit of the children as they should be.
@@ -166,12 +173,23 @@ pub struct Said {
     #[serde(rename = "type")]
     pub kind: String,
     /// `True`, `False` or `Unknown`.
+    #[serde(deserialize_with = "status")]
     pub status: Status,
     /// CamelCase.
     pub reason: String,
     /// For people.
     #[serde(default)]
     pub message: String,
+}
+
+/// The status of a condition is a text in Kubernetes, which many take for a truth value at first.
+fn status<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Status, D::Error> {
+    let value = Value::deserialize(from)?;
+    Status::deserialize(&value).map_err(|_| {
+        serde::de::Error::custom(format!(
+            "the status of a condition is \"True\", \"False\" or \"Unknown\", and not {value}"
+        ))
+    })
 }
 
 /// Status of a condition.
@@ -275,7 +293,11 @@ pub enum OnError {
 
 /// A kind of object, as the API server knows it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    expecting = "a kind: an object of apiVersion, kind and plural"
+)]
 pub struct ChildType {
     /// Such as `policy/v1`, or `v1`.
     pub api_version: String,
@@ -322,7 +344,11 @@ impl ChildType {
 
 /// Objects that a plugin is shown: those in the parent's namespace. At most 64 for one parent, each of at most 64 KiB.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    expecting = "what is to be shown: an object of apiVersion, kind, plural and, if it likes, name and labels"
+)]
 pub struct Related {
     /// Such as `v1`.
     pub api_version: String,

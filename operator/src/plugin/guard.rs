@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::apply::OBJECT_BYTES_MAX;
+use super::apply::{DEPTH_MAX, OBJECT_BYTES_MAX};
 use super::contract::{Declaration, Role, Said};
 use super::extras::ExtraId;
 use crate::api::shared::without_nulls;
@@ -148,11 +148,35 @@ pub fn addition(parent: &Resource, plugin: &Declaration, object: &Value) -> Resu
     if type_.group() == names::GROUP {
         own_kind(parent, kind, &object).map_err(|why| format!("{what}: {why}"))?;
     }
+    if names::is_given(kind, name) {
+        return Err(format!(
+            "{what}: that is a name that the operator gives, here or to another cluster's children"
+        ));
+    }
+    if let Some(key) = passing_for(&object, cluster) {
+        return Err(format!("{what}: the label {key} of its pods is the operator's"));
+    }
     let bytes = object.to_string().len();
     if bytes > OBJECT_BYTES_MAX {
         return Err(format!("{what}: it has {bytes} bytes, at most {OBJECT_BYTES_MAX} are allowed"));
     }
     Ok((ExtraId::new(type_, parent.namespace(), name), object))
+}
+
+/// The label by which what an object makes, such as the pods of a Job, would be taken for a part of Dask's or of another cluster.
+fn passing_for<'a>(object: &'a Value, cluster: Option<&str>) -> Option<&'a str> {
+    let inner: Vec<&Value> = match object {
+        Value::Object(map) => map.values().collect(),
+        Value::Array(items) => items.iter().collect(),
+        _ => return None,
+    };
+    let labels = object["metadata"]["labels"].as_object().into_iter().flatten();
+    let foreign = |(key, value): &(&String, &Value)| {
+        let own = key.as_str() == names::CLUSTER_NAME && cluster.is_some_and(|cluster| **value == cluster);
+        (key.starts_with(IDENTITY) || key.starts_with(names::OWN_PREFIX)) && !own
+    };
+    let found = labels.into_iter().find(foreign).map(|(key, _)| key.as_str());
+    found.or_else(|| inner.into_iter().find_map(|inner| passing_for(inner, cluster)))
 }
 
 /// Resources of ours have children of their own: only a cluster may get more of them, so that nothing begets itself.
@@ -163,6 +187,15 @@ fn own_kind(parent: &Resource, kind: &str, object: &Value) -> Result<(), String>
     if object["spec"]["cluster"] != *parent.name() {
         return Err(format!("its spec.cluster must be {}", parent.name()));
     }
+    // Clients find a cluster's autoscaler by the cluster's name.
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    let ours = name.strip_prefix(parent.name()).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+    if kind == "DaskAutoscaler" && !ours {
+        return Err(format!(
+            "it is named as another cluster's would be: call it {parent} or {parent}-…",
+            parent = parent.name()
+        ));
+    }
     Ok(())
 }
 
@@ -172,6 +205,20 @@ pub fn cluster_of(parent: &Resource) -> Option<&str> {
         Kind::Cluster | Kind::Job => Some(parent.name()),
         Kind::WorkerGroup | Kind::Autoscaler => parent.follows(),
     }
+}
+
+/// How many levels of objects and lists a value has; of what is nested without end, only that there are too many. Whoever walks
+/// through a value needs room on the stack for each of them.
+pub fn depth(value: &Value) -> usize {
+    fn within(value: &Value, most: usize) -> usize {
+        let inner: &mut dyn Iterator<Item = &Value> = match value {
+            Value::Object(map) => &mut map.values(),
+            Value::Array(items) => &mut items.iter(),
+            _ => return 0,
+        };
+        if most == 0 { 1 } else { 1 + inner.map(|inner| within(inner, most - 1)).max().unwrap_or(0) }
+    }
+    within(value, DEPTH_MAX)
 }
 
 /// Whether a condition can be told beside the operator's own.

@@ -9,13 +9,14 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`contract`] | `sync(View) -> Change`, with its JSON schema |
-//! | [`native`], [`declarative`], [`webhook`] | plugins in this process, as data, and outside |
+//! | [`native`], [`declarative`], [`webhook`], [`dial`] | plugins in this process, as data, and outside, and the way there |
 //! | [`registry`], [`config`], [`roster`], [`reload`] | which plugins there are, and that they may change |
 //! | [`check`] | `dask-operator plugin check` |
 //! | [`view`](mod@view), [`apply`], [`guard`] | what a plugin is shown, what it wants, and what it may not |
 //! | [`ask`], [`answers`], [`breaker`] | when it is asked, and what holds meanwhile |
+//! | [`stopwatch`] | how long calls in this process take |
 //! | [`shape`](mod@shape), [`plan`] | what becomes of the children |
-//! | [`extras`], [`ledger`], [`state`] | what is known of plugins and of what they added |
+//! | [`extras`], [`related`], [`ledger`], [`state`] | what is known of plugins, of what they added and of what they are shown |
 //!
 //! A plugin only says what it wants: diff, ownership, rights, retries and deletion stay the operator's. So it can neither race nor
 //! leak; and what it may not want is refused as a whole and told, while everybody else's clusters go on.
@@ -28,16 +29,19 @@ pub mod check;
 pub mod config;
 pub mod contract;
 pub mod declarative;
+pub mod dial;
 pub mod extras;
 pub mod guard;
 pub mod ledger;
 pub mod native;
 pub mod plan;
 pub mod registry;
+pub mod related;
 pub mod reload;
 pub mod roster;
 pub mod shape;
 pub mod state;
+pub mod stopwatch;
 pub mod view;
 pub mod webhook;
 
@@ -55,6 +59,7 @@ pub use registry::{Entry, How, Registry, RegistryError};
 pub use roster::Roster;
 pub use shape::{Shape, shape};
 pub use state::Plugins;
+pub use stopwatch::Stopwatch;
 
 use crate::observe::{Key, Kind, Resource};
 use crate::world::World;
@@ -83,7 +88,13 @@ pub fn consult(world: &mut World, key: &Key, now: Timestamp) -> Vec<Consulted> {
     let registry = world.plugins.registry.clone();
     let mut consulted = Vec::new();
     for entry in registry.of(key.kind) {
-        let (view, about) = view::view(world, &parent, &built, &entry.declaration);
+        let plugin = &entry.declaration;
+        let about = view::about(world, &parent, &built, plugin);
+        // The view is made only where it is shown.
+        let view = world
+            .plugins
+            .would_ask(plugin, key, &about, now)
+            .then(|| view::view(world, &parent, &built, plugin));
         let (again, ended) = world.plugins.consult(entry, key, view, &about, now);
         consulted.push(Consulted { plugin: entry.declaration.name.clone(), again, ended });
     }

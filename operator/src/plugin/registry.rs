@@ -94,6 +94,13 @@ impl Registry {
         Self::new(plugins.into_iter().map(entry).collect())
     }
 
+    /// The same, each changed by this. Names and kinds stay as they are.
+    pub(super) fn with_each(&self, change: impl Fn(&mut Entry)) -> Self {
+        let mut entries = self.entries.to_vec();
+        entries.iter_mut().for_each(change);
+        Self { entries: entries.into() }
+    }
+
     /// All of them, in order.
     pub fn entries(&self) -> &[Entry] {
         &self.entries

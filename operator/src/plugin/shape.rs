@@ -11,12 +11,14 @@ use super::contract::{Built, Change, OnError, Role, Said, Status};
 use super::extras::ExtraId;
 use super::ledger;
 use super::registry::Entry;
-use super::view::view;
+use super::view::about;
 use crate::conditions::{self, Condition};
 use crate::observe::Resource;
 use crate::world::World;
 use crate::{hash, merge, names};
 
+/// Bytes of what is told of one plugin.
+const TEXT_BYTES_MAX: usize = 1_024;
 /// The condition that tells how the plugins are.
 pub const READY: &str = "PluginsReady";
 
@@ -94,7 +96,7 @@ pub fn shape(world: &World, parent: &Resource, built: impl FnOnce() -> Vec<Built
     for entry in world.plugins.registry.of(parent.key.kind) {
         let plugin = &entry.declaration;
         asked.push(plugin.name.as_str());
-        let (_, about) = view(world, parent, &built, plugin);
+        let about = about(world, parent, &built, plugin);
         let standing = world.plugins.standing(plugin, &parent.key, &about, now);
         work.take(parent, entry, standing);
     }
@@ -173,12 +175,12 @@ impl Work {
 
     fn hold(&mut self, entry: &Entry, why: &str) {
         self.shape.held = true;
-        let text = format!("waiting for plugin {}: {why}", entry.declaration.name);
+        let text = format!("waiting for plugin {}: {}", entry.declaration.name, cut(why));
         self.shape.waiting.get_or_insert(text);
     }
 
     fn problem(&mut self, entry: &Entry, reason: &'static str, why: &str) {
-        self.problems.push((reason, format!("plugin {}: {why}", entry.declaration.name)));
+        self.problems.push((reason, format!("plugin {}: {}", entry.declaration.name, cut(why))));
     }
 
     fn say(&mut self, change: &Change) {
@@ -218,6 +220,15 @@ impl Work {
         shape.added = draft.added;
         shape
     }
+}
+
+/// The beginning of what a plugin says, which stands in conditions and events.
+fn cut(text: &str) -> &str {
+    let end = text
+        .char_indices()
+        .map(|(at, letter)| at + letter.len_utf8())
+        .take_while(|end| *end <= TEXT_BYTES_MAX);
+    &text[..end.last().unwrap_or(0)]
 }
 
 /// What plugins said before and have not taken back, though they do not answer now.

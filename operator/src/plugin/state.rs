@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::core::DynamicObject;
-use serde_json::Value;
 
 use super::answers::{Next, Slot, Standing};
 use super::ask::{About, AskError, Question};
 use super::breaker::Breaker;
-use super::contract::{Change, ChildType, Declaration, Related, View};
+use super::contract::{Change, ChildType, Declaration, View};
 use super::extras::{Extra, ExtraId, Extras};
 use super::ledger::Ledger;
 use super::registry::{Entry, How, Registry, follows};
+use super::related::{self, Place, Shown};
 use crate::engine::{Source, What};
 use crate::names;
 use crate::observe::{Key, Kind, Resource};
@@ -21,8 +21,6 @@ use crate::store::{Missing, StoreError};
 
 /// Questions to one plugin that are under way at once.
 const QUESTIONS_MAX: usize = 16;
-/// A related object that has more bytes is not shown.
-const RELATED_BYTES_MAX: usize = 64 << 10;
 /// Kinds that are followed because plugins that are gone added such, in each namespace that is followed by itself.
 const LEFT_MAX: usize = 64;
 
@@ -33,8 +31,9 @@ pub struct Plugins {
     pub registry: Registry,
     /// What they added.
     pub extras: Extras,
+    /// What they asked to be shown.
+    pub shown: Shown,
     slots: BTreeMap<Key, BTreeMap<String, Slot>>,
-    related: BTreeMap<Related, BTreeMap<Place, Arc<Value>>>,
     sources: BTreeMap<Source, Listing>,
     breakers: BTreeMap<String, Breaker>,
     under_way: BTreeMap<String, usize>,
@@ -43,9 +42,6 @@ pub struct Plugins {
     /// What is to be followed besides, since when this is known.
     wanted: VecDeque<(Source, Timestamp)>,
 }
-
-/// Namespace and name.
-type Place = (Box<str>, Box<str>);
 
 /// What a list has contained so far.
 #[derive(Debug, Default)]
@@ -131,6 +127,9 @@ impl Plugins {
 
     /// What a plugin that cannot be asked yet is waiting for.
     pub fn obstacle(&self, plugin: &Declaration) -> Option<AskError> {
+        if let Some(selection) = self.shown.too_large(plugin) {
+            return Some(AskError::new("RelatedTooLarge", related::too_large(selection)));
+        }
         follows(plugin).find_map(|what| {
             let unlisted = self.sources.iter().find(|(source, listing)| source.what == what && !listing.done);
             let (_, listing) = unlisted?;
@@ -150,8 +149,14 @@ impl Plugins {
         if let Some(error) = self.obstacle(plugin) {
             return Standing::Failed { error, before: None };
         }
-        let slot = self.slots.get(key).and_then(|slots| slots.get(&plugin.name));
-        slot.map_or(Standing::Asking, |slot| slot.standing(about, now))
+        let Some(slot) = self.slots.get(key).and_then(|slots| slots.get(&plugin.name)) else {
+            return Standing::Asking;
+        };
+        match (slot.standing(about, now), self.is_open(&plugin.name)) {
+            // It is not asked, because it has failed others.
+            (Standing::Asking, Some(error)) if !slot.is_asking() => slot.failed(error),
+            (standing, _) => standing,
+        }
     }
 
     /// What a plugin answered last about a parent, to whatever wishes.
@@ -159,13 +164,19 @@ impl Plugins {
         self.slots.get(key)?.get(plugin)?.last_answer()
     }
 
+    /// Whether a plugin is to be asked about a parent now.
+    pub fn would_ask(&self, plugin: &Declaration, key: &Key, about: &About, now: Timestamp) -> bool {
+        let slot = self.slots.get(key).and_then(|slots| slots.get(&plugin.name));
+        slot.is_none_or(|slot| slot.next(about, now) == Next::Ask)
+    }
+
     /// Asks a plugin about a parent if that is due: a native one at once, another by a question that comes out later. Gives when to
-    /// look again, and whether an answer was taken in.
+    /// look again, and whether an answer was taken in. `view` is what it is shown, where it is to be asked.
     pub fn consult(
         &mut self,
         entry: &Entry,
         key: &Key,
-        view: View,
+        view: Option<View>,
         about: &About,
         now: Timestamp,
     ) -> (Option<Timestamp>, Option<Result<(), AskError>>) {
@@ -179,6 +190,7 @@ impl Plugins {
             Next::Later(at) => return (Some(at), None),
             Next::Ask => {}
         }
+        let Some(view) = view else { return (None, None) };
         match &entry.how {
             How::Native(plugin) => {
                 let answer = super::native::call(&**plugin, &view)
@@ -194,7 +206,7 @@ impl Plugins {
                 (again, Some(ended))
             }
             How::Webhook(at) => {
-                if let Err(at) = self.breakers.entry(name.clone()).or_default().admit(now) {
+                if let Err(at) = self.breakers.entry(name.clone()).or_default().admit(key, slot, now) {
                     return (Some(at), None);
                 }
                 slot.ask(about.clone(), now);
@@ -236,8 +248,7 @@ impl Plugins {
         if let Some(count) = self.under_way.get_mut(&question.plugin) {
             *count = count.saturating_sub(1);
         }
-        let healthy = answer.as_ref().err().is_none_or(|error| error.reason == "Malformed");
-        self.breakers.entry(question.plugin.clone()).or_default().note(healthy, now);
+        self.breakers.entry(question.plugin.clone()).or_default().note(answer.as_ref().err(), now);
         // The parent may have gone in the meantime.
         if let Some(slot) =
             self.slots.get_mut(&question.key).and_then(|slots| slots.get_mut(&question.plugin))
@@ -246,23 +257,20 @@ impl Plugins {
         }
     }
 
-    /// Whether a plugin is left alone because it failed too often.
-    pub fn is_open(&self, plugin: &str) -> bool {
-        self.breakers.get(plugin).is_some_and(Breaker::is_open)
+    /// Why a plugin is left alone, if it is because it failed too often.
+    pub fn is_open(&self, plugin: &str) -> Option<AskError> {
+        self.breakers.get(plugin).and_then(Breaker::is_open)
     }
 
     /// Forgets a parent.
     pub fn forget(&mut self, key: &Key) {
         self.slots.remove(key);
-        let waiting = std::mem::take(&mut self.waiting);
-        self.waiting = waiting.into_iter().filter(|question| question.key != *key).collect();
-    }
-
-    /// What there is of related objects in a namespace, at most so many.
-    pub fn related(&self, plugin: &Declaration, namespace: &str, most: usize) -> Vec<Arc<Value>> {
-        let lists = plugin.related.iter().filter_map(|related| self.related.get(related));
-        let here = lists.flat_map(|list| list.iter().filter(|((place, _), _)| &**place == namespace));
-        here.map(|(_, object)| object.clone()).take(most).collect()
+        for (plugin, breaker) in &mut self.breakers {
+            let asking =
+                self.waiting.iter().any(|question| question.key == *key && question.plugin == *plugin);
+            breaker.forget(key, asking);
+        }
+        self.waiting.retain(|question| question.key != *key);
     }
 
     /// The kinds of parents whose plugins follow something.
@@ -275,6 +283,9 @@ impl Plugins {
     /// A collection begins to be listed anew.
     pub fn listing(&mut self, source: &Source) {
         self.sources.entry(source.clone()).or_default().listed = Some(Listed::default());
+        if let What::Related(related) = &source.what {
+            self.shown.listing(related);
+        }
     }
 
     /// A collection cannot be listed. Gives whether that is news.
@@ -301,9 +312,7 @@ impl Plugins {
                 }
             }
             What::Related(related) => {
-                let list = self.related.entry((**related).clone()).or_default();
-                let inside = |place: &str| source.namespace.as_deref().is_none_or(|only| only == place);
-                list.retain(|entry, _| !inside(&entry.0) || listed.related.contains(entry));
+                self.shown.listed(related, source.namespace.as_deref(), &listed.related);
             }
             What::Resource(_) | What::Child(_) => {}
         }
@@ -327,43 +336,14 @@ impl Plugins {
         let Some(namespace) = object.metadata.namespace.as_deref().map(Box::<str>::from) else {
             return false;
         };
-        let entry = (namespace, object.metadata.name.as_deref().unwrap_or_default().into());
+        let place: Place = (namespace, object.metadata.name.as_deref().unwrap_or_default().into());
         if listing && let Some(listed) = self.listed_of(source) {
-            listed.related.insert(entry.clone());
+            listed.related.insert(place.clone());
         }
-        let value = shown(&related, object);
-        let bytes = value.to_string().len();
-        let list = self.related.entry((*related).clone()).or_default();
-        if bytes > RELATED_BYTES_MAX {
-            tracing::warn!(kind = related.kind, name = %entry.1, bytes, "too large to be shown to plugins");
-            return list.remove(&entry).is_some();
-        }
-        let same = list.get(&entry).is_some_and(|known| **known == value);
-        list.insert(entry, Arc::new(value));
-        !same
-    }
-
-    /// Forgets an object that plugins were shown.
-    pub fn delete_related(&mut self, related: &Related, namespace: &str, name: &str) {
-        if let Some(list) = self.related.get_mut(related) {
-            list.remove(&(namespace.into(), name.into()));
-        }
+        self.shown.apply(&related, place, object)
     }
 
     fn listed_of(&mut self, source: &Source) -> Option<&mut Listed> {
         self.sources.get_mut(source)?.listed.as_mut()
     }
-}
-
-/// A related object as plugins are shown it: without what changes at each write.
-fn shown(related: &Related, object: DynamicObject) -> Value {
-    let mut value = serde_json::to_value(object).unwrap_or_default();
-    value["apiVersion"] = related.api_version.as_str().into();
-    value["kind"] = related.kind.as_str().into();
-    if let Some(metadata) = value["metadata"].as_object_mut() {
-        for field in ["managedFields", "resourceVersion", "generation", "selfLink"] {
-            metadata.remove(field);
-        }
-    }
-    value
 }

@@ -1,5 +1,7 @@
 //! What a plugin is shown of a parent, from the cache. Pure.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::ask::About;
@@ -14,38 +16,37 @@ const RELATED_MAX: usize = 64;
 /// Annotation in which kubectl keeps the whole object once more.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// What a plugin is shown, and what that is in short.
-pub fn view(world: &World, parent: &Resource, built: &[Built], plugin: &Declaration) -> (View, About) {
-    let related = world.plugins.related(plugin, parent.namespace(), RELATED_MAX);
-    let view = View {
+/// What a plugin is shown.
+pub fn view(world: &World, parent: &Resource, built: &[Built], plugin: &Declaration) -> View {
+    let related = world.plugins.shown.to(plugin, parent.namespace(), RELATED_MAX);
+    View {
         protocol: PROTOCOL.into(),
         plugin: plugin.name.clone(),
         parent: shown(parent),
         children: built.to_vec(),
         observed: observed(world, parent, built, plugin),
         related: related.iter().map(|object| (**object).clone()).collect(),
-    };
-    let about = About {
-        input: hash::of(&json!([view.plugin, view.parent, view.children, view.related])),
-        observed: hash::of(&json!(view.observed)),
-    };
-    (view, about)
+    }
+}
+
+/// The same in short, for which nothing is copied: it is asked for at every look at a parent.
+pub fn about(world: &World, parent: &Resource, built: &[Built], plugin: &Declaration) -> About {
+    let related = world.plugins.shown.to(plugin, parent.namespace(), RELATED_MAX);
+    let related: Vec<&Value> = related.iter().map(|object| &**object).collect();
+    let annotations: BTreeMap<&String, &String> = wishes(parent).collect();
+    let children: Vec<(Role, &Value)> = built.iter().map(|child| (child.role, &child.object)).collect();
+    let wished = (&plugin.name, parent.key.kind.name(), parent.namespace(), parent.name(), &parent.uid);
+    About {
+        input: hash::of_written(&(wished, &parent.labels, annotations, &*parent.spec, children)),
+        related: if related.is_empty() { String::new() } else { hash::of_written(&related) },
+        observed: hash::of_written(&observed(world, parent, built, plugin)),
+    }
 }
 
 /// The parent without what is not a wish of anybody's.
 fn shown(parent: &Resource) -> Value {
-    let bookkeeping = |key: &str| {
-        key.starts_with(names::OWN_PREFIX) && key != names::SCALE_DOWN_GRACE && key != names::TLS_SECRET
-            || key == LAST_APPLIED
-            || key == names::KOPF_LAST_HANDLED
-            || key == names::COOLDOWN_UNTIL
-    };
-    let annotations: serde_json::Map<String, Value> = parent
-        .annotations
-        .iter()
-        .filter(|(key, _)| !bookkeeping(key))
-        .map(|(key, value)| (key.clone(), json!(value)))
-        .collect();
+    let annotations: serde_json::Map<String, Value> =
+        wishes(parent).map(|(key, value)| (key.clone(), json!(value))).collect();
     json!({
         "apiVersion": parent.key.kind.api_version(),
         "kind": parent.key.kind.name(),
@@ -55,6 +56,17 @@ fn shown(parent: &Resource) -> Value {
         },
         "spec": *parent.spec,
     })
+}
+
+/// The annotations without those that only tools and the operator note.
+fn wishes(parent: &Resource) -> impl Iterator<Item = (&String, &String)> {
+    let bookkeeping = |key: &str| {
+        key.starts_with(names::OWN_PREFIX) && key != names::SCALE_DOWN_GRACE && key != names::TLS_SECRET
+            || key == LAST_APPLIED
+            || key == names::KOPF_LAST_HANDLED
+            || key == names::COOLDOWN_UNTIL
+    };
+    parent.annotations.iter().filter(move |(key, _)| !bookkeeping(key))
 }
 
 /// The children that there are: those of the operator that are one of a kind, and those that this plugin added.

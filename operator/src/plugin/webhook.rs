@@ -1,5 +1,6 @@
 //! Plugins outside: a POST of the view as JSON, answered by the change as JSON. One request a question, bounded in time and size.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,6 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -17,6 +17,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use super::apply::CHANGE_BYTES_MAX;
 use super::ask::AskError;
 use super::contract::{Change, View};
+use super::dial::{Dial, Network};
 
 /// How long an answer may take where nothing else is said.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
@@ -47,7 +48,9 @@ impl fmt::Debug for Webhook {
 impl Webhook {
     /// A webhook over plain HTTP, or over TLS with this configuration; or what is wrong with the URL.
     pub fn new(url: &str, timeout: Duration, tls: Option<Arc<ClientConfig>>) -> Result<Self, String> {
-        let uri: Uri = url.parse().map_err(|error| format!("its url is none: {error}"))?;
+        let uri: Uri = url.parse().map_err(|error| {
+            format!("its url is none: {error}; it begins with http:// or https://, as in http://127.0.0.1:9000/sync")
+        })?;
         if uri.host().is_none_or(str::is_empty) {
             return Err("its url names no host".into());
         }
@@ -80,7 +83,12 @@ impl Webhook {
 
     /// What the plugin wants.
     pub async fn ask(&self, view: &View) -> Result<Change, AskError> {
-        match tokio::time::timeout(self.timeout, self.exchange(view)).await {
+        self.ask_by(&Network, view).await
+    }
+
+    /// The same by another way than the network that this process is in.
+    pub async fn ask_by(&self, way: &dyn Dial, view: &View) -> Result<Change, AskError> {
+        match tokio::time::timeout(self.timeout, self.exchange(way, view)).await {
             Ok(answer) => answer,
             Err(_) => Err(AskError::new(
                 "TimedOut",
@@ -94,7 +102,7 @@ impl Webhook {
         }
     }
 
-    async fn exchange(&self, view: &View) -> Result<Change, AskError> {
+    async fn exchange(&self, way: &dyn Dial, view: &View) -> Result<Change, AskError> {
         let place = self.place();
         let unreachable = |error: &dyn fmt::Display| {
             AskError::new(
@@ -107,23 +115,34 @@ impl Webhook {
         let body = serde_json::to_vec(view).map_err(|error| AskError::new("Malformed", error.to_string()))?;
         let host = self.url.host().unwrap_or_default();
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let stream = TcpStream::connect((bare, self.port())).await.map_err(|error| unreachable(&error))?;
+        let stream = way.connect(bare, self.port()).await.map_err(|error| unreachable(&error))?;
         let answer = match &self.tls {
             None => self.send(stream, body).await,
             Some(config) => {
                 let name = ServerName::try_from(bare.to_owned()).map_err(|error| unreachable(&error))?;
-                let connecting = TlsConnector::from(config.clone()).connect(name, stream);
-                self.send(connecting.await.map_err(|error| unreachable(&error))?, body).await
+                let connected = TlsConnector::from(config.clone()).connect(name, stream).await;
+                self.send(connected.map_err(|error| self.untrusted(&error))?, body).await
             }
         };
         let (status, bytes) = answer?;
         if !status.is_success() {
             return Err(AskError::new(
                 "Failed",
-                format!("{place} answered {}: {}; {}", status.as_u16(), beginning(&bytes), next(status)),
+                format!("{place} answered {}{}; {}", status.as_u16(), said(&bytes), next(status)),
             ));
         }
         read(&bytes).map_err(|why| AskError::new("Malformed", format!("the answer of {place}: {why}")))
+    }
+
+    /// What to do about a server that is there, and is not who it should be.
+    fn untrusted(&self, error: &std::io::Error) -> AskError {
+        let place = self.place();
+        let next = if error.get_ref().is_some_and(|inner| inner.to_string().contains("certificate")) {
+            "look whether caBundle holds the authority of its certificate, and whether that is made out to the host of its url"
+        } else {
+            "look whether it speaks TLS there"
+        };
+        AskError::new("Unreachable", format!("{place} cannot be spoken to over TLS: {error}; {next}"))
     }
 
     async fn send(
@@ -132,8 +151,10 @@ impl Webhook {
         body: Vec<u8>,
     ) -> Result<(http::StatusCode, Bytes), AskError> {
         let place = self.place();
-        let failed =
-            |error: &dyn fmt::Display| AskError::new("Unreachable", format!("{place} broke off: {error}"));
+        let failed = |error: &dyn Error| {
+            let next = "look at its log, whether it speaks what its url says, and whether it asks for a clientCertificate";
+            AskError::new("Unreachable", format!("{place} broke off: {}; {next}", chain(error)))
+        };
         let path = self.url.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         let authority = self.url.authority().map(http::uri::Authority::host).unwrap_or_default();
         let request = Request::post(path)
@@ -155,7 +176,7 @@ impl Webhook {
                 if error.is::<http_body_util::LengthLimitError>() {
                     AskError::new("Malformed", format!("{place} answered more than {BODY_BYTES_MAX} bytes"))
                 } else {
-                    failed(&error)
+                    failed(&*error)
                 }
             })?;
             Ok((status, body.to_bytes()))
@@ -182,13 +203,38 @@ fn next(status: http::StatusCode) -> &'static str {
 
 /// An answer, or what is wrong with it and where.
 pub fn read(bytes: &[u8]) -> Result<Change, String> {
+    let shape = "a change is {\"edits\": […], \"conditions\": […]}";
+    // A list would be taken for the fields in their order.
+    match bytes.trim_ascii_start().first() {
+        None => return Err(format!("the answer is empty; {shape}, and {{}} where nothing is wanted")),
+        Some(b'{') => {}
+        Some(_) => return Err(format!("it is no object; {shape}; it begins: {}", beginning(bytes))),
+    }
+    let wrong = |error: &dyn fmt::Display| format!("{error}; {shape}; it begins: {}", beginning(bytes));
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        format!(
-            "{error}; a change is {{\"edits\": […], \"conditions\": […]}}; it begins: {}",
-            beginning(bytes)
-        )
-    })
+    let change = serde_path_to_error::deserialize(&mut json).map_err(|error| wrong(&error))?;
+    json.end().map_err(|error| wrong(&error))?;
+    Ok(change)
+}
+
+/// What an answer says besides its status, if it does.
+fn said(bytes: &[u8]) -> String {
+    let text = beginning(bytes);
+    if text.is_empty() { text } else { format!(": {text}") }
+}
+
+/// An error with its causes, which alone may tell what is the matter.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 /// The first line or so of an answer.

@@ -124,6 +124,11 @@ impl Crowd {
         self.now = end;
     }
 
+    /// The present time.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
     /// Somebody sets a label on every cluster.
     pub fn label(&mut self, value: &str) {
         let clusters = self.ours.keys().filter(|key| key.kind == Kind::Cluster).cloned();

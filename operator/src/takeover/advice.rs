@@ -56,7 +56,7 @@ pub(super) async fn ask(engine: &mut Engine, now: Timestamp) -> BTreeMap<Key, Ve
         }
         for entry in plugins.of(key.kind) {
             let name = &entry.declaration.name;
-            if engine.world.plugins.is_open(name) {
+            if engine.world.plugins.is_open(name).is_some() {
                 let why = format!(
                     "plugin {name} has failed too often to be asked; nothing would be made or changed before it answers"
                 );

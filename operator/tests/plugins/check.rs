@@ -153,3 +153,55 @@ fn a_configuration_that_cannot_be_is_said_with_its_place() {
     check_says(&["http:///"], 2, &["url"]);
     check_says(&["https://plugin.example/"], 2, &["--ca"]);
 }
+
+#[test]
+fn what_is_easily_mistaken_is_said_in_words() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let said = |text: &str, line: &str| check_says(&[&file(folder.path(), text)], 2, &[line]);
+    said("- {name: notes, edits: []}", "the list belongs under the key `plugins`");
+    said("plugins: {name: notes}", "plugins: invalid type: map, expected a sequence");
+    said(
+        "plugins: [notes]",
+        "plugins[0]: invalid type: string \"notes\", expected a plugin: an object with a name",
+    );
+    let url = "url: 'http://127.0.0.1:1/'";
+    said(
+        &format!("plugins: [{{name: notes, {url}, timeout: 2}}]"),
+        "a time has a unit, such as 2s, and not 2",
+    );
+    said(
+        &format!("plugins: [{{name: notes, {url}, kinds: [ConfigMap]}}]"),
+        "expected a kind: an object of apiVersion",
+    );
+    said("plugins: [{name: notes, url: '127.0.0.1:9000/sync'}]", "it begins with http:// or https://");
+    check_says(&["127.0.0.1:9000/sync"], 2, &["is no file; a URL begins with http:// or https://"]);
+    let good = file(folder.path(), "plugins: [{name: notes, edits: []}]");
+    let other = folder.path().join("pod.yaml");
+    std::fs::write(&other, "{apiVersion: v1, kind: Pod, metadata: {name: a}}").expect("it is written");
+    check_says(&[&good, "-f", &other.display().to_string()], 2, &["nothing was asked"]);
+    check_says(&[&file(folder.path(), "")], 2, &["nothing was asked"]);
+}
+
+#[tokio::test]
+async fn a_truth_value_for_a_status_and_a_redirect_without_words_are_said_plainly() {
+    let said = json!({"conditions": [{"type": "a.b/C", "status": true, "reason": "R"}]});
+    let server = answering(body(said)).await;
+    let words = "the status of a condition is \"True\", \"False\" or \"Unknown\", and not true";
+    check_says(&[&server.uri()], 1, &[words]);
+    let moved = answering(ResponseTemplate::new(302).insert_header("location", "/other")).await;
+    check_says(&[&moved.uri()], 1, &["answered 302; give the url that it leads to"]);
+}
+
+/// Whoever reads no further has what they wanted.
+#[test]
+fn a_reader_that_goes_away_is_no_reason_to_panic() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dask-operator"));
+    command
+        .args(["plugin", "schema"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let mut child = command.spawn().expect("it can be run");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}

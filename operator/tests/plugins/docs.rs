@@ -45,6 +45,7 @@ fn every_snippet_is_tested_here() {
             "plugins.yaml",
             "payer.py",
             "payer.go",
+            "payer.yaml",
             "values.yaml",
             "values-outside.yaml",
             "main.rs",
@@ -76,7 +77,7 @@ async fn the_edits_as_data_do_what_they_say() {
 
 #[test]
 fn the_values_are_configurations() {
-    for file in ["values.yaml", "values-outside.yaml"] {
+    for file in ["payer.yaml", "values.yaml", "values-outside.yaml"] {
         let mut values: Value = serde_yaml::from_str(snippet(file)).expect("it is YAML");
         let plugin = values["plugins"][0].as_object_mut().expect("a plugin");
         // What is for Kubernetes alone is taken out by the chart, and this certificate is none.

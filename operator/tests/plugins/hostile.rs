@@ -267,3 +267,196 @@ fn nothing_begets_itself() {
         "{conditions}"
     );
 }
+
+#[test]
+fn two_plugins_share_one_bound_and_the_first_keeps_what_it_has() {
+    let twenty = |name: &'static str| {
+        let maps = (0..20).map(|n| map(format!("{name}{n}"), "x")).collect::<Vec<_>>();
+        native(crate::world::maps(name), move |_| change(maps.clone()))
+    };
+    let mut sim = sim(vec![twenty("one"), twenty("two")]);
+    cluster(&mut sim, "a", 1);
+    wait(&mut sim, 60);
+    let said = condition(&sim, "a", "PluginsReady");
+    assert!(said.contains("plugin two: 40 children would be added to this parent"), "{said}");
+    assert_eq!(added(&sim).len(), 0, "Fail holds what was not made yet");
+}
+
+#[test]
+fn metadata_of_the_servers_and_a_status_are_nobodys_to_write() {
+    let fields = json!([{"manager": "me", "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": {}}]);
+    for metadata in [
+        json!({"name": "x", "managedFields": fields}),
+        json!({"name": "x", "generateName": "y"}),
+        json!({"name": "x", "resourceVersion": "1"}),
+        json!({"name": "x", "deletionTimestamp": "2026-01-01T00:00:00Z"}),
+    ] {
+        let add = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata});
+        check_refused_whole(
+            move |_| change([Edit::Add { object: add.clone() }]),
+            "is not for plugins to write",
+        );
+    }
+    let with = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "status": {"phase": "Ready"}});
+    check_refused_whole(
+        move |_| change([Edit::Add { object: with.clone() }]),
+        "its status is not for plugins to write",
+    );
+    let merge =
+        |patch: Value| move |_: &View| change([Edit::Merge { child: Role::Service, patch: patch.clone() }]);
+    check_refused_whole(
+        merge(json!({"status": {"loadBalancer": {}}})),
+        "/status of service may not be changed",
+    );
+    check_refused_whole(
+        merge(json!({"metadata": {"managedFields": fields}})),
+        "/metadata of service may not be changed",
+    );
+    check_refused_whole(merge(json!({"metadata": null})), "of service may not be changed");
+    check_refused_whole(merge(json!({"kind": "ConfigMap"})), "/kind of service may not be changed");
+}
+
+/// How often something else stood there in the course of an hour and a half, looked at each second.
+fn count_versions(sim: &mut Sim, mut look: impl FnMut(&Sim) -> Value) -> usize {
+    let mut seen = vec![look(sim)];
+    for _ in 0..5_400 {
+        wait(sim, 1);
+        let now = look(sim);
+        if seen.last() != Some(&now) {
+            seen.push(now);
+        }
+    }
+    seen.len()
+}
+
+#[test]
+fn an_answer_that_alternates_makes_a_bounded_number_of_schedulers() {
+    let number = std::sync::atomic::AtomicU64::new(0);
+    let mut sim = two(maps("wild"), move |_| {
+        let number = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let patch =
+            json!({"spec": {"template": {"metadata": {"annotations": {"n": (number % 2).to_string()}}}}});
+        change([Edit::Merge { child: Role::Scheduler, patch }])
+    });
+    edit(&mut sim, "a", json!({"spec": {"scheduler": {"updateStrategy": {"type": "Recreate"}}}}));
+    let schedulers = count_versions(&mut sim, |sim| {
+        object(sim, "apps/v1", "deployments", "a-scheduler")
+            .map_or(Value::Null, |it| it["metadata"]["uid"].clone())
+    });
+    // Each is there, gone, and there again; the plugin may change its mind eight times an hour.
+    assert!(schedulers <= 3 * 2 * 9, "{schedulers}");
+    let said = condition(&sim, "a", "PluginsReady");
+    let settled = said == "True Answered: wild" || said.starts_with("False Unsteady: plugin wild: ");
+    assert!(settled, "{schedulers} schedulers: {said}");
+    check_neighbour(&sim);
+    check_end(&mut sim);
+}
+
+#[test]
+fn a_veto_and_a_condition_that_flap_are_held_to_the_last_word() {
+    for flapping in ["veto", "condition"] {
+        let number = std::sync::atomic::AtomicU64::new(0);
+        let mut sim = two(maps("wild"), move |_| {
+            let number = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            if flapping == "veto" {
+                let veto = Edit::Veto { reason: "Maybe".into(), message: number.to_string() };
+                return change(if number.is_multiple_of(2) {
+                    vec![veto]
+                } else {
+                    vec![map(format!("m{number}"), "x")]
+                });
+            }
+            let status = if number.is_multiple_of(2) { Status::True } else { Status::False };
+            let said = Said { kind: "a.b/C".into(), status, reason: "R".into(), message: number.to_string() };
+            let more = map(format!("m{number}"), "x");
+            Change { edits: vec![more], conditions: vec![said] }
+        });
+        let writes = sim.store.writes();
+        wait(&mut sim, 3_000);
+        let writes = sim.store.writes() - writes;
+        assert!(writes <= 100, "{flapping}: {writes} writes");
+        check_neighbour(&sim);
+        check_end(&mut sim);
+    }
+}
+
+#[test]
+fn an_edit_that_makes_a_worker_impossible_is_named_and_stops_no_other_group() {
+    let declaration = Declaration::new("wild").of([Parent::DaskWorkerGroup]);
+    let bad = [
+        (json!({"spec": {"terminationGracePeriodSeconds": "soon"}}), "Ready"),
+        (json!({"spec": {"restartPolicy": "Sometimes"}}), "Ready"),
+        (json!({"spec": {"volumes": [{"name": "v"}, {"name": "v"}]}}), "Ready"),
+        (json!({"spec": {"containers": null}}), "PluginsReady"),
+        (json!({"spec": null}), "PluginsReady"),
+        (json!({"spec": "none"}), "PluginsReady"),
+        (json!({"metadata": {"annotations": ["a"]}}), "PluginsReady"),
+        (json!({"metadata": {"annotations": {"a": 1}}}), "PluginsReady"),
+    ];
+    for (patch, told_by) in bad {
+        let wanted = patch.clone();
+        let mut sim = sim(vec![native(declaration.clone(), move |view| {
+            let group = view.parent["metadata"]["name"].as_str().unwrap_or_default();
+            if group == "a-default" {
+                change([Edit::Merge { child: Role::Worker, patch: wanted.clone() }])
+            } else {
+                Change::default()
+            }
+        })]);
+        for name in ["a", "b"] {
+            cluster(&mut sim, name, 2);
+        }
+        wait(&mut sim, 60);
+        assert_eq!(children(&sim, "b"), (true, 2), "{patch}");
+        assert_eq!(children(&sim, "a"), (true, 0), "{patch}");
+        let group = object(&sim, names::API_VERSION, "daskworkergroups", "a-default").expect("it is there");
+        let conditions = group["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let said =
+            conditions.iter().find(|it| it["type"] == told_by).expect("it says so")["message"].to_string();
+        assert!(said.contains("plugin wild"), "{patch}: {said}");
+        let writes = sim.store.writes();
+        wait(&mut sim, 600);
+        assert!(
+            sim.store.writes() - writes <= 150,
+            "{patch}: {} writes in 10 min",
+            sim.store.writes() - writes
+        );
+    }
+}
+
+#[test]
+fn what_a_plugin_says_is_cut_where_it_is_long() {
+    let long = |_: &View| {
+        change([Edit::Veto {
+            reason: "Because it is so ".repeat(100),
+            message: "much to say ".repeat(15_000),
+        }])
+    };
+    let mut sim = two(maps("wild"), long);
+    let said = condition(&sim, "a", "PluginsReady");
+    assert!(said.starts_with("False Vetoed: plugin wild: ") && said.len() < 3_000, "{} bytes", said.len());
+    let events = sim.list("v1", "events");
+    let told = events.iter().filter(|event| event["reason"] == "Vetoed");
+    assert!(
+        told.clone().count() == 1 && told.clone().all(|event| event["message"].to_string().len() < 3_000)
+    );
+    assert_eq!(children(&sim, "a"), (false, 0), "it is a veto all the same");
+    check_neighbour(&sim);
+    check_end(&mut sim);
+}
+
+#[test]
+fn nesting_without_end_is_refused() {
+    // Each round puts the whole into itself once more, in a few bytes.
+    let round = [
+        json!({"op": "add", "path": "/x/q", "value": {}}),
+        json!({"op": "move", "from": "/x/p", "path": "/x/q/p"}),
+        json!({"op": "move", "from": "/x/q", "path": "/x/p"}),
+    ];
+    let first = json!({"op": "add", "path": "/x", "value": {"p": {}}});
+    let patch: Vec<Value> = [first].into_iter().chain(round.iter().cloned().cycle().take(5_400)).collect();
+    check_refused_whole(
+        move |_| change([Edit::Json { child: Role::Service, patch: patch.clone() }]),
+        "is nested more than",
+    );
+}

@@ -45,24 +45,6 @@ fn what_a_plugin_adds_is_made_changed_and_taken_back() {
 }
 
 #[test]
-fn without_plugins_nothing_is_looked_at_for_them() {
-    let mut sim = sim(vec![]);
-    cluster(&mut sim, "a", 1);
-    wait(&mut sim, 20);
-    let world = &sim.engine.world;
-    for parent in world.cache.resources() {
-        let shape = dask_operator::plugin::shape(
-            world,
-            parent,
-            || unreachable!("nothing is built for nobody"),
-            sim.now(),
-        );
-        assert!(!shape.held && !shape.unsure && !shape.edits() && shape.conditions.is_empty());
-    }
-    assert!(world.plugins.is_empty() && world.plugins.extras.is_empty());
-}
-
-#[test]
 fn what_was_added_goes_with_its_parent() {
     let mut sim = sim(vec![native(maps("notes"), |_| change([map("note", "x")]))]);
     cluster(&mut sim, "a", 1);

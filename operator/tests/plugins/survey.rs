@@ -78,6 +78,6 @@ async fn a_webhook_that_does_not_answer_is_said_for_each_resource_and_soon_left_
     let registry = Registry::new(vec![entry]).expect("one plugin");
     let survey = Survey::look(&*sim.store, Settings::default(), &[], &registry, sim.now()).await;
     let report = survey.expect("it answers").report(false).to_string();
-    assert_eq!(report.matches("then waits: waiting for plugin gone:").count(), 5, "{report}");
+    assert_eq!(report.matches("then waits: waiting for plugin gone:").count(), 8, "{report}");
     assert_eq!(report.matches("plugin gone has failed too often to be asked").count(), 4, "{report}");
 }

@@ -5,11 +5,13 @@
 //! | [`argo`] | the health check for Argo CD |
 //! | [`case`] | `snapshots/chart/*.case`: a set of values, and what Helm makes of it |
 //! | [`cluster`] | an API server in memory for Helm |
+//! | [`kubeconform`] | a check of manifests that many have in CI |
 //! | [`objects`] | the objects of a rendered chart, judged by the API server in memory |
 
 mod argo;
 mod case;
 pub(crate) mod cluster;
+mod kubeconform;
 mod objects;
 #[cfg(test)]
 mod schema;
@@ -22,6 +24,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use self::case::Case;
 use self::cluster::Cluster;
+use self::kubeconform::Kubeconform;
 use crate::codegen::chart::CHART;
 use crate::{shell, tools};
 
@@ -39,7 +42,8 @@ pub(crate) struct Chart {
 impl Chart {
     pub(crate) fn run(self) -> Result<()> {
         let helm = tools::HELM.ready()?;
-        let checked = check(&helm, Some(&tools::GLUA.ready()?), self.update)?;
+        let (lua, kubeconform) = (tools::GLUA.ready()?, tools::KUBECONFORM.ready()?);
+        let checked = check(&helm, Some(&lua), Some(&kubeconform), self.update)?;
         for problem in &checked.problems {
             eprintln!("{problem}\n");
         }
@@ -61,9 +65,19 @@ pub(crate) struct Checked {
 }
 
 /// Lints the chart and renders all cases; with `update` what is rendered counts as reviewed. Without `lua` the health check for
-/// Argo CD is left out.
-pub(crate) fn check(helm: &Path, lua: Option<&Path>, update: bool) -> Result<Checked> {
+/// Argo CD is left out, without `kubeconform` what that finds.
+pub(crate) fn check(
+    helm: &Path,
+    lua: Option<&Path>,
+    kubeconform: Option<&Path>,
+    update: bool,
+) -> Result<Checked> {
     let mut checked = Checked::default();
+    let kubeconform = kubeconform.map(Kubeconform::new).transpose()?;
+    match &kubeconform {
+        Some(kubeconform) => checked.note("kubeconform", kubeconform.finds_mistakes()),
+        None => checked.skipped.push("what is rendered, by its schemas: kubeconform was not built".into()),
+    }
     match lua {
         Some(lua) => checked.note("files/argocd-health.lua", argo::check(lua)),
         None => checked
@@ -76,7 +90,7 @@ pub(crate) fn check(helm: &Path, lua: Option<&Path>, update: bool) -> Result<Che
     ensure!(cases.len() >= CASES_MIN, "only {} cases are in {}", cases.len(), folder().display());
     for path in cases {
         let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        checked.note(&name, one(helm, &cluster, &path, update));
+        checked.note(&name, one(helm, &cluster, kubeconform.as_ref(), &path, update));
     }
     Ok(checked)
 }
@@ -115,7 +129,13 @@ fn lint(helm: &Path) -> Result<()> {
     Ok(())
 }
 
-fn one(helm: &Path, cluster: &Cluster, path: &Path, update: bool) -> Result<()> {
+fn one(
+    helm: &Path,
+    cluster: &Cluster,
+    kubeconform: Option<&Kubeconform>,
+    path: &Path,
+    update: bool,
+) -> Result<()> {
     let text = fs::read_to_string(path)?;
     let case: Case = serde_yaml::from_str(&text).context("the case is not understood")?;
     let rendered = match (case.render(helm)?, &case.refused) {
@@ -128,6 +148,7 @@ fn one(helm: &Path, cluster: &Cluster, path: &Path, update: bool) -> Result<()> 
         (Ok(rendered), None) => rendered,
     };
     objects::accepted(cluster.server(), &objects::parse(&rendered)?)?;
+    kubeconform.map_or(Ok(()), |kubeconform| kubeconform.check(&rendered))?;
     let shown = objects::without_definitions(&rendered)? + &case.notes(helm, cluster.kubeconfig())?;
     let reviewed = path.with_extension("yaml");
     if update {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::shell;
 
 /// Definitions of the Prometheus operator's kinds, as far as the chart uses them.
-const MONITORS: &str = "snapshots/chart/monitors.crds";
+pub(super) const MONITORS: &str = "snapshots/chart/monitors.crds";
 
 /// The documents that are not empty.
 pub(super) fn parse(text: &str) -> Result<Vec<Value>> {

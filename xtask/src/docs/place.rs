@@ -50,7 +50,7 @@ impl Place {
             folder: run.clone(),
             only: Vec::new(),
             at_once: 1,
-            tools: Tools { helm: None, python_operator: Some(python.clone()) },
+            tools: Tools { python_operator: Some(python.clone()), ..Tools::default() },
         })?;
         let inherited = std::env::var_os("PATH").unwrap_or_default();
         let all = programs.iter().cloned().chain([ours]).chain(std::env::split_paths(&inherited));
@@ -74,6 +74,8 @@ impl Place {
             .current_dir(&self.folder)
             .env("KUBECONFIG", &self.cluster.kubeconfig)
             .env("PATH", &self.path)
+            // Where a cluster that a page starts itself finds Python Dask.
+            .env("DASK_OPERATOR_CACHE", std::path::absolute(shell::target())?)
             // Helm's own files are the reader's.
             .env("HOME", &self.folder)
             .stdin(Stdio::null())

@@ -97,7 +97,8 @@ fn chart_tier() -> Outcome {
         Ok(helm) => helm,
         Err(reason) => return Outcome::skipped(reason),
     };
-    match chart::check(&helm, tools::GLUA.or_reason().ok().as_deref(), false) {
+    let (glua, kubeconform) = (tools::GLUA.or_reason().ok(), tools::KUBECONFORM.or_reason().ok());
+    match chart::check(&helm, glua.as_deref(), kubeconform.as_deref(), false) {
         Ok(checked) => Outcome::counted(checked.passed, &checked.problems, &checked.skipped),
         Err(error) => Outcome::failed(format!("{error:#}")),
     }
