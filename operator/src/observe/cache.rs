@@ -23,8 +23,8 @@ pub struct Cache {
     resources: BTreeMap<Key, Arc<Resource>>,
     children: BTreeMap<ChildId, Arc<Child>>,
     by_owner: BTreeMap<Box<str>, BTreeSet<ChildId>>,
-    by_group: BTreeMap<(Box<str>, Box<str>), BTreeSet<ChildId>>,
-    by_cluster: BTreeMap<(Box<str>, Box<str>), BTreeSet<ChildId>>,
+    by_group: BTreeMap<(Arc<str>, Arc<str>), BTreeSet<ChildId>>,
+    by_cluster: BTreeMap<(Arc<str>, Arc<str>), BTreeSet<ChildId>>,
     groups_of: BTreeMap<(String, String), BTreeSet<Key>>,
     expected: BTreeMap<ChildId, Expectation>,
     expected_resources: BTreeMap<Key, Timestamp>,
@@ -140,6 +140,9 @@ impl Cache {
             }
         }
         self.unindex(&child.id.clone());
+        if let Some(sibling) = child.controller().and_then(|owner| self.owned(&owner.uid).next()).cloned() {
+            child.share(&sibling);
+        }
         self.index(&child);
         self.children.insert(child.id.clone(), Arc::new(child));
     }
@@ -339,7 +342,7 @@ impl Cache {
                 _ => {}
             }
         }
-        for owner in &child.owners {
+        for owner in child.owners.iter() {
             let kind = Kind::ALL.into_iter().find(|kind| kind.name() == &*owner.kind);
             if let Some(kind) = kind {
                 keys.insert(Key::new(kind, namespace, &owner.name));
@@ -361,7 +364,7 @@ impl Cache {
     }
 
     fn index(&mut self, child: &Child) {
-        for owner in &child.owners {
+        for owner in child.owners.iter() {
             self.by_owner.entry(owner.uid.clone()).or_default().insert(child.id.clone());
         }
         if let Some(group) = &child.group {
@@ -375,7 +378,7 @@ impl Cache {
 
     fn unindex(&mut self, id: &ChildId) {
         let Some(child) = self.children.get(id).cloned() else { return };
-        for owner in &child.owners {
+        for owner in child.owners.iter() {
             remove(&mut self.by_owner, &owner.uid, id);
         }
         if let Some(group) = &child.group {

@@ -2,6 +2,8 @@
 //!
 //! A worker costs at most 2 KiB here, whatever its pod carries.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::DynamicObject;
@@ -39,10 +41,10 @@ impl ChildKind {
 pub struct ChildId {
     /// Kind.
     pub kind: ChildKind,
-    /// Namespace.
-    pub namespace: Box<str>,
+    /// Namespace. Shared, as the name is, by the cache and its indices.
+    pub namespace: Arc<str>,
     /// Name.
-    pub name: Box<str>,
+    pub name: Arc<str>,
 }
 
 impl ChildId {
@@ -118,16 +120,16 @@ pub struct Child {
     pub uid: Box<str>,
     /// Its resource version: precondition of deletes that rely on its state.
     pub resource_version: Box<str>,
-    /// All owners.
-    pub owners: Box<[Owner]>,
+    /// All owners. Shared, as what follows is, with siblings.
+    pub owners: Arc<[Owner]>,
     /// Label `dask.org/cluster-name`.
-    pub cluster: Option<Box<str>>,
+    pub cluster: Option<Arc<str>>,
     /// Label `dask.org/workergroup-name`.
-    pub group: Option<Box<str>>,
+    pub group: Option<Arc<str>>,
     /// Label `dask.org/component`.
     pub component: Option<Component>,
     /// Hash it was written with.
-    pub hash: Option<Box<str>>,
+    pub hash: Option<Arc<str>>,
     /// How often in a row its predecessors failed.
     pub failures: u32,
     /// Since when it is being retired, if it is.
@@ -241,6 +243,26 @@ impl Child {
         }
     }
 
+    /// Has what a sibling has too in common with it: a group's workers differ in little but their names.
+    pub fn share(&mut self, sibling: &Self) {
+        if self.owners == sibling.owners {
+            self.owners = sibling.owners.clone();
+        }
+        if self.id.namespace == sibling.id.namespace {
+            self.id.namespace = sibling.id.namespace.clone();
+        }
+        let pairs = [
+            (&mut self.cluster, &sibling.cluster),
+            (&mut self.group, &sibling.group),
+            (&mut self.hash, &sibling.hash),
+        ];
+        for (own, other) in pairs {
+            if own == other {
+                own.clone_from(other);
+            }
+        }
+    }
+
     /// Whether the resource with `uid` owns it.
     pub fn owned_by(&self, uid: &str) -> bool {
         self.owners.iter().any(|owner| &*owner.uid == uid)
@@ -292,5 +314,36 @@ impl ServiceFacts {
             ingress: ingress.as_array().is_some_and(|list| !list.is_empty()),
             address: SchedulerAddress::of_service(&whole, domain),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::ApiResource;
+    use serde_json::json;
+
+    use super::super::cache::Cache;
+    use super::*;
+
+    #[test]
+    fn workers_of_a_group_share_what_is_the_same() {
+        let mut cache = Cache::default();
+        for name in ["a", "b"] {
+            let owner = json!({"apiVersion": "kubernetes.dask.org/v1", "kind": "DaskWorkerGroup", "name": "g", "uid": "u", "controller": true});
+            let mut pod =
+                DynamicObject::new(name, &ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&()));
+            pod.metadata = serde_json::from_value(json!({
+                "namespace": "n", "name": name, "uid": name, "ownerReferences": [owner],
+                "labels": {names::GROUP_NAME: "g"}, "annotations": {names::HASH: "h"},
+            }))
+            .unwrap();
+            cache.apply_child(Child::project(ChildKind::Pod, &pod, "cluster.local").unwrap());
+        }
+        let [a, b] = cache.owned("u").collect::<Vec<_>>()[..] else { panic!("there are two") };
+        assert_eq!((&*a.id.name, &*b.id.name), ("a", "b"));
+        assert!(Arc::ptr_eq(&a.owners, &b.owners));
+        assert!(Arc::ptr_eq(a.group.as_ref().unwrap(), b.group.as_ref().unwrap()));
+        assert!(Arc::ptr_eq(a.hash.as_ref().unwrap(), b.hash.as_ref().unwrap()));
+        assert!(Arc::ptr_eq(&a.id.namespace, &b.id.namespace));
     }
 }
