@@ -38,7 +38,7 @@ const RESTING: i64 = 600;
 /// Longest time the operator may need before the measurement is given up.
 const PATIENCE: Duration = Duration::from_mins(10);
 
-fn main() {
+pub(crate) fn main() {
     // `cargo test` runs benches with this argument to see that they build and start; measuring is for `cargo xtask bench`.
     if std::env::args().any(|argument| argument == "--test") {
         return;

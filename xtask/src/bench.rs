@@ -26,6 +26,8 @@ enum What {
     Operator,
     /// Only what plugins cost: printed, and kept with the operator's figures.
     Plugins,
+    /// The operator with the system's allocator and with mimalloc; only where it is named.
+    Allocators,
     /// The server in memory, and a real control plane beside it where there is one.
     Fake,
 }
@@ -37,6 +39,7 @@ impl Bench {
             let table = match what {
                 What::Operator => measure("dask-operator", "scale", None)? + "\n" + &plugins()?,
                 What::Plugins => plugins()?,
+                What::Allocators => allocators()?,
                 What::Fake => fake()?,
             };
             if !self.print {
@@ -49,6 +52,20 @@ impl Bench {
 
 fn plugins() -> Result<String> {
     measure("dask-operator", "plugins", None)
+}
+
+/// The same rows with each allocator, side by side.
+fn allocators() -> Result<String> {
+    let system = measure("dask-operator", "scale", None)?;
+    let other = measure("dask-operator", "scale-mimalloc", None)?;
+    let figure =
+        |line: &str| line.trim_end_matches(" |").rsplit_once(" | ").map(|(_, figure)| figure.to_owned());
+    let mut table = "| measured | system's allocator (glibc) | mimalloc |\n|---|---|---|\n".to_owned();
+    // The first two lines are the head.
+    for (line, other) in system.lines().zip(other.lines()).skip(2) {
+        let _ = writeln!(table, "{line} {} |", figure(other).unwrap_or_default());
+    }
+    Ok(table)
 }
 
 /// The server in memory beside a real control plane, or alone.
@@ -103,6 +120,7 @@ fn keep(what: What, table: &str) -> Result<()> {
         What::Operator => ("RESULTS.md", "bench operator"),
         // Half of the operator's file.
         What::Plugins => return Ok(()),
+        What::Allocators => ("ALLOCATORS.md", "bench allocators"),
         What::Fake => ("FAKE.md", "bench fake"),
     };
     let mut text = format!("# Results\n\nMade by `cargo xtask {verb}`. Ratios are taken within one run.\n\n");

@@ -22,6 +22,9 @@ use super::webhook::{TIMEOUT, Webhook};
 /// The largest file that is read.
 pub const FILE_BYTES_MAX: usize = 1 << 20;
 
+/// What only the chart's list has: it makes other things of it.
+const OF_THE_CHART: [&str; 2] = ["container", "clientCertificateSecret"];
+
 /// The whole file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -177,7 +180,16 @@ pub fn parse(text: &[u8], path: &Path) -> Result<Config, ConfigError> {
     if value.is_array() {
         return Err(malformed("it is one, but the list belongs under the key `plugins`".into()));
     }
-    serde_path_to_error::deserialize(value).map_err(|error| malformed(error.to_string()))
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let text = error.to_string();
+        let of_the_chart =
+            OF_THE_CHART.iter().any(|field| text.contains(&format!("unknown field `{field}`")));
+        malformed(if of_the_chart {
+            format!("{text}; that is a value of the chart alone: leave it out here")
+        } else {
+            text
+        })
+    })
 }
 
 /// The plugin of an entry; `identity` is its client certificate and key.

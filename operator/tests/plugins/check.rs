@@ -173,6 +173,10 @@ fn what_is_easily_mistaken_is_said_in_words() {
         &format!("plugins: [{{name: notes, {url}, kinds: [ConfigMap]}}]"),
         "expected a kind: an object of apiVersion",
     );
+    said(
+        &format!("plugins: [{{name: notes, {url}, container: {{}}}}]"),
+        "that is a value of the chart alone",
+    );
     said("plugins: [{name: notes, url: '127.0.0.1:9000/sync'}]", "it begins with http:// or https://");
     check_says(&["127.0.0.1:9000/sync"], 2, &["is no file; a URL begins with http:// or https://"]);
     let good = file(folder.path(), "plugins: [{name: notes, edits: []}]");
