@@ -32,7 +32,7 @@
 //! - Conversion webhooks: versions of a custom resource differ in `apiVersion` alone.
 //! - Definitions are accepted and established at once, where a real server needs some milliseconds.
 //! - Bodies in YAML are read as YAML 1.2: a bare `y` is a text. Messages do not quote the internal Go types of objects.
-//! - Subresources `resize` and `nodes/proxy` of the core kinds answer 501.
+//! - The subresource `resize` of pods answers 501, and so do metrics, statistics, configuration and commands behind `nodes/proxy`.
 //! - Certificate signing requests are approved and denied, but nothing signs them; of what they hold only the PEM frame is looked at.
 //! - ComponentStatuses are always healthy.
 //! - A process kubelet that serves a real API server answers it for logs alone (`face::node_logs`); exec, attach and
@@ -41,7 +41,6 @@
 //!   clients other than a kind's own controllers write; values of kinds that no test compares with a real server (CSI,
 //!   flow control, dynamic resource allocation) are not checked beyond their types.
 //! - CronJobs are stored and checked, but no controller makes jobs of them, and none scales what autoscalers aim at.
-//! - Proxies speak plain HTTP to pods; a name with the scheme `https` answers 501.
 //! - Services are IPv4; a headless service without a selector says both families, as a real server does.
 
 pub mod controllers;

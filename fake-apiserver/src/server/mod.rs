@@ -91,7 +91,6 @@ pub struct ApiServer {
     webhooks: std::sync::Arc<admission::Webhooks>,
     policies: std::sync::Arc<admission::Policies>,
     calls: admission::Calls,
-    usages: admission::Usages,
     /// `spec` of each served definition: a write that does not change it changes nothing that is served.
     served_specs: BTreeMap<String, Value>,
 }
@@ -99,7 +98,10 @@ pub struct ApiServer {
 impl ApiServer {
     /// A server with the built-in resources and the namespaces every cluster has.
     pub fn new(config: Config, now: Timestamp) -> Self {
-        let controllers: Vec<Box<dyn Controller>> = vec![Box::<admission::QuotaStatus>::default()];
+        let mut controllers: Vec<Box<dyn Controller>> = Vec::new();
+        if config.controllers {
+            controllers.push(Box::<admission::QuotaStatus>::default());
+        }
         let built_in = config.controllers.then(|| Controllers::new(config.options.clone()));
         let mut server = Self {
             storage: Storage::new(config.history),
@@ -119,7 +121,6 @@ impl ApiServer {
             webhooks: std::sync::Arc::default(),
             policies: std::sync::Arc::default(),
             calls: admission::Calls::default(),
-            usages: admission::Usages::default(),
             served_specs: BTreeMap::new(),
         };
         server.bootstrap(now);
@@ -209,7 +210,7 @@ impl ApiServer {
             ("status" | "approval" | "ephemeralcontainers", Verb::Get)
             // The face connects to the object; here it is only found.
             | ("exec" | "attach" | "portforward", Verb::Get | Verb::Create) => self.get(call),
-            ("proxy", _) if call.resource.namespaced => self.get(call),
+            ("proxy", _) => self.get(call),
             ("status" | "approval" | "ephemeralcontainers", Verb::Update) => self.update(call),
             ("status" | "approval" | "ephemeralcontainers", Verb::Patch(patch_type)) => {
                 self.patch(call, patch_type)

@@ -13,6 +13,8 @@ pub(crate) struct Normal {
     objects: Vec<Seen>,
     /// Names that a server made, and what stands for them.
     names: Vec<(String, String)>,
+    /// What was chosen for this run, and what stands for it.
+    chosen: Vec<(String, String)>,
 }
 
 /// An object that was seen.
@@ -63,11 +65,24 @@ fn by_field(status: &mut Map<String, Value>) {
 }
 
 impl Normal {
+    /// Another run chooses another text.
+    pub(crate) fn know(&mut self, text: &str, stands: &str) {
+        self.chosen.push((text.to_owned(), stands.to_owned()));
+    }
+
     pub(crate) fn answer(&mut self, request: &Request, answer: &Answer) -> Answer {
         self.learn_names(&answer.body);
         let body = self.value(&answer.body);
         let headers = answer.headers.iter().map(|(name, value)| (name.clone(), self.text(value))).collect();
-        Answer { line: request.title.clone(), code: answer.code, headers, body }
+        let asked = answer.asked.iter().map(|review| self.review(review)).collect();
+        Answer { line: request.title.clone(), code: answer.code, headers, body, asked }
+    }
+
+    /// The uid of a review is that of no object, and each has another.
+    fn review(&mut self, review: &Value) -> Value {
+        let mut review = review.clone();
+        review["request"]["uid"] = json!("UID");
+        self.value(&review)
     }
 
     /// A made name may stand in any text, so it is known before texts are looked at.
@@ -97,7 +112,7 @@ impl Normal {
     fn object(&mut self, map: &Map<String, Value>) -> Value {
         let text = |key: &str| map.get(key).and_then(Value::as_str).unwrap_or_default();
         let seen = match (text("uid"), text("name")) {
-            ("", _) | (_, "") => None,
+            ("" | "UID", _) | (_, "") => None,
             (uid, name) => Some(self.see(uid, name)),
         };
         let mut normal = Map::new();
@@ -165,7 +180,7 @@ impl Normal {
                 known.map_or_else(|| "UID".to_owned(), |known| format!("UID of {}", known.stands))
             })
             .into_owned();
-        for (name, stands) in &self.names {
+        for (name, stands) in self.names.iter().chain(&self.chosen) {
             text = text.replace(name.as_str(), stands);
         }
         for (pattern, stands) in TEXTS.iter() {

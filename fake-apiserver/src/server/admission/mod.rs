@@ -33,7 +33,7 @@ use serde_json::Value;
 
 pub(super) use policy::Policies;
 pub(super) use priority::Classes;
-pub(super) use quota::{QuotaStatus, Usages};
+pub(super) use quota::QuotaStatus;
 pub(super) use webhook::{Calls, Webhooks};
 pub use webhook::{Conversation, Destination, Progress, WebhookCall};
 
