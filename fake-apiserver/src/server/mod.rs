@@ -174,6 +174,10 @@ impl ApiServer {
         {
             return Self::component_statuses(&call);
         }
+        // Nothing can be read back from where bindings are sent.
+        if call.resource.plural == "bindings" && request.name.is_some() && call.resource.custom.is_none() {
+            return Err(no_such_resource());
+        }
         if !call.resource.allows(verb_name(request.verb)) {
             return Err(no_such_method());
         }
@@ -207,16 +211,16 @@ impl ApiServer {
             ("eviction", Verb::Create) => self.evict(call),
             ("token", Verb::Create) => self.token(call),
             ("log", Verb::Get) => self.log(call),
-            ("status" | "approval" | "ephemeralcontainers", Verb::Get)
+            ("status" | "approval" | "ephemeralcontainers" | "resize", Verb::Get)
             // The face connects to the object; here it is only found.
-            | ("exec" | "attach" | "portforward", Verb::Get | Verb::Create) => self.get(call),
-            ("proxy", _) => self.get(call),
-            ("status" | "approval" | "ephemeralcontainers", Verb::Update) => self.update(call),
-            ("status" | "approval" | "ephemeralcontainers", Verb::Patch(patch_type)) => {
+            | ("exec" | "attach" | "portforward", Verb::Get | Verb::Create)
+            | ("proxy", _) => self.get(call),
+            ("status" | "approval" | "ephemeralcontainers" | "resize", Verb::Update) => self.update(call),
+            ("status" | "approval" | "ephemeralcontainers" | "resize", Verb::Patch(patch_type)) => {
                 self.patch(call, patch_type)
             }
             (
-                "status" | "approval" | "ephemeralcontainers" | "finalize" | "binding" | "eviction" | "token" | "log" | "exec" | "attach" | "portforward",
+                "status" | "approval" | "ephemeralcontainers" | "resize" | "finalize" | "binding" | "eviction" | "token" | "log" | "exec" | "attach" | "portforward",
                 _,
             ) => Err(no_such_method()),
             (other, _) => Err(Status::not_modelled(format!(

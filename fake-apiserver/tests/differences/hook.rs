@@ -54,8 +54,9 @@ impl Hook {
                         }
                     });
                     // The API server keeps its connection or does not, as it likes.
-                    let _ =
-                        Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+                    let _ = Builder::new(TokioExecutor::new())
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
                 });
             }
         });
@@ -82,7 +83,9 @@ fn answer(state: &Mutex<State>, body: &[u8]) -> Response<Full<Bytes>> {
     state.asked.push(review);
     let (code, text) = match reply["text"].as_str() {
         // What is no review at all.
-        Some(text) => (reply["code"].as_u64().unwrap_or(200), text.replace("<uid>", uid.as_str().unwrap_or_default())),
+        Some(text) => {
+            (reply["code"].as_u64().unwrap_or(200), text.replace("<uid>", uid.as_str().unwrap_or_default()))
+        }
         None => (200, review_of(uid, reply).to_string()),
     };
     let mut response = Response::new(Full::from(text));

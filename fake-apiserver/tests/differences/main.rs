@@ -67,6 +67,13 @@ topics! {
     reads,
     roles,
     watches,
+    webhooks,
+    podspecs,
+    resize,
+    proxies,
+    updates,
+    networking,
+    classes,
     writes,
 }
 

@@ -36,8 +36,11 @@ static TEXTS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"kube-api-access-[a-z0-9]{5}", "kube-api-access-MADE"),
         (r"10\.96\.\d+\.\d+", "SERVICE-ADDRESS"),
         (r"current: \d+", "current: REVISION"),
+        (r":3\d{4}/(TCP|UDP|SCTP)", ":PORT/$1"),
         (r#"(resourceVersion(\\*"|): *\\*")\d+"#, "${1}REVISION"),
         (r"in record \(\d+\)", "in record (REVISION)"),
+        // A difference of the internal Go types of two pods, which this server does not show.
+        (r"(?s)(previously negative\))\n@@ .*", "$1"),
         (r"\b(Bad|made)-[bcdfghjklmnpqrstvwxz2456789]{5}\b", "${1}-MADE"),
     ]
     .map(|(pattern, stands)| (Regex::new(pattern).unwrap(), stands))
@@ -50,10 +53,14 @@ static AGE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"^(\d+[smhd])+$").unw
 fn by_field(status: &mut Map<String, Value>) {
     let Some(details) = status.get_mut("details") else { return };
     let custom = details["group"].as_str().is_some_and(|group| group.contains("example."));
-    let Some(causes) = details["causes"].as_array_mut().filter(|causes| custom && causes.len() > 1) else {
-        return;
-    };
+    let causes = details.get_mut("causes").and_then(Value::as_array_mut);
+    let Some(causes) = causes.filter(|causes| causes.len() > 1) else { return };
     let text = |cause: &Value, field: &str| cause[field].as_str().unwrap_or_default().to_owned();
+    // Nor does it take the managers of a conflict in any.
+    let conflicts = causes.iter().all(|cause| cause["reason"] == "FieldManagerConflict");
+    if !custom && !conflicts {
+        return;
+    }
     causes.sort_by_key(|cause| (text(cause, "field"), text(cause, "message")));
     let said: Vec<String> =
         causes.iter().map(|cause| format!("{}: {}", text(cause, "field"), text(cause, "message"))).collect();
@@ -61,6 +68,20 @@ fn by_field(status: &mut Map<String, Value>) {
         && let Some((head, _)) = message.split_once(" is invalid: [")
     {
         *message = format!("{head} is invalid: [{}]", said.join(", "));
+    }
+}
+
+/// Lists of faults that Go makes from maps have no order.
+fn in_order(text: String) -> String {
+    // Those of limit ranges, which speak of maxima and minima.
+    let list = text.split_once(" is forbidden: [m");
+    match list.and_then(|(head, list)| Some((head, list.strip_suffix(']')?))) {
+        Some((head, list)) => {
+            let mut faults: Vec<&str> = list.split(", m").collect();
+            faults.sort_unstable();
+            format!("{head} is forbidden: [m{}]", faults.join(", m"))
+        }
+        None => text,
     }
 }
 
@@ -126,6 +147,11 @@ impl Normal {
                 ("continue", Value::String(text)) if !text.is_empty() => json!("CONTINUE"),
                 ("nodePort" | "healthCheckNodePort", Value::Number(_)) => json!("PORT"),
                 ("causes", Value::Array(causes)) => self.causes(causes),
+                ("nonResourceRules", Value::Array(rules)) => {
+                    let mut rules: Vec<Value> = rules.iter().map(|rule| self.value(rule)).collect();
+                    rules.sort_by_key(Value::to_string);
+                    Value::Array(rules)
+                }
                 // Prose, which the tables leave out.
                 ("columnDefinitions", Value::Array(columns)) => self.columns(columns),
                 ("managedFields", Value::Array(entries)) => self.managed_fields(entries),
@@ -141,7 +167,12 @@ impl Normal {
     /// Some real validations run twice; their causes are listed twice.
     fn causes(&mut self, causes: &[Value]) -> Value {
         let mut causes: Vec<Value> = causes.iter().map(|cause| self.value(cause)).collect();
-        causes.dedup();
+        let all = std::mem::take(&mut causes);
+        for cause in all {
+            if !causes.contains(&cause) {
+                causes.push(cause);
+            }
+        }
         Value::Array(causes)
     }
 
@@ -186,7 +217,7 @@ impl Normal {
         for (pattern, stands) in TEXTS.iter() {
             text = pattern.replace_all(&text, *stands).into_owned();
         }
-        text
+        in_order(text)
     }
 
     /// The place of an object among those seen.

@@ -3,6 +3,7 @@
 mod access;
 mod client;
 mod node;
+mod openapi;
 mod raw;
 mod robust;
 mod streams;

@@ -191,7 +191,9 @@ fn service_target(
         }
         Err(_) => port.to_owned(),
     };
-    let endpoints = read(server, "endpoints", &namespace, &name)?;
+    // A service that no controller has looked at yet counts as absent.
+    let absent = |_| Status::not_found("", "services", &name);
+    let endpoints = read(server, "endpoints", &namespace, &name).map_err(absent)?;
     let subsets = endpoints["subsets"].as_array().filter(|subsets| !subsets.is_empty());
     let subsets =
         subsets.ok_or_else(|| unavailable(format!("no endpoints available for service {name:?}")))?;

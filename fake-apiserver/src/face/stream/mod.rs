@@ -103,7 +103,9 @@ pub(super) async fn answer(
     // Whether the user may do this was asked; what else it takes is asked by the server itself.
     let user = User { agent: user.agent, ..User::default() };
     match kind {
-        Kind::PodProxy | Kind::ServiceProxy | Kind::NodeProxy => proxy::answer(service, kind, path, parts, body, user).await,
+        Kind::PodProxy | Kind::ServiceProxy | Kind::NodeProxy => {
+            proxy::answer(service, kind, path, parts, body, user).await
+        }
         Kind::PortForward => {
             let pod = connect(server, path, &parts.method, user)?;
             let (node, pod) = (node_of(server, &pod)?, identity(&pod));

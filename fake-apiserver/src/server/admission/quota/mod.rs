@@ -46,7 +46,11 @@ impl Quota {
 
     fn with(quota: &Stored, part: &str) -> Self {
         let value = quota.value();
-        Self { key: quota.key.clone(), hard: amounts(&value[part]["hard"]), scopes: Scope::all(&value["spec"]) }
+        Self {
+            key: quota.key.clone(),
+            hard: amounts(&value[part]["hard"]),
+            scopes: Scope::all(&value["spec"]),
+        }
     }
 }
 
