@@ -31,17 +31,20 @@
 //!   namespace without the account `default` are admitted without a token. Quotas have no scope `VolumeAttributesClass`.
 //! - Conversion webhooks: versions of a custom resource differ in `apiVersion` alone.
 //! - Definitions are accepted and established at once, where a real server needs some milliseconds.
-//! - Bodies in YAML are read as YAML 1.2: a bare `y` is a text. Messages do not quote the internal Go types of objects.
-//! - Subresources `resize` and `nodes/proxy` of the core kinds answer 501.
+//! - Bodies in YAML are read as YAML 1.2: a bare `y` is a text. Messages do not quote the internal Go types of objects: a
+//!   refused change of a pod does not show the difference of the two.
+//! - OpenAPI documents have no descriptions of built-in kinds: `kubectl explain` knows their fields and types alone.
+//! - Behind `nodes/proxy` a kubelet answers for its health, pods and logs; metrics, statistics, configuration and commands
+//!   are 501.
 //! - Certificate signing requests are approved and denied, but nothing signs them; of what they hold only the PEM frame is looked at.
 //! - ComponentStatuses are always healthy.
 //! - A process kubelet that serves a real API server answers it for logs, exec, attach and port-forward (`face::node_api`);
 //!   statistics and metrics are 501 there.
 //! - Of persistent volumes only the sources `hostPath`, `local`, `nfs` and `csi` are looked into, of statuses only what
-//!   clients other than a kind's own controllers write; values of kinds that no test compares with a real server (CSI,
-//!   flow control, dynamic resource allocation) are not checked beyond their types.
-//! - CronJobs are stored and checked, but no controller makes jobs of them, and none scales what autoscalers aim at.
-//! - Proxies speak plain HTTP to pods; a name with the scheme `https` answers 501.
+//!   clients other than a kind's own controllers write; values of flow control, dynamic resource allocation,
+//!   MutatingAdmissionPolicies and APIServices are not checked beyond their types.
+//! - CronJobs are stored and checked, but no controller makes jobs of them, none scales what autoscalers aim at, and none
+//!   makes the service `kubernetes` anew when it is deleted.
 //! - Services are IPv4; a headless service without a selector says both families, as a real server does.
 
 pub mod controllers;

@@ -19,6 +19,10 @@ pub struct Status {
     pub details: Box<Details>,
     /// With a 410 for a continue token: a token that goes on without consistency.
     pub continue_token: Option<String>,
+    /// A reason in somebody else's words, which wins: an admission webhook's.
+    pub other_reason: Option<Box<str>>,
+    /// What the client should know besides (`Warning` headers).
+    pub warnings: Vec<String>,
     /// Made of an HTTP code and nothing else (`NewGenericServerResponse`): has details even where they are empty.
     pub generic: bool,
 }
@@ -81,6 +85,8 @@ impl Status {
             message: message.into(),
             details: Box::default(),
             continue_token: None,
+            other_reason: None,
+            warnings: Vec::new(),
             generic: false,
         }
     }
@@ -167,8 +173,9 @@ impl Status {
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": self.message, "code": self.code,
         });
-        if !self.reason.is_empty() {
-            value["reason"] = Value::from(self.reason);
+        let reason = self.other_reason.as_deref().unwrap_or(self.reason);
+        if !reason.is_empty() {
+            value["reason"] = Value::from(reason);
         }
         if let Some(token) = &self.continue_token {
             value["metadata"]["continue"] = Value::from(token.as_str());
@@ -193,6 +200,8 @@ impl Status {
                 ..Details::default()
             }),
             continue_token: None,
+            other_reason: None,
+            warnings: Vec::new(),
             generic: false,
         }
     }

@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: measurements, written to `benches/` with what they were measured on.
 
 use std::fmt::Write as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
@@ -91,17 +91,16 @@ fn fake() -> Result<String> {
     let ready = start.elapsed();
     // The scripts make no work for controllers, and the server in memory runs none either.
     real.stop_controllers()?;
-    let mut table = measure("fake-apiserver", "fake", Some(&real))?;
-    let _ = writeln!(table, "| a real control plane is ready in | | {:.1} s | | |", ready.as_secs_f64());
-    Ok(table)
+    measure("fake-apiserver", "fake", Some((&real, ready)))
 }
 
 /// The rows that a bench prints.
-fn measure(package: &str, bench: &str, real: Option<&ControlPlane>) -> Result<String> {
+fn measure(package: &str, bench: &str, real: Option<(&ControlPlane, Duration)>) -> Result<String> {
     let mut table = String::new();
     let mut command = shell::cargo(&["bench", "--locked", "-p", package, "--bench", bench]);
-    if let Some(real) = real {
+    if let Some((real, ready)) = real {
         command.env("FAKE_APISERVER_REAL", &real.kubeconfig);
+        command.env("FAKE_APISERVER_REAL_READY", ready.as_secs_f64().to_string());
     }
     let success = shell::watch(&mut command, |line| {
         if line.starts_with('|') {

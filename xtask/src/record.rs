@@ -51,6 +51,8 @@ impl Recording {
         }
         let mut record = shell::cargo(&arguments);
         record.env("FAKE_APISERVER_RECORD", &real.kubeconfig);
+        // One topic after the other: what one makes for the whole cluster another could see.
+        record.env("RUST_TEST_THREADS", "1");
         if !shell::watch(&mut record, |_| ())? {
             bail!("the recording of {} failed; what it says is above", self.name);
         }

@@ -22,7 +22,9 @@ fn once() -> Duration {
         .expect("the program starts");
     // It says where it listens once it does.
     let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("its output")).read_line(&mut line).expect("it says something");
+    // Kept open: it has more to say.
+    let mut output = BufReader::new(child.stdout.take().expect("its output"));
+    output.read_line(&mut line).expect("it says something");
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
     runtime.block_on(async {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::control_loop::{Context, ControlLoop, Seen};
-use super::object::{NODES, PODS, Says, items, set_condition, text};
+use super::object::{NODES, PODS, Says, array_mut, items, set_condition, text};
 use super::pod::PodFacts;
 use super::queue::{Queue, Work};
 use crate::quantity;
@@ -117,6 +117,13 @@ impl ControlLoop for Scheduler {
     }
 }
 
+/// Why a pod may not run on a node.
+struct Misfit {
+    whys: Vec<String>,
+    /// It would not fit if all other pods were gone.
+    hopeless: bool,
+}
+
 impl Scheduler {
     fn try_waiting(&mut self, queue: &mut Queue, now: Timestamp) {
         for key in std::mem::take(&mut self.waiting) {
@@ -128,13 +135,16 @@ impl Scheduler {
     fn choose(&self, pod: &Value, facts: &PodFacts) -> Result<String, String> {
         let mut best: Option<(i128, &String)> = None;
         let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
-        let mut count = 0;
+        let (mut count, mut hopeless) = (0, 0);
         for (name, node) in self.nodes.iter().filter(|(_, node)| node.exists) {
             count += 1;
             match node.fits(name, pod, facts) {
                 Ok(()) if best.is_none_or(|(pods, _)| node.pods < pods) => best = Some((node.pods, name)),
                 Ok(()) => {}
-                Err(whys) => whys.into_iter().for_each(|why| *reasons.entry(why).or_default() += 1),
+                Err(misfit) => {
+                    hopeless += usize::from(misfit.hopeless);
+                    misfit.whys.into_iter().for_each(|why| *reasons.entry(why).or_default() += 1);
+                }
             }
         }
         if let Some((_, name)) = best {
@@ -145,10 +155,19 @@ impl Scheduler {
         }
         let mut whys: Vec<String> = reasons.iter().map(|(why, nodes)| format!("{nodes} {why}")).collect();
         whys.sort();
-        let preemption = format!(
-            "preemption: 0/{count} nodes are available: {count} No preemption victims found for incoming pod."
+        let mut victims = Vec::new();
+        if count > hopeless {
+            victims.push(format!("{} No preemption victims found for incoming pod", count - hopeless));
+        }
+        if hopeless > 0 {
+            victims.push(format!("{hopeless} Preemption is not helpful for scheduling"));
+        }
+        victims.sort();
+        let after = format!(
+            "no new claims to deallocate, preemption: 0/{count} nodes are available: {}.",
+            victims.join(", ")
         );
-        Err(format!("0/{count} nodes are available: {}. {preemption}", whys.join(", ")))
+        Err(format!("0/{count} nodes are available: {}. {after}", whys.join(", ")))
     }
 }
 
@@ -184,13 +203,14 @@ impl Node {
     }
 
     /// Whether the pod may run here and there is room; otherwise what is in the way.
-    fn fits(&self, name: &str, pod: &Value, facts: &PodFacts) -> Result<(), Vec<String>> {
+    fn fits(&self, name: &str, pod: &Value, facts: &PodFacts) -> Result<(), Misfit> {
+        let never = |why: &str| Err(Misfit { whys: vec![why.into()], hopeless: true });
         let spec = &pod["spec"];
         let tolerations = items(&spec["tolerations"]);
         if self.value["spec"]["unschedulable"] == true
             && !tolerates(tolerations, UNSCHEDULABLE, "", "NoSchedule")
         {
-            return Err(vec!["node(s) were unschedulable".into()]);
+            return never("node(s) were unschedulable");
         }
         let taint = items(&self.value["spec"]["taints"]).iter().find(|taint| {
             let effect = text(&taint["effect"]);
@@ -198,26 +218,26 @@ impl Node {
                 && !tolerates(tolerations, text(&taint["key"]), text(&taint["value"]), effect)
         });
         if taint.is_some() {
-            return Err(vec!["node(s) had untolerated taint(s)".into()]);
+            return never("node(s) had untolerated taint(s)");
         }
         let selected = spec["nodeSelector"].as_object().is_none_or(|labels| {
             labels.iter().all(|(l, v)| self.labels.get(l).map(String::as_str) == v.as_str())
         });
         if !selected || !self.affine(name, spec) {
-            return Err(vec!["node(s) didn't match Pod's node affinity/selector".into()]);
+            return never("node(s) didn't match Pod's node affinity/selector");
         }
-        let mut short: Vec<String> = Vec::new();
+        let (mut short, mut hopeless): (Vec<String>, bool) = (Vec::new(), false);
         if self.pods * 1_000 + 1_000 > self.allocatable.get("pods").copied().unwrap_or_default() {
             short.push("Too many pods".into());
         }
         for (resource, amount) in facts.requests.iter().filter(|(_, amount)| **amount > 0) {
-            let room = self.allocatable.get(resource).copied().unwrap_or_default()
-                - self.used.get(resource).copied().unwrap_or_default();
-            if *amount > room {
+            let all = self.allocatable.get(resource).copied().unwrap_or_default();
+            if *amount > all - self.used.get(resource).copied().unwrap_or_default() {
+                hopeless |= *amount > all;
                 short.push(format!("Insufficient {resource}"));
             }
         }
-        if short.is_empty() { Ok(()) } else { Err(short) }
+        if short.is_empty() { Ok(()) } else { Err(Misfit { whys: short, hopeless }) }
     }
 
     /// Required node affinity: one of the terms holds.
@@ -284,6 +304,11 @@ fn refuse(
     let says = Says { kind: "PodScheduled", status: "False", reason, message };
     if !set_condition(&mut pod["status"], says, context.now) {
         return Ok(());
+    }
+    let generation = pod["metadata"]["generation"].clone();
+    let conditions = array_mut(&mut pod["status"], "conditions");
+    if let Some(condition) = conditions.iter_mut().find(|condition| condition["reason"] == "Unschedulable") {
+        condition["observedGeneration"] = generation;
     }
     pod["metadata"]["resourceVersion"] = Value::Null;
     context.api.update_status(&PODS, pod.clone())?;

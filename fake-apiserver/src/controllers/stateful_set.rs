@@ -224,13 +224,15 @@ fn claims(
     maker: &Maker<'_>,
     context: &mut Context<'_, '_>,
 ) -> Result<(), Status> {
-    for template in items(&maker.value["spec"]["volumeClaimTemplates"]) {
+    for (index, template) in items(&maker.value["spec"]["volumeClaimTemplates"]).iter().enumerate() {
         let volume = text(&template["metadata"]["name"]);
         let claim = format!("{volume}-{name}");
         let namespace = &maker.owner.key.namespace;
         let volumes = super::object::array_mut(&mut pod["spec"], "volumes");
         volumes.retain(|known| known["name"] != volume);
-        volumes.push(json!({"name": volume, "persistentVolumeClaim": {"claimName": claim}}));
+        // They stand before the volumes of the template.
+        let at = index.min(volumes.len());
+        volumes.insert(at, json!({"name": volume, "persistentVolumeClaim": {"claimName": claim}}));
         let key = Key::new(namespace, &claim);
         if context.api.get(&CLAIMS, &key.namespace, &key.name).is_none() {
             let mut object = template.clone();
@@ -241,6 +243,9 @@ fn claims(
             object["metadata"]["namespace"] = namespace.as_str().into();
             object["metadata"]["labels"] = maker.value["spec"]["selector"]["matchLabels"].clone();
             context.api.create(&CLAIMS, object)?;
+            let set = &maker.owner.key.name;
+            let message = format!("Create Claim {claim} Pod {name} in StatefulSet {set} success");
+            context.normal(maker.value, "SuccessfulCreate", &message);
         }
     }
     Ok(())

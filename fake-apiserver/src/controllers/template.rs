@@ -74,7 +74,14 @@ impl Maker<'_> {
         let key = &pod.stored.key;
         let options = json!({"preconditions": {"uid": pod.stored.meta.uid}});
         match context.api.delete(&PODS, key, options) {
-            Ok(()) => context.normal(self.value, "SuccessfulDelete", &format!("Deleted pod: {}", key.name)),
+            Ok(()) => {
+                let message = if self.value["kind"] == "StatefulSet" {
+                    format!("Delete Pod {} in StatefulSet {} successful", key.name, self.owner.key.name)
+                } else {
+                    format!("Deleted pod: {}", key.name)
+                };
+                context.normal(self.value, "SuccessfulDelete", &message);
+            }
             Err(status) if matches!(status.code, 404 | 409) => {}
             Err(status) => return Err(status),
         }

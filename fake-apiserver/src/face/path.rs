@@ -110,11 +110,12 @@ fn resource(group: &str, version: &str, rest: &[&str]) -> Route {
     Route::Resource(path)
 }
 
-/// What follows the subresource in the path of an object of a namespace, as it was sent: empty, or from a slash on.
+/// What follows the subresource in the path of an object, as it was sent: empty, or from a slash on.
 #[cfg(feature = "http")]
 pub(super) fn after_subresource(path: &str) -> &str {
-    // /api/v1/namespaces/{namespace}/{resource}/{name}/{subresource}
-    let mut left = 7;
+    // /api/v1/namespaces/{namespace}/{resource}/{name}/{subresource}, or /api/v1/nodes/{name}/{subresource}
+    let namespaced = path.split('/').filter(|step| !step.is_empty()).nth(2) == Some("namespaces");
+    let mut left = if namespaced { 7 } else { 5 };
     let mut begins = path.char_indices().peekable();
     while let Some((at, character)) = begins.next() {
         let next = begins.peek().map(|(_, next)| *next);
@@ -221,10 +222,38 @@ impl Query {
             previous: self.flag("previous"),
             since_seconds: self.number("sinceSeconds")?,
             since_time: self.text("sinceTime"),
-            tail_lines: self.number("tailLines")?,
-            limit_bytes: self.number("limitBytes")?,
+            tail_lines: self.number::<i64>("tailLines")?.and_then(|lines| usize::try_from(lines).ok()),
+            limit_bytes: self.number::<i64>("limitBytes")?.and_then(|bytes| usize::try_from(bytes).ok()),
             timestamps: self.flag("timestamps"),
         })
+    }
+
+    /// What is wrong with what is asked for of the log of a pod (`ValidatePodLogOptions`).
+    ///
+    /// # Errors
+    /// 400 for values that do not parse, 422 for those that are refused.
+    pub(super) fn check_log_options(&self, pod: &str) -> Result<(), Status> {
+        let mut causes = Vec::new();
+        let mut at_least = |field: &str, least: i64, why: &str| {
+            let value = self.number::<i64>(field)?;
+            if let Some(value) = value.filter(|value| *value < least) {
+                let fault = format!("Invalid value: {value}: {why}");
+                causes.push(Cause::new("FieldValueInvalid", field, fault));
+            }
+            Ok::<_, Status>(())
+        };
+        at_least("tailLines", 0, "must be greater than or equal to 0")?;
+        at_least("limitBytes", 1, "must be greater than 0")?;
+        at_least("sinceSeconds", 1, "must be greater than 0")?;
+        if self.text("sinceSeconds").is_some() && self.text("sinceTime").is_some() {
+            let fault = "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified";
+            causes.push(Cause::new("FieldValueForbidden", "[]", fault));
+        }
+        // The feature of separate streams is not on.
+        if self.text("stream").is_some() {
+            causes.push(Cause::new("FieldValueForbidden", "stream", "Forbidden: may not be specified"));
+        }
+        if causes.is_empty() { Ok(()) } else { Err(Status::invalid("", "PodLogOptions", pod, causes)) }
     }
 
     /// The parameters that only writes have, as `k8s.io/apimachinery/pkg/apis/meta/v1/validation` checks them.
@@ -337,6 +366,7 @@ mod tests {
         };
         for tail in ["", "/", "/a/b", "/a//b%20c/", "//a"] {
             assert_eq!(rest(tail), tail);
+            assert_eq!(after_subresource(&format!("/api/v1/nodes/n/proxy{tail}")), tail);
         }
         assert_eq!(after_subresource("/api/v1/pods"), "");
     }

@@ -81,10 +81,11 @@ pub(super) fn status(status: &Status, encoding: Encoding) -> Response<ResponseBo
     if retry > 0 {
         response.headers_mut().insert(header::RETRY_AFTER, retry.into());
     }
+    warn(response.headers_mut(), &status.warnings);
     response
 }
 
-/// `Warning: 299 - "…"` for each text.
+/// `Warning: 299 - "…"` for each text, once.
 pub(super) fn warn(headers: &mut HeaderMap, warnings: &[String]) {
     for warning in warnings {
         let quoted: String = warning
@@ -92,7 +93,9 @@ pub(super) fn warn(headers: &mut HeaderMap, warnings: &[String]) {
             .filter(|c| !c.is_control())
             .flat_map(|c| (c == '"' || c == '\\').then_some('\\').into_iter().chain([c]))
             .collect();
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\""))
+            && !headers.get_all(header::WARNING).iter().any(|said| said == value)
+        {
             headers.append(header::WARNING, value);
         }
     }

@@ -26,6 +26,7 @@ pub(super) async fn answer(
     if log && request.group.is_empty() && request.verb == Verb::Get {
         // Whether the user may do this was asked before; what else it takes is asked by the server itself.
         request.user = User { agent: request.user.agent, ..User::default() };
+        incoming.query.check_log_options(request.name.as_deref().unwrap_or_default())?;
         return logs::answer(server, &request).await;
     }
     let form = form(service, &request, &incoming)?;

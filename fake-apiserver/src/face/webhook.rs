@@ -20,7 +20,7 @@ mod https {
     use std::time::Duration;
 
     use bytes::Bytes;
-    use http::{Request, Uri, header};
+    use http::{Request, StatusCode, Uri, header};
     use http_body_util::{BodyExt as _, Full, Limited};
     use hyper_util::rt::TokioIo;
     use serde_json::Value;
@@ -78,7 +78,12 @@ mod https {
     ) -> Result<Result<Value, String>, String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
         let stream = TcpStream::connect(&target.address).await;
-        let stream = stream.map_err(|error| format!("dial tcp {}: connect: {error}", target.address))?;
+        let stream = stream.map_err(|error| match error.kind() {
+            std::io::ErrorKind::ConnectionRefused => {
+                format!("dial tcp {}: connect: connection refused", target.address)
+            }
+            _ => format!("dial tcp {}: connect: {error}", target.address),
+        })?;
         let connector = TlsConnector::from(Arc::new(trust(&call.ca_bundle)?));
         let name = ServerName::try_from(target.host.clone()).map_err(|error| text(&error))?;
         let stream = connector.connect(name, stream).await.map_err(|error| format!("tls: {error}"))?;
@@ -104,10 +109,13 @@ mod https {
         let (exchanged, _) = futures::join!(exchange, connection);
         let (code, body) = exchanged?;
         if !code.is_success() {
-            let said = String::from_utf8_lossy(&body);
-            return Ok(Err(format!(
-                "failed to call webhook: an error on the server ({said:?}) has prevented the request from succeeding"
-            )));
+            // The real client reads no error's body that is no Status.
+            let why = if code == StatusCode::NOT_FOUND {
+                "the server could not find the requested resource"
+            } else {
+                "an error on the server (\"unknown\") has prevented the request from succeeding"
+            };
+            return Ok(Err(format!("failed to call webhook: {why}")));
         }
         Ok(serde_json::from_slice(&body).map_err(|error| {
             format!("failed to call webhook: couldn't get version/kind; json parse error: {error}")

@@ -27,11 +27,40 @@ pub fn json(target: &Value, operations: &Value) -> Result<Value, Status> {
             go_name(operations)
         )));
     }
+    json_or_why(target, operations).map_err(|_| rejected())
+}
+
+/// The same, or why not, as the library of the real server says it.
+pub(crate) fn json_or_why(target: &Value, operations: &Value) -> Result<Value, String> {
     let operations = lenient(target, operations);
-    let patch: json_patch::Patch = serde_json::from_value(operations.clone()).map_err(|_| rejected())?;
+    let patch: json_patch::Patch = serde_json::from_value(operations).map_err(|error| error.to_string())?;
     let mut patched = target.clone();
-    json_patch::patch(&mut patched, &patch).map_err(|_| rejected())?;
+    for operation in patch.0 {
+        let one = json_patch::Patch(vec![operation.clone()]);
+        json_patch::patch(&mut patched, &one).map_err(|error| why(&operation, &error))?;
+    }
     Ok(patched)
+}
+
+fn why(operation: &json_patch::PatchOperation, error: &json_patch::PatchError) -> String {
+    use json_patch::PatchOperation as Operation;
+    let path = operation.path().to_string();
+    let key = path.rsplit('/').next().unwrap_or_default();
+    match operation {
+        Operation::Test(_) => format!("testing value {path} failed: test failed"),
+        Operation::Remove(_) => {
+            format!(
+                "error in remove for path: '{path}': Unable to remove nonexistent key: {key}: missing value"
+            )
+        }
+        Operation::Replace(_) => {
+            format!("replace operation does not apply: doc is missing key: {path}: missing value")
+        }
+        Operation::Add(_) => {
+            format!("add operation does not apply: doc is missing path: \"{path}\": missing value")
+        }
+        _ => error.to_string(),
+    }
 }
 
 /// The library of the real server replaces a member of an object that is not there, which the RFC forbids.

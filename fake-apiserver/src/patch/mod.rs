@@ -14,6 +14,7 @@ mod typed;
 
 pub use apply::apply;
 pub use json::json;
+pub(crate) use json::json_or_why;
 pub use managed_fields::{lose, track_update};
 pub use merge::merge;
 pub(crate) use scale::{apply_scale, managers_of_scale};

@@ -162,10 +162,11 @@ fn counts_generation(storage: &GroupResource) -> bool {
         | "flowcontrol.apiserver.k8s.io"
         | "admissionregistration.k8s.io"
         | "scheduling.k8s.io"
-        | "resource.k8s.io"
         | "apiextensions.k8s.io" => true,
         "apps" => resource != "controllerrevisions",
-        "" => matches!(resource, "pods" | "replicationcontrollers"),
+        "" => matches!(resource, "pods" | "replicationcontrollers" | "podtemplates"),
+        "storage.k8s.io" => resource == "csidrivers",
+        "resource.k8s.io" => matches!(resource, "deviceclasses" | "resourceslices"),
         "policy" => resource == "poddisruptionbudgets",
         "networking.k8s.io" => matches!(resource, "ingresses" | "networkpolicies" | "ingressclasses"),
         _ => false,

@@ -68,6 +68,45 @@ fn walk_object(map: &mut Map<String, Value>, schema: View<'_>) {
     }
 }
 
+/// Lists of whole objects that Go writes though they are empty and nobody has to say them.
+const WRITTEN: [&str; 2] = ["endpoints", "rules"];
+
+/// Drops what Go's `omitempty` leaves out, and fills nothing in; `root` says whether this is the object itself.
+pub(super) fn drop_empty(value: &mut Value, schema: View<'_>, root: bool) {
+    match value {
+        Value::Object(map) => map.retain(|key, child| {
+            let Some(schema) = schema.property(key).or_else(|| schema.additional()) else { return true };
+            drop_empty(child, schema, false);
+            (root && WRITTEN.contains(&key.as_str())) || !is_omitted(child, schema)
+        }),
+        Value::Array(items) => {
+            let Some(schema) = schema.items() else { return };
+            for item in items {
+                drop_empty(item, schema, false);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Whether there is anything to drop.
+pub(super) fn has_empty(value: &Value, schema: View<'_>, root: bool) -> bool {
+    match value {
+        Value::Object(map) => map.iter().any(|(key, child)| {
+            if !child.is_object() && !child.is_array() {
+                return false;
+            }
+            let Some(schema) = schema.property(key).or_else(|| schema.additional()) else { return false };
+            let written = root && WRITTEN.contains(&key.as_str());
+            (!written && is_omitted(child, schema)) || has_empty(child, schema, false)
+        }),
+        Value::Array(items) => {
+            schema.items().is_some_and(|schema| items.iter().any(|item| has_empty(item, schema, false)))
+        }
+        _ => false,
+    }
+}
+
 /// Go's `omitempty`: an optional list or map of a built-in kind that is empty is not written.
 fn is_omitted(value: &Value, schema: View<'_>) -> bool {
     match value {

@@ -84,6 +84,22 @@ impl Schema {
         }
     }
 
+    /// Drops the optional lists and maps of a built-in kind that are empty: Go does not write them. Says whether any was.
+    pub(crate) fn drop_empty(&self, value: &mut Value) -> bool {
+        match self.root().filter(|root| root.graph.built_in && default::has_empty(value, *root, true)) {
+            Some(root) => {
+                default::drop_empty(value, root, true);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Whether there is any.
+    pub(crate) fn has_empty(&self, value: &Value) -> bool {
+        self.root().is_some_and(|root| root.graph.built_in && default::has_empty(value, root, true))
+    }
+
     /// Types, formats, bounds, list keys and CEL rules; with `old`, unchanged values are excused (ratcheting).
     pub fn validate(&self, value: &Value, old: Option<&Value>) -> Vec<Cause> {
         self.validate_with(value, old, Vec::new())

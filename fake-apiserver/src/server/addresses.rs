@@ -51,7 +51,7 @@ impl Addresses {
         let bits = u32::from(parsed);
         if !(BASE + 1..BASE + SIZE - 1).contains(&bits) {
             return Some(format!(
-                "failed to allocate IP {ip}: the provided IP ({ip}) is not in the valid range. The range of valid IPs is 10.96.0.0/16"
+                "failed to allocate IP {ip}: the provided network does not match the current range"
             ));
         }
         let taken = self.ips.contains(&bits);
@@ -91,7 +91,8 @@ fn ip(service: &Value) -> Option<u32> {
 
 fn ports(service: &Value) -> impl Iterator<Item = u16> {
     let ports = service["spec"]["ports"].as_array().into_iter().flatten();
-    ports.filter_map(|port| u16::try_from(port["nodePort"].as_u64()?).ok())
+    let ports = ports.map(|port| &port["nodePort"]).chain([&service["spec"]["healthCheckNodePort"]]);
+    ports.filter_map(|port| u16::try_from(port.as_u64()?).ok())
 }
 
 #[cfg(test)]

@@ -85,6 +85,18 @@ impl ApiServer {
             patch::track_update(schema, old, new, &call.applier());
             return;
         }
+        if schema.is_some_and(|schema| schema.has_empty(new)) {
+            // Nobody owns what is not written; whether it was said still matters to the rules of its kind.
+            let mut written = new.clone();
+            schema.map(|schema| schema.drop_empty(&mut written));
+            self.track(call, old, &mut written);
+            if let (Some(metadata), Some(entries)) =
+                (new["metadata"].as_object_mut(), written["metadata"].get_mut("managedFields"))
+            {
+                metadata.insert("managedFields".into(), entries.take());
+            }
+            return;
+        }
         if resource.api_version() == resource.storage_api_version {
             patch::track_update(schema, old, new, &call.applier());
         } else {

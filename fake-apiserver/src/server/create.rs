@@ -36,6 +36,7 @@ impl ApiServer {
         fields: Fields,
     ) -> Result<Response, Status> {
         let resource = &call.resource;
+        let decoded = warnings.clone();
         let key = self.place(call, &mut value)?;
         self.check_namespace(call, &key)?;
         strategy::prepare_create(resource, &mut value);
@@ -46,13 +47,13 @@ impl ApiServer {
         if fields == Fields::Tracked {
             self.track(call, None, &mut value);
         }
-        self.admit(call, &mut value)?;
+        self.admit(call, &mut value).map_err(|status| before_naming(status, &value))?;
         self.mutate(call, Operation::Create, &mut value, None)?;
         strategy::begin(call, &mut value);
         let metadata = meta::of(&mut value)?;
         metadata.insert("uid".into(), json!(meta::uid(self.uids + 1)));
         metadata.insert("creationTimestamp".into(), json!(meta::time(call.now)));
-        if resource.counts_generation {
+        if resource.counts_generation && strategy::begins_with_generation(resource) {
             metadata.insert("generation".into(), json!(1));
         }
         strategy::identify(resource, &mut value);
@@ -60,7 +61,10 @@ impl ApiServer {
         self.check_escalation(call, &value, None)?;
         let causes = faults(call, &value, None)?;
         if !causes.is_empty() {
-            return Err(call.invalid(&key.name, causes));
+            let mut status = call.invalid(&key.name, causes);
+            status.warnings = decoded;
+            status.warnings.extend(strategy::early_warnings(resource, &value));
+            return Err(status);
         }
         warnings.extend(self.validate_by_policies(call, Operation::Create, Some(&value), None)?);
         self.validate_by_webhooks(call, Operation::Create, Some(&value), None)?;
@@ -68,6 +72,7 @@ impl ApiServer {
         if self.storage.get(&resource.storage, &key).is_some() {
             return Err(Status::already_exists(&resource.group, &resource.plural, &key.name));
         }
+        drop_empty(call, &mut value);
         self.assign(call, &mut value)?;
         self.uids += 1;
         if call.request.params.dry_run {
@@ -154,6 +159,32 @@ impl ApiServer {
             format!("namespace {name} is being terminated"),
         ));
         Err(status)
+    }
+}
+
+/// Those who complete an object see it before it has the rest of its name.
+fn before_naming(mut status: Status, value: &Value) -> Status {
+    let metadata = &value["metadata"];
+    if let (Some(prefix), Some(name)) = (metadata["generateName"].as_str(), metadata["name"].as_str())
+        && name.len() > prefix.len()
+        && name.starts_with(prefix)
+    {
+        status.message = status.message.replacen(
+            &format!("{name:?} is forbidden"),
+            &format!("{prefix:?} is forbidden"),
+            1,
+        );
+        if status.details.name == name {
+            prefix.clone_into(&mut status.details.name);
+        }
+    }
+    status
+}
+
+/// What Go does not write is not kept.
+pub(super) fn drop_empty(call: &Call<'_>, value: &mut Value) {
+    if let Some(schema) = call.resource.schema().filter(|_| call.resource.custom.is_none()) {
+        schema.drop_empty(value);
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::call::Call;
 use super::delete::{Options, check_preconditions};
 use super::{ApiServer, BUDGETS, PODS, meta};
-use crate::request::{Request, User};
+use crate::request::Request;
 use crate::response::{Reply, Response};
 use crate::status::{Cause, Status};
 use crate::storage::{LabelSelector, Stored};
@@ -107,18 +107,6 @@ impl ApiServer {
         );
         value["status"]["conditions"] = json!(conditions);
         self.write_status(call, "v1", "pods", value)
-    }
-
-    fn write_status(
-        &mut self,
-        call: &Call<'_>,
-        api_version: &str,
-        resource: &str,
-        value: Value,
-    ) -> Result<(), Status> {
-        let mut request = Request::update(api_version, resource, value).subresource("status");
-        request.user = User { agent: "kube-apiserver".into(), ..User::default() };
-        self.handle(call.now, &request).map(drop)
     }
 }
 

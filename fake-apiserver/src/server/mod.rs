@@ -91,7 +91,6 @@ pub struct ApiServer {
     webhooks: std::sync::Arc<admission::Webhooks>,
     policies: std::sync::Arc<admission::Policies>,
     calls: admission::Calls,
-    usages: admission::Usages,
     /// `spec` of each served definition: a write that does not change it changes nothing that is served.
     served_specs: BTreeMap<String, Value>,
 }
@@ -99,7 +98,10 @@ pub struct ApiServer {
 impl ApiServer {
     /// A server with the built-in resources and the namespaces every cluster has.
     pub fn new(config: Config, now: Timestamp) -> Self {
-        let controllers: Vec<Box<dyn Controller>> = vec![Box::<admission::QuotaStatus>::default()];
+        let mut controllers: Vec<Box<dyn Controller>> = Vec::new();
+        if config.controllers {
+            controllers.push(Box::<admission::QuotaStatus>::default());
+        }
         let built_in = config.controllers.then(|| Controllers::new(config.options.clone()));
         let mut server = Self {
             storage: Storage::new(config.history),
@@ -119,7 +121,6 @@ impl ApiServer {
             webhooks: std::sync::Arc::default(),
             policies: std::sync::Arc::default(),
             calls: admission::Calls::default(),
-            usages: admission::Usages::default(),
             served_specs: BTreeMap::new(),
         };
         server.bootstrap(now);
@@ -173,6 +174,10 @@ impl ApiServer {
         {
             return Self::component_statuses(&call);
         }
+        // Nothing can be read back from where bindings are sent.
+        if call.resource.plural == "bindings" && request.name.is_some() && call.resource.custom.is_none() {
+            return Err(no_such_resource());
+        }
         if !call.resource.allows(verb_name(request.verb)) {
             return Err(no_such_method());
         }
@@ -206,16 +211,16 @@ impl ApiServer {
             ("eviction", Verb::Create) => self.evict(call),
             ("token", Verb::Create) => self.token(call),
             ("log", Verb::Get) => self.log(call),
-            ("status" | "approval" | "ephemeralcontainers", Verb::Get)
+            ("status" | "approval" | "ephemeralcontainers" | "resize", Verb::Get)
             // The face connects to the object; here it is only found.
-            | ("exec" | "attach" | "portforward", Verb::Get | Verb::Create) => self.get(call),
-            ("proxy", _) if call.resource.namespaced => self.get(call),
-            ("status" | "approval" | "ephemeralcontainers", Verb::Update) => self.update(call),
-            ("status" | "approval" | "ephemeralcontainers", Verb::Patch(patch_type)) => {
+            | ("exec" | "attach" | "portforward", Verb::Get | Verb::Create)
+            | ("proxy", _) => self.get(call),
+            ("status" | "approval" | "ephemeralcontainers" | "resize", Verb::Update) => self.update(call),
+            ("status" | "approval" | "ephemeralcontainers" | "resize", Verb::Patch(patch_type)) => {
                 self.patch(call, patch_type)
             }
             (
-                "status" | "approval" | "ephemeralcontainers" | "finalize" | "binding" | "eviction" | "token" | "log" | "exec" | "attach" | "portforward",
+                "status" | "approval" | "ephemeralcontainers" | "resize" | "finalize" | "binding" | "eviction" | "token" | "log" | "exec" | "attach" | "portforward",
                 _,
             ) => Err(no_such_method()),
             (other, _) => Err(Status::not_modelled(format!(

@@ -7,6 +7,7 @@ use crate::status::Cause;
 
 const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const SEARCH: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')";
 const LABEL_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 const VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
@@ -31,6 +32,12 @@ pub fn dns_1035_label(text: &str) -> Vec<String> {
 /// Faults of a DNS-1123 subdomain, at most 253 characters.
 pub fn dns_subdomain(text: &str) -> Vec<String> {
     faults(text, 253, SUBDOMAIN, |t| t.split('.').all(is_label))
+}
+
+/// Faults of a domain in which names are searched: a subdomain whose labels may have underscores.
+pub fn search_domain(text: &str) -> Vec<String> {
+    let plain = |label: &str| is_label(&label.strip_prefix('_').unwrap_or(label).replace('_', "-"));
+    faults(text, 253, SEARCH, |t| t.split('.').all(plain))
 }
 
 /// Faults of a name that is used as one segment of a path.
@@ -84,11 +91,17 @@ pub fn port_name(text: &str) -> Vec<String> {
     if text.len() > 15 {
         found.push("must be no more than 15 characters".into());
     }
-    if !is_label(text) {
+    if !text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') || text.is_empty() {
         found.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".into());
     }
     if !text.bytes().any(|b| b.is_ascii_lowercase()) {
         found.push("must contain at least one letter (a-z)".into());
+    }
+    if text.contains("--") {
+        found.push("must not contain consecutive hyphens".into());
+    }
+    if text.starts_with('-') || text.ends_with('-') {
+        found.push("must not begin or end with a hyphen".into());
     }
     found
 }
@@ -162,7 +175,8 @@ pub fn environment_name(text: &str) -> Vec<String> {
 fn faults(text: &str, bound: usize, words: &str, valid: impl Fn(&str) -> bool) -> Vec<String> {
     let mut found = Vec::new();
     if text.len() > bound {
-        found.push(format!("must be no more than {bound} bytes"));
+        let unit = if words == VALUE { "bytes" } else { "characters" };
+        found.push(format!("must be no more than {bound} {unit}"));
     }
     if !valid(text) {
         found.push(words.into());

@@ -41,6 +41,7 @@ impl ApiServer {
         let mut applied = call.body()?.clone();
         check_applied_type(call, &applied)?;
         let warnings = body::decode(&self.registry, call, &mut applied)?;
+        let named = applied["metadata"]["name"].as_str().is_some_and(|name| !name.is_empty());
         place_applied(call, &mut applied, &key)?;
         let schema = call.resource.schema().map(AsRef::as_ref);
         let Some(old) = self.storage.get(&call.resource.storage, &key).cloned() else {
@@ -52,6 +53,12 @@ impl ApiServer {
                     "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
                 );
                 return Err(call.conflict(&key.name, &why));
+            }
+            if !named {
+                return Err(Status::bad_request(format!(
+                    "the name of the object ({} based on URL) was undeterminable: name must be provided",
+                    key.name
+                )));
             }
             let mut new = patch::apply(schema, None, &applied, &call.applier())?;
             body::to_storage(call, &mut new);

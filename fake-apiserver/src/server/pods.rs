@@ -12,7 +12,7 @@ use super::{ApiServer, meta};
 use crate::controllers::LogLine;
 use crate::face::LogOptions;
 use crate::response::{Reply, Response};
-use crate::status::{Cause, Status};
+use crate::status::Status;
 
 /// Annotation whose text is the log of a simulated pod.
 pub const LOG_ANNOTATION: &str = "fake-apiserver/log";
@@ -33,10 +33,16 @@ impl ApiServer {
         let pods = self.registry.get("", "v1", "pods").cloned().ok_or_else(super::no_such_resource)?;
         let call = Call { now: call.now, request: call.request, resource: pods };
         let old = self.storage.get(&super::PODS, &key).cloned().ok_or_else(|| call.not_found(&key.name))?;
+        // The real server passes on what its validation says, and nothing else.
+        let kind = binding["target"]["kind"].as_str().unwrap_or_default();
+        if !matches!(kind, "" | "Node") {
+            let said =
+                format!("target.kind: Unsupported value: {kind:?}: supported values: \"Node\", \"<empty>\"");
+            return Err(Status::new(500, "", said));
+        }
         let node = binding["target"]["name"].as_str().unwrap_or_default();
         if node.is_empty() {
-            let cause = Cause::new("FieldValueRequired", "target.name", "Required value");
-            return Err(Status::invalid("", "Binding", &key.name, vec![cause]));
+            return Err(Status::new(500, "", "target.name: Required value"));
         }
         let mut value = old.value();
         if old.meta.deleting {
@@ -149,13 +155,14 @@ impl ApiServer {
         let old =
             self.storage.get(&super::NAMESPACES, &key).cloned().ok_or_else(|| call.not_found(&key.name))?;
         let old_value = old.value();
-        let mut new = old_value.clone();
-        let finalizers = &call.body()?["spec"]["finalizers"];
-        new["spec"] = match finalizers.as_array() {
-            Some(left) if !left.is_empty() => json!({"finalizers": finalizers}),
-            _ => json!({}),
-        };
-        self.update_value(call, &old, &old_value, new, Vec::new(), Fields::Tracked)
+        let mut new = call.body()?.clone();
+        let warnings = super::body::decode(&self.registry, call, &mut new)?;
+        // The status is another endpoint's.
+        new["status"] = old_value["status"].clone();
+        if new["spec"]["finalizers"].as_array().is_none_or(Vec::is_empty) {
+            new["spec"] = json!({});
+        }
+        self.update_value(call, &old, &old_value, new, warnings, Fields::Tracked)
     }
 }
 

@@ -33,6 +33,17 @@ static SCALE: LazyLock<Arc<Resource>> = LazyLock::new(|| {
     })
 });
 
+/// A Scale of an object with the managers of its replicas, as webhooks are shown it.
+pub(super) fn shown(resource: &Resource, value: &Value) -> Option<Value> {
+    let paths = resource.scale.as_ref()?;
+    let mut scale = scale_of(paths, value).ok()?;
+    let managers = patch::managers_of_scale(value, &paths.spec_replicas);
+    if !managers.is_null() {
+        scale["metadata"]["managedFields"] = managers;
+    }
+    Some(scale)
+}
+
 impl ApiServer {
     pub(super) fn scale(&mut self, call: &Call<'_>) -> Result<Response, Status> {
         let paths = call.resource.scale.as_ref().ok_or_else(super::no_such_resource)?;
@@ -56,6 +67,7 @@ impl ApiServer {
         };
         let as_scale = Call { now: call.now, request: call.request, resource: Arc::clone(&SCALE) };
         let warnings = body::decode(&self.registry, &as_scale, &mut wanted)?;
+        check_name(call, &wanted, &key.name)?;
         check_version(call, &wanted, &shown)?;
         let mut new = old_value.clone();
         let applies = call.request.verb == Verb::Patch(PatchType::Apply);
@@ -90,6 +102,19 @@ impl ApiServer {
 
 fn answer(scale: Value) -> Response {
     Response { code: 200, reply: Reply::Value(scale), warnings: Vec::new() }
+}
+
+fn check_name(call: &Call<'_>, wanted: &Value, name: &str) -> Result<(), Status> {
+    match wanted["metadata"]["name"].as_str().unwrap_or_default() {
+        said if said == name => Ok(()),
+        "" if call.request.verb != Verb::Update => Ok(()),
+        "" => Err(Status::bad_request(format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        ))),
+        said => Err(Status::bad_request(format!(
+            "the name of the object ({said}) does not match the name on the URL ({name})"
+        ))),
+    }
 }
 
 fn check_version(call: &Call<'_>, wanted: &Value, shown: &Value) -> Result<(), Status> {

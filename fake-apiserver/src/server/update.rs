@@ -47,26 +47,38 @@ impl ApiServer {
         if let (Some(_), Some(schema)) = (&resource.custom, resource.schema()) {
             schema.default(&mut new);
         }
+        Self::admit_update(call, &mut new);
+        // As on the real server: what admission and allocators add belongs to nobody.
+        strategy::complete(resource, &mut new);
+        if fields == Fields::Tracked {
+            self.track(call, Some(old_value), &mut new);
+        }
+        strategy::settle(call, &mut new, old_value);
         self.mutate(call, Operation::Update, &mut new, Some(old_value))?;
         strategy::complete(resource, &mut new);
         self.check_escalation(call, &new, Some(old_value))?;
+        let lasting = call.request.subresource.is_none();
+        let said = if lasting { strategy::lasting_warnings(resource, &new) } else { Vec::new() };
         if new == *old_value && !self.has_webhooks() && !self.has_policies() {
+            warnings.extend(said);
             return Ok(call.answer(convert::present(resource, old), warnings));
         }
         causes.extend(super::create::faults(call, &new, Some(old_value))?);
         if !causes.is_empty() {
-            return Err(call.invalid(name, causes));
+            let mut status = call.invalid(name, causes);
+            status.warnings = warnings;
+            return Err(status);
         }
+        warnings.extend(said);
         warnings.extend(self.validate_by_policies(call, Operation::Update, Some(&new), Some(old_value))?);
         self.validate_by_webhooks(call, Operation::Update, Some(&new), Some(old_value))?;
         self.validate_admission_of_update(call, &new, old_value)?;
+        super::create::drop_empty(call, &mut new);
         let of_status = call.request.subresource.as_deref() == Some("status");
         let counts = resource.counts_generation && !of_status;
         if counts && strategy::desired_state_differs(resource, &new, old_value) {
             new["metadata"]["generation"] = json!(old.meta.generation + 1);
-        }
-        if fields == Fields::Tracked {
-            self.track(call, Some(old_value), &mut new);
+            warnings.extend(strategy::update_warnings(resource, &new));
         }
         self.assign(call, &mut new)?;
         if same_but_for_times(old_value, &new) {

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use super::ApiServer;
 use super::call::Call;
 use crate::registry::Resource;
+use crate::request::{Request, User};
+use crate::status::Status;
 use crate::storage::Stored;
 
 impl ApiServer {
@@ -78,6 +80,19 @@ impl ApiServer {
     fn admission_changed(&mut self) {
         self.webhooks = Arc::new(super::admission::Webhooks::read(&self.storage));
         self.policies = Arc::new(super::admission::Policies::read(&self.storage));
+    }
+
+    /// A status that the API server itself writes while it answers a request.
+    pub(super) fn write_status(
+        &mut self,
+        call: &Call<'_>,
+        api_version: &str,
+        resource: &str,
+        value: Value,
+    ) -> Result<(), Status> {
+        let mut request = Request::update(api_version, resource, value).subresource("status");
+        request.user = User { agent: "kube-apiserver".into(), ..User::default() };
+        self.handle_without_webhooks(call.now, &request).map(drop)
     }
 
     /// What follows from the first sign of a deletion.

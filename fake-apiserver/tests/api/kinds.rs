@@ -1,6 +1,7 @@
 //! Rules of single kinds.
 
 use fake_apiserver::request::Request;
+use fake_apiserver::server::{ApiServer, Config};
 use serde_json::{Value, json};
 
 use crate::{Cluster, pod};
@@ -137,9 +138,12 @@ fn a_deployment_must_select_its_template() {
 #[test]
 fn a_quota_refuses_what_exceeds_it_and_counts_what_is_used() {
     let mut cluster = Cluster::new();
+    // Its controller counts what is there before it holds.
+    cluster.api = ApiServer::new(Config::default(), cluster.now);
     let quota = json!({"metadata": {"name": "q", "namespace": "default"}, "spec": {"hard": {"pods": "1",
         "requests.cpu": "1", "count/configmaps": 1}}});
     cluster.ok(&Request::create("v1", "resourcequotas", quota));
+    cluster.api.step(cluster.now);
     let status = cluster.refusal(&Request::create("v1", "pods", pod("x")));
     assert_eq!(
         status.message,
@@ -155,12 +159,14 @@ fn a_quota_refuses_what_exceeds_it_and_counts_what_is_used() {
         status.message,
         "pods \"y\" is forbidden: exceeded quota: q, requested: pods=1,requests.cpu=600m, used: pods=1,requests.cpu=600m, limited: pods=1,requests.cpu=1"
     );
+    let quota = cluster.ok(&Request::get("v1", "resourcequotas").namespace("default").name("q"));
+    let used = json!({"pods": "1", "requests.cpu": "600m", "count/configmaps": "1"});
+    assert_eq!(quota["status"]["used"], used, "each creation is charged at once");
+    let gone = Request::delete("v1", "pods").namespace("default").name("x").grace(0);
+    cluster.ok(&gone);
     cluster.api.step(cluster.now);
     let quota = cluster.ok(&Request::get("v1", "resourcequotas").namespace("default").name("q"));
-    assert_eq!(
-        quota["status"]["used"],
-        json!({"pods": "1", "requests.cpu": "600m", "count/configmaps": "0"})
-    );
+    assert_eq!(quota["status"]["used"]["pods"], "0", "what has gone is given back");
 }
 
 #[test]

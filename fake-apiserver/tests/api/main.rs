@@ -11,7 +11,6 @@ mod ephemeral;
 mod kinds;
 mod list;
 mod patch;
-mod reference;
 mod server;
 mod subresources;
 mod tokens;

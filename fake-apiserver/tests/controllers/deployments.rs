@@ -242,6 +242,30 @@ fn a_refused_pod_shows_in_the_conditions() {
     let failure = condition(&cluster.get("Deployment", "web"), "ReplicaFailure");
     assert_eq!((&failure["status"], &failure["reason"]), (&json!("True"), &json!("FailedCreate")));
     assert!(failure["message"].as_str().unwrap().contains("exceeded quota"), "{failure}");
+    let progressing = condition(&cluster.get("Deployment", "web"), "Progressing");
+    assert_eq!(progressing["reason"], "NewReplicaSetCreated");
+}
+
+#[test]
+fn a_new_template_of_a_deployment_without_replicas_begins_another_roll_out() {
+    let mut cluster = Cluster::new();
+    let mut deployment = workload("Deployment", "web", 0);
+    deployment["spec"]["progressDeadlineSeconds"] = 60.into();
+    cluster.create(deployment);
+    assert_eq!(
+        condition(&cluster.get("Deployment", "web"), "Progressing")["reason"],
+        "NewReplicaSetAvailable"
+    );
+    let mut patch = new_image("example.com/image:2");
+    patch["spec"]["replicas"] = 1.into();
+    patch["spec"]["template"]["metadata"]["annotations"] = json!({"fake-apiserver.dev/never-ready": "true"});
+    cluster.patch("Deployment", "web", patch);
+    assert_eq!(condition(&cluster.get("Deployment", "web"), "Progressing")["reason"], "ReplicaSetUpdated");
+    cluster.pass(61);
+    assert_eq!(
+        condition(&cluster.get("Deployment", "web"), "Progressing")["reason"],
+        "ProgressDeadlineExceeded"
+    );
 }
 
 #[test]

@@ -29,10 +29,26 @@ fn a_pod_that_fits_nowhere_says_why_and_is_bound_once_there_is_room() {
     assert_eq!((&scheduled["status"], &scheduled["reason"]), (&json!("False"), &json!("Unschedulable")));
     let message = scheduled["message"].as_str().unwrap();
     assert!(message.starts_with("0/1 nodes are available: 1 Insufficient cpu."), "{message}");
+    let rest = "no new claims to deallocate, preemption: 0/1 nodes are available: \
+                1 No preemption victims found for incoming pod.";
+    assert!(message.ends_with(rest), "{message}");
+    assert_eq!(scheduled["observedGeneration"], 1);
     assert_eq!(waiting["status"]["phase"], "Pending");
     assert_eq!(cluster.reasons("second"), ["FailedScheduling"]);
     cluster.delete("Pod", "first");
     assert_eq!(cluster.get("Pod", "second")["status"]["phase"], "Running");
+}
+
+#[test]
+fn what_would_fit_no_empty_node_is_not_helped_by_preemption() {
+    let mut cluster = Cluster::with(nodes(&["a"], "1"));
+    cluster.create(asking("large", "2"));
+    let message = condition(&cluster.get("Pod", "large"), "PodScheduled")["message"].clone();
+    assert_eq!(
+        message,
+        "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available: \
+         1 Preemption is not helpful for scheduling."
+    );
 }
 
 #[test]

@@ -75,3 +75,33 @@ fn a_deleted_pod_comes_back_under_its_name() {
     cluster.pass(1);
     assert_ne!(cluster.get("Pod", "db-0")["metadata"]["uid"], before);
 }
+
+#[test]
+fn a_pod_gets_its_claims_before_its_other_volumes_and_events_say_so() {
+    let mut cluster = Cluster::new();
+    let mut set = slow(1);
+    set["spec"]["template"]["spec"]["volumes"] = json!([{"name": "own", "emptyDir": {}}]);
+    set["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] =
+        json!([{"name": "data", "mountPath": "/data"}]);
+    set["spec"]["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}]);
+    cluster.create(set);
+    let pod = cluster.get("Pod", "db-0");
+    let volumes = pod["spec"]["volumes"].as_array().unwrap();
+    let names: Vec<&str> = volumes.iter().filter_map(|volume| volume["name"].as_str()).collect();
+    assert_eq!(names[..2], ["data", "own"]);
+    cluster.patch("StatefulSet", "db", json!({"spec": {"replicas": 0}}));
+    let events = cluster.list("Event");
+    let said: Vec<&str> = events
+        .iter()
+        .filter(|event| event["involvedObject"]["kind"] == "StatefulSet")
+        .filter_map(|event| event["message"].as_str())
+        .collect();
+    for message in [
+        "Create Claim data-db-0 Pod db-0 in StatefulSet db success",
+        "Create Pod db-0 in StatefulSet db successful",
+        "Delete Pod db-0 in StatefulSet db successful",
+    ] {
+        assert!(said.contains(&message), "{message}: {said:?}");
+    }
+}

@@ -17,6 +17,7 @@ pub(crate) fn differences(real: &[Answer], ours: &[Answer]) -> Vec<String> {
         compare("code", &json!(real.code), &json!(ours.code), &mut here);
         compare("headers", &json!(real.headers), &json!(ours.headers), &mut here);
         compare("body", &real.body, &ours.body, &mut here);
+        compare("asked", &json!(real.asked), &json!(ours.asked), &mut here);
         all.extend(here.into_iter().map(|difference| format!("{number} {}: {difference}", ours.line)));
     }
     if real.len() != ours.len() {

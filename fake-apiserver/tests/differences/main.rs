@@ -4,6 +4,7 @@
 //! server answered. `cargo xtask record requests` sends the scripts to a real server and writes the recordings.
 
 mod compare;
+mod hook;
 mod normal;
 mod script;
 mod target;
@@ -12,6 +13,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::hook::Hook;
 use crate::normal::Normal;
 use crate::script::{Answer, Script};
 use crate::target::Target;
@@ -65,6 +67,13 @@ topics! {
     reads,
     roles,
     watches,
+    webhooks,
+    podspecs,
+    resize,
+    proxies,
+    updates,
+    networking,
+    classes,
     writes,
 }
 
@@ -92,6 +101,11 @@ async fn topic(name: &str) {
 async fn play(script: &Script, target: &Target) -> Vec<Answer> {
     let mut normal = Normal::default();
     let mut known = script.start();
+    let hook = Hook::start().await;
+    for (name, text, stands) in [("hook", &hook.url, "HOOK"), ("authority", &hook.authority, "AUTHORITY")] {
+        known.insert(name.to_owned(), text.clone());
+        normal.know(text, stands);
+    }
     for request in script.set_up() {
         let answer = target.ask(&request).await;
         assert!(answer.code < 300, "{}: {}", request.line, answer.body);
@@ -100,7 +114,9 @@ async fn play(script: &Script, target: &Target) -> Vec<Answer> {
     let mut answers = Vec::new();
     for step in &script.steps {
         let request = step.request(&known);
-        let answer = target.ask_in_time(&request, step.until, step.settle).await;
+        hook.expect(&step.replies);
+        let mut answer = target.ask_in_time(&request, step.until, step.settle).await;
+        answer.asked = hook.asked();
         for (name, pointer) in &step.save {
             let value = answer.body.pointer(pointer).unwrap_or(&Value::Null);
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);

@@ -13,6 +13,8 @@ pub(crate) struct Normal {
     objects: Vec<Seen>,
     /// Names that a server made, and what stands for them.
     names: Vec<(String, String)>,
+    /// What was chosen for this run, and what stands for it.
+    chosen: Vec<(String, String)>,
 }
 
 /// An object that was seen.
@@ -34,8 +36,11 @@ static TEXTS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
         (r"kube-api-access-[a-z0-9]{5}", "kube-api-access-MADE"),
         (r"10\.96\.\d+\.\d+", "SERVICE-ADDRESS"),
         (r"current: \d+", "current: REVISION"),
+        (r":3\d{4}/(TCP|UDP|SCTP)", ":PORT/$1"),
         (r#"(resourceVersion(\\*"|): *\\*")\d+"#, "${1}REVISION"),
         (r"in record \(\d+\)", "in record (REVISION)"),
+        // A difference of the internal Go types of two pods, which this server does not show.
+        (r"(?s)(previously negative\))\n@@ .*", "$1"),
         (r"\b(Bad|made)-[bcdfghjklmnpqrstvwxz2456789]{5}\b", "${1}-MADE"),
     ]
     .map(|(pattern, stands)| (Regex::new(pattern).unwrap(), stands))
@@ -48,10 +53,14 @@ static AGE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"^(\d+[smhd])+$").unw
 fn by_field(status: &mut Map<String, Value>) {
     let Some(details) = status.get_mut("details") else { return };
     let custom = details["group"].as_str().is_some_and(|group| group.contains("example."));
-    let Some(causes) = details["causes"].as_array_mut().filter(|causes| custom && causes.len() > 1) else {
-        return;
-    };
+    let causes = details.get_mut("causes").and_then(Value::as_array_mut);
+    let Some(causes) = causes.filter(|causes| causes.len() > 1) else { return };
     let text = |cause: &Value, field: &str| cause[field].as_str().unwrap_or_default().to_owned();
+    // Nor does it take the managers of a conflict in any.
+    let conflicts = causes.iter().all(|cause| cause["reason"] == "FieldManagerConflict");
+    if !custom && !conflicts {
+        return;
+    }
     causes.sort_by_key(|cause| (text(cause, "field"), text(cause, "message")));
     let said: Vec<String> =
         causes.iter().map(|cause| format!("{}: {}", text(cause, "field"), text(cause, "message"))).collect();
@@ -62,12 +71,39 @@ fn by_field(status: &mut Map<String, Value>) {
     }
 }
 
+/// Lists of faults that Go makes from maps have no order.
+fn in_order(text: String) -> String {
+    // Those of limit ranges, which speak of maxima and minima.
+    let list = text.split_once(" is forbidden: [m");
+    match list.and_then(|(head, list)| Some((head, list.strip_suffix(']')?))) {
+        Some((head, list)) => {
+            let mut faults: Vec<&str> = list.split(", m").collect();
+            faults.sort_unstable();
+            format!("{head} is forbidden: [m{}]", faults.join(", m"))
+        }
+        None => text,
+    }
+}
+
 impl Normal {
+    /// Another run chooses another text.
+    pub(crate) fn know(&mut self, text: &str, stands: &str) {
+        self.chosen.push((text.to_owned(), stands.to_owned()));
+    }
+
     pub(crate) fn answer(&mut self, request: &Request, answer: &Answer) -> Answer {
         self.learn_names(&answer.body);
         let body = self.value(&answer.body);
         let headers = answer.headers.iter().map(|(name, value)| (name.clone(), self.text(value))).collect();
-        Answer { line: request.title.clone(), code: answer.code, headers, body }
+        let asked = answer.asked.iter().map(|review| self.review(review)).collect();
+        Answer { line: request.title.clone(), code: answer.code, headers, body, asked }
+    }
+
+    /// The uid of a review is that of no object, and each has another.
+    fn review(&mut self, review: &Value) -> Value {
+        let mut review = review.clone();
+        review["request"]["uid"] = json!("UID");
+        self.value(&review)
     }
 
     /// A made name may stand in any text, so it is known before texts are looked at.
@@ -97,7 +133,7 @@ impl Normal {
     fn object(&mut self, map: &Map<String, Value>) -> Value {
         let text = |key: &str| map.get(key).and_then(Value::as_str).unwrap_or_default();
         let seen = match (text("uid"), text("name")) {
-            ("", _) | (_, "") => None,
+            ("" | "UID", _) | (_, "") => None,
             (uid, name) => Some(self.see(uid, name)),
         };
         let mut normal = Map::new();
@@ -111,6 +147,11 @@ impl Normal {
                 ("continue", Value::String(text)) if !text.is_empty() => json!("CONTINUE"),
                 ("nodePort" | "healthCheckNodePort", Value::Number(_)) => json!("PORT"),
                 ("causes", Value::Array(causes)) => self.causes(causes),
+                ("nonResourceRules", Value::Array(rules)) => {
+                    let mut rules: Vec<Value> = rules.iter().map(|rule| self.value(rule)).collect();
+                    rules.sort_by_key(Value::to_string);
+                    Value::Array(rules)
+                }
                 // Prose, which the tables leave out.
                 ("columnDefinitions", Value::Array(columns)) => self.columns(columns),
                 ("managedFields", Value::Array(entries)) => self.managed_fields(entries),
@@ -126,7 +167,12 @@ impl Normal {
     /// Some real validations run twice; their causes are listed twice.
     fn causes(&mut self, causes: &[Value]) -> Value {
         let mut causes: Vec<Value> = causes.iter().map(|cause| self.value(cause)).collect();
-        causes.dedup();
+        let all = std::mem::take(&mut causes);
+        for cause in all {
+            if !causes.contains(&cause) {
+                causes.push(cause);
+            }
+        }
         Value::Array(causes)
     }
 
@@ -165,13 +211,13 @@ impl Normal {
                 known.map_or_else(|| "UID".to_owned(), |known| format!("UID of {}", known.stands))
             })
             .into_owned();
-        for (name, stands) in &self.names {
+        for (name, stands) in self.names.iter().chain(&self.chosen) {
             text = text.replace(name.as_str(), stands);
         }
         for (pattern, stands) in TEXTS.iter() {
             text = pattern.replace_all(&text, *stands).into_owned();
         }
-        text
+        in_order(text)
     }
 
     /// The place of an object among those seen.

@@ -14,7 +14,8 @@ pub(crate) struct Script {
     pub(crate) steps: Vec<Step>,
 }
 
-/// One request as it is written; `<name>` in any text stands for what is known by that name.
+/// One request as it is written; `<name>` in any text stands for what is known by that name. `<hook>` is the URL of the
+/// webhook, `<authority>` its `caBundle`.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Step {
@@ -39,6 +40,9 @@ pub(crate) struct Step {
     /// Ask a real server only after a moment: its caches take their time.
     #[serde(default)]
     pub(crate) settle: bool,
+    /// What the webhook answers, one reply a call: the `response` of a review, or `code` and `text`.
+    #[serde(default)]
+    pub(crate) replies: Vec<Value>,
     /// Parts of the answer to keep, by JSON pointer.
     #[serde(default)]
     pub(crate) save: BTreeMap<String, String>,
@@ -66,6 +70,9 @@ pub(crate) struct Answer {
     pub(crate) headers: BTreeMap<String, String>,
     /// JSON, or a list of the lines of a watch, or text.
     pub(crate) body: Value,
+    /// The reviews that the webhook was sent meanwhile.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) asked: Vec<Value>,
 }
 
 const CONTENT_TYPES: [(&str, &str); 6] = [

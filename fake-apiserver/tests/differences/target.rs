@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fake_apiserver::Server;
+use fake_apiserver::face::{Authentication, HttpService};
+use fake_apiserver::request::User;
 use fake_apiserver::server::Config;
 use http_body_util::BodyExt as _;
 use kube::Client;
@@ -32,7 +34,11 @@ impl Target {
     /// A server without controllers, so that the answers depend on the requests alone, and with roles as the real one.
     pub(crate) fn fake() -> Self {
         let server = Server::new(Config { controllers: false, rbac: true, ..Config::default() });
-        Self { client: Client::new(server.service(), "default"), is_real: false }
+        // As in the list of tokens of the recorded server.
+        let admin = User { uid: "admin".into(), ..User::default() };
+        let known = Authentication::default().token("admin", admin);
+        let client = Client::new(HttpService::new(server, Some(known)), "default");
+        Self { client, is_real: false }
     }
 
     /// The real server to record from, if that is what this run is for. It must run no controllers either.
@@ -71,6 +77,9 @@ impl Target {
             .uri(path)
             .header("accept", &request.accept)
             .header("user-agent", "recorder");
+        if !self.is_real {
+            builder = builder.header("authorization", "Bearer admin");
+        }
         if let Some(content_type) = &request.content_type {
             builder = builder.header("content-type", content_type);
         }
@@ -95,6 +104,7 @@ impl Target {
             code: head.status.as_u16(),
             headers,
             body: value(&String::from_utf8_lossy(&body), path.contains("watch=")),
+            asked: Vec::new(),
         }
     }
 }

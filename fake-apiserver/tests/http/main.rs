@@ -3,6 +3,8 @@
 mod access;
 mod client;
 mod node;
+mod node_api;
+mod openapi;
 mod raw;
 mod robust;
 mod streams;

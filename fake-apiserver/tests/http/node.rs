@@ -1,30 +1,25 @@
-//! Nodes that have a kubelet of their own, asked by this server, and by a real one as this listener hears it.
+//! Logs of pods whose node has a kubelet of its own.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use fake_apiserver::face::kubeconfig::Kubeconfig;
-use fake_apiserver::face::node_api::serve_node;
 use fake_apiserver::face::tls::Identity;
-
 use fake_apiserver::face::{
     Connection, Door, LogOptions, LogStream, NodeProxy, PodContainer, PodIdentity, Session, Streams,
 };
 use fake_apiserver::status::Status;
 use futures::future::{BoxFuture, FutureExt as _};
 use futures::stream::{self, StreamExt as _};
+use http_body_util::BodyExt as _;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::{Api, LogParams, PostParams};
+use kube::api::{Api, LogParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt as _};
 use serde_json::json;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::server;
-use crate::tls::client;
 
 /// Answers with what it was asked for.
-struct Echo;
+pub(crate) struct Echo;
 
 impl NodeProxy for Echo {
     fn log(
@@ -91,52 +86,97 @@ async fn the_kubelet_of_the_node_is_asked() {
     assert!(matches!(&refused, kube::Error::Api(status) if status.code == 400), "{refused:?}");
 }
 
-/// Where a node listens that knows one pod, and what its API server shows.
-async fn node() -> Kubeconfig {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let identity = Identity::new(&[IpAddr::from(Ipv4Addr::LOCALHOST)]).unwrap();
-    let pod = json!({"metadata": {"namespace": "team", "name": "p", "uid": "u1"}});
-    let find = move |namespace: String, name: String| {
-        let found = Some(pod.clone()).filter(|_| (&*namespace, &*name) == ("team", "p"));
-        async move { found }.boxed()
-    };
-    let tls = identity.demanding_acceptor().unwrap();
-    tokio::spawn(serve_node(listener, tls, Arc::new(Echo), Arc::new(find)));
-    Kubeconfig::secure(format!("https://{address}"), &identity)
-}
-
-fn get(path: &str) -> http::Request<Vec<u8>> {
-    http::Request::get(path).body(Vec::new()).unwrap()
+/// What a path under `/api/v1` answers: its code and its text.
+async fn fetch(client: &Client, path: &str) -> (u16, String) {
+    let request = http::Request::get(format!("/api/v1/{path}")).body(Vec::new()).unwrap();
+    let response = client.send(request.map(kube::client::Body::from)).await.unwrap();
+    let code = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (code, String::from_utf8(body.to_vec()).unwrap())
 }
 
 #[tokio::test]
-async fn an_api_server_reads_logs_and_forwards_ports_by_the_paths_of_kubelets() {
-    let client = client(&node().await).await;
-    let log = client.request_text(get("/containerLogs/team/p/main?tailLines=3")).await.unwrap();
-    assert_eq!(log, "team/p/main\nSome(3)\n");
-    let refused = client.request_text(get("/containerLogs/team/q/main")).await.unwrap_err();
-    assert!(matches!(&refused, kube::Error::Api(status) if status.code == 404), "{refused:?}");
-
-    let mut forwarded = client.connect(get("/portForward/team/p/u1?port=80")).await.unwrap().into_stream();
-    let mut heard = Vec::new();
-    while let Some(Ok(message)) = forwarded.next().await {
-        heard.extend(Some(message.into_data().to_vec()).filter(|data| !data.is_empty()));
-        if heard.len() == 3 {
-            break;
-        }
+async fn a_proxy_leads_to_the_kubelet() {
+    let server = server();
+    server.set_node("far", Arc::new(Echo));
+    let client = Client::new(server.service(), "default");
+    let nodes: Api<Node> = Api::all(client.clone());
+    let node = json!({"metadata": {"name": "far"}});
+    nodes.create(&PostParams::default(), &serde_json::from_value(node).unwrap()).await.unwrap();
+    let pods: Api<Pod> = Api::default_namespaced(client.clone());
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "far", "containers": [{"name": "main", "image": "i:1"}]}});
+    pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+    let status = json!({"status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.1"}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}}}});
+    nodes.patch_status("far", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+    assert_eq!(fetch(&client, "nodes/far/proxy/healthz").await, (200, "ok".into()));
+    let (code, list) = fetch(&client, "nodes/far/proxy/pods").await;
+    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+    assert_eq!((code, &list["items"][0]["metadata"]["name"]), (200, &json!("p")));
+    let logs = "nodes/far/proxy/containerLogs/default/p/main?tailLines=3";
+    assert_eq!(fetch(&client, logs).await, (200, "default/p/main\nSome(3)\n".into()));
+    for (path, code) in [
+        ("nodes/far/proxy/containerLogs/default/p/none", 404),
+        ("nodes/far/proxy/containerLogs/default/none/main", 404),
+        ("nodes/far/proxy/nonsense", 404),
+        ("nodes/far/proxy/metrics", 501),
+        ("nodes/none/proxy/healthz", 404),
+    ] {
+        assert_eq!(fetch(&client, path).await.0, code, "{path}");
     }
-    // The port's number on both channels, then what the pod says.
-    assert_eq!(heard[..2], [vec![0, 80, 0], vec![1, 80, 0]]);
-    assert_eq!(heard[2], b"\0Loopback team/p 80\n");
-    // Another pod of the same name is another pod.
-    assert!(client.connect(get("/portForward/team/p/u2?port=80")).await.is_err());
+}
+
+/// A pod that speaks TLS with a certificate nobody vouches for.
+struct Secret;
+
+impl NodeProxy for Secret {
+    fn log(&self, _: PodContainer, _: LogOptions) -> BoxFuture<'static, Result<LogStream, Status>> {
+        async { Err(Status::bad_request("no logs here")) }.boxed()
+    }
+
+    fn dial(&self, _: PodIdentity, _: Door, _: u16) -> BoxFuture<'static, Result<Connection, String>> {
+        let (near, far) = tokio::io::duplex(4096);
+        tokio::spawn(async move {
+            let identity = Identity::new(&[]).unwrap();
+            let mut far = identity.acceptor().unwrap().accept(far).await.unwrap();
+            let mut request = [0; 1024];
+            let size = far.read(&mut request).await.unwrap();
+            assert!(request[..size].starts_with(b"GET /x "));
+            far.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret").await.unwrap();
+            far.flush().await.unwrap();
+            let _ = far.read(&mut request).await;
+        });
+        async move { Ok(Box::new(near) as Connection) }.boxed()
+    }
+
+    fn exec(
+        &self,
+        _: PodContainer,
+        _: Vec<String>,
+        _: Streams,
+    ) -> BoxFuture<'static, Result<Session, String>> {
+        async { Err("no commands here".to_owned()) }.boxed()
+    }
+
+    fn attach(&self, _: PodContainer, _: Streams) -> BoxFuture<'static, Result<Session, String>> {
+        async { Err("no streams here".to_owned()) }.boxed()
+    }
 }
 
 #[tokio::test]
-async fn a_node_listens_to_its_api_server_alone() {
-    let mut stranger = node().await;
-    stranger.client = None;
-    let refused = client(&stranger).await.request_text(get("/containerLogs/team/p/main")).await.unwrap_err();
-    assert!(!matches!(refused, kube::Error::Api(_)), "{refused:?}");
+async fn a_proxy_believes_the_certificate_of_a_pod() {
+    let server = server();
+    server.set_node("far", Arc::new(Secret));
+    let client = Client::new(server.service(), "default");
+    let nodes: Api<Node> = Api::all(client.clone());
+    let node = json!({"metadata": {"name": "far"}});
+    nodes.create(&PostParams::default(), &serde_json::from_value(node).unwrap()).await.unwrap();
+    let pods: Api<Pod> = Api::default_namespaced(client.clone());
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "far", "containers": [{"name": "main", "image": "i:1"}]}});
+    pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+    let status =
+        json!({"status": {"phase": "Running", "podIP": "192.0.2.7", "podIPs": [{"ip": "192.0.2.7"}]}});
+    pods.patch_status("p", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+    let path = "namespaces/default/pods/https:p:443/proxy/x";
+    assert_eq!(fetch(&client, path).await, (200, "secret".into()));
 }

@@ -32,6 +32,8 @@ pub(super) struct Sets {
     pub new: Option<Set>,
     /// The others, oldest first.
     pub old: Vec<Set>,
+    /// The new one was made just now.
+    pub created: bool,
 }
 
 impl Set {
@@ -108,7 +110,7 @@ impl Sets {
         let template = without_label(&deployment.value["spec"]["template"], HASH);
         let same = |set: &Set| without_label(&set.value["spec"]["template"], HASH) == template;
         let new = sets.iter().position(same).map(|index| sets.remove(index));
-        Ok(Some(Self { new, old: sets }))
+        Ok(Some(Self { new, old: sets, created: false }))
     }
 
     /// All of them, the new one last.
@@ -160,6 +162,7 @@ impl Sets {
                 context.normal(deployment.value, "ScalingReplicaSet", &message);
             }
             self.new = Some(set);
+            self.created = true;
             number(deployment, revision, context)?;
         }
         Ok(())

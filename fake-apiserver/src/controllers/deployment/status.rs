@@ -34,6 +34,7 @@ pub(super) fn write(
         }
         None => remove_condition(&mut status, "ReplicaFailure"),
     }
+    move_changed(&mut status, &before);
     stamp_updates(&mut status, &before, context.now);
     let due = deadline(&status, deployment).filter(|at| *at > context.now);
     if status != before {
@@ -105,19 +106,36 @@ fn progressing(status: &mut Value, before: &Value, deployment: &Deployment<'_>, 
         None => format!("Deployment {:?}", deployment.stored.key.name),
     };
     let updated = status["replicas"] == status["updatedReplicas"];
-    if updated && reason == "NewReplicaSetAvailable" {
+    match &sets.new {
+        Some(new) if sets.created => {
+            let message = format!("Created new replica set {:?}", new.name());
+            set("True", "NewReplicaSetCreated", &message, status);
+        }
+        Some(new) if reason.is_empty() => {
+            set("True", "FoundNewReplicaSet", &format!("Found new replica set {:?}", new.name()), status);
+        }
         // A finished roll-out stays finished, whatever becomes of its pods.
-        return;
+        _ if updated && reason == "NewReplicaSetAvailable" => return,
+        _ => {}
     }
     if is_complete(status, deployment) {
         set("True", "NewReplicaSetAvailable", &format!("{who} has successfully progressed."), status);
-    } else if has_moved(status, before)
-        || matches!(reason, "" | "DeploymentResumed" | "NewReplicaSetAvailable")
-    {
+    } else if has_moved(status, before) {
         set("True", "ReplicaSetUpdated", &format!("{who} is progressing."), status);
     } else if deadline(before, deployment).is_some_and(|at| at <= now) {
         set("False", "ProgressDeadlineExceeded", &format!("{who} has timed out progressing."), status);
     }
+}
+
+/// A condition that has changed is written behind the others.
+fn move_changed(status: &mut Value, before: &Value) {
+    let has_changed = |condition: &Value| {
+        let known = items(&before["conditions"]).iter().find(|known| known["type"] == condition["type"]);
+        known.is_some_and(|known| {
+            known["status"] != condition["status"] || known["reason"] != condition["reason"]
+        })
+    };
+    array_mut(status, "conditions").sort_by_key(has_changed);
 }
 
 /// Conditions of Deployments also say when they were last written, and Progressing is written with every move.

@@ -164,18 +164,28 @@ impl Builder {
         if !schema.is_object() {
             schema = json!({"type": "object"});
         }
-        schema["properties"]["apiVersion"] = json!({"type": "string"});
-        schema["properties"]["kind"] = json!({"type": "string"});
-        schema["properties"]["metadata"] =
-            json!({"allOf": [{"$ref": format!("#/components/schemas/{META}.ObjectMeta")}]});
+        let (version, kind) = type_meta();
+        schema["properties"]["apiVersion"] = version.clone();
+        schema["properties"]["kind"] = kind.clone();
+        schema["properties"]["metadata"] = json!({
+            "description": format!("Standard object's metadata. More info: {CONVENTIONS}#metadata"),
+            "allOf": [{"$ref": format!("#/components/schemas/{META}.ObjectMeta")}],
+        });
         schema["x-kubernetes-group-version-kind"] =
             json!([{"group": resource.group, "version": resource.version, "kind": resource.kind}]);
         let list = json!({
+            "description": format!("{} is a list of {}", resource.list_kind, resource.kind),
             "type": "object", "required": ["items"],
             "properties": {
-                "apiVersion": {"type": "string"}, "kind": {"type": "string"},
-                "metadata": {"allOf": [{"$ref": format!("#/components/schemas/{META}.ListMeta")}]},
-                "items": {"type": "array", "items": {"$ref": format!("#/components/schemas/{name}")}},
+                "apiVersion": version, "kind": kind,
+                "metadata": {
+                    "description": format!("Standard list metadata. More info: {CONVENTIONS}#types-kinds"),
+                    "allOf": [{"$ref": format!("#/components/schemas/{META}.ListMeta")}],
+                },
+                "items": {
+                    "description": format!("List of {}. More info: {CONVENTIONS}", resource.plural),
+                    "type": "array", "items": {"$ref": format!("#/components/schemas/{name}")},
+                },
             },
             "x-kubernetes-group-version-kind":
                 [{"group": resource.group, "version": resource.version, "kind": resource.list_kind}],
@@ -255,6 +265,22 @@ fn operation(verb: &str, kind: &Value, schema: Option<&str>) -> Value {
         "parameters": parameters, "responses": {"200": answer},
         "x-kubernetes-action": verb, "x-kubernetes-group-version-kind": kind,
     })
+}
+
+const CONVENTIONS: &str =
+    "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md";
+
+/// What the server says of `apiVersion` and `kind` of every custom resource.
+fn type_meta() -> (Value, Value) {
+    let version = format!(
+        "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized \
+         schemas to the latest internal value, and may reject unrecognized values. More info: {CONVENTIONS}#resources"
+    );
+    let kind = format!(
+        "Kind is a string value representing the REST resource this object represents. Servers may infer this from the \
+         endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: {CONVENTIONS}#types-kinds"
+    );
+    (json!({"type": "string", "description": version}), json!({"type": "string", "description": kind}))
 }
 
 #[cfg(test)]

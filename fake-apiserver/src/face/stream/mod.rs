@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `command` | `pods/exec` and `pods/attach` |
 //! | `portforward` | `pods/portforward` |
-//! | `proxy` | `pods/proxy` and `services/proxy` |
+//! | `proxy` | `pods/proxy`, `services/proxy` and `nodes/proxy` |
+//! | `location`, `trust`, `kubelet` | where they lead, how they are encrypted, what a node answers |
 //! | `upgrade` | changing the connection |
 //! | `websocket`, `spdy` | what it is changed into |
 //! | `pipe`, `conversation` | the streams within it, and its course |
@@ -12,10 +13,13 @@
 mod command;
 mod conversation;
 mod html;
+mod kubelet;
+mod location;
 mod pipe;
 mod portforward;
 mod proxy;
 mod spdy;
+mod trust;
 mod upgrade;
 mod websocket;
 
@@ -52,6 +56,7 @@ pub(super) enum Kind {
     PortForward,
     PodProxy,
     ServiceProxy,
+    NodeProxy,
 }
 
 impl Kind {
@@ -70,8 +75,13 @@ impl Kind {
             ("pods", "portforward") => Some(Self::PortForward),
             ("pods", "proxy") => Some(Self::PodProxy),
             ("services", "proxy") => Some(Self::ServiceProxy),
+            ("nodes", "proxy") => Some(Self::NodeProxy),
             _ => None,
         }
+    }
+
+    fn is_proxy(self) -> bool {
+        matches!(self, Self::PodProxy | Self::ServiceProxy | Self::NodeProxy)
     }
 }
 
@@ -85,7 +95,7 @@ pub(super) async fn answer(
 ) -> Result<Response<ResponseBody>, Status> {
     let server = service.server();
     let query = Query::parse(parts.uri.query());
-    if service.rbac() && !matches!(kind, Kind::PodProxy | Kind::ServiceProxy) {
+    if service.rbac() && !kind.is_proxy() {
         // Whoever upgrades a GET needs the right to create too (AuthorizePodWebsocketUpgradeCreatePermission).
         let create = request(path.clone(), Verb::Create, user.clone());
         server.with(|api| api.authorize(&create))?;
@@ -93,7 +103,9 @@ pub(super) async fn answer(
     // Whether the user may do this was asked; what else it takes is asked by the server itself.
     let user = User { agent: user.agent, ..User::default() };
     match kind {
-        Kind::PodProxy | Kind::ServiceProxy => proxy::answer(service, kind, path, parts, body, user).await,
+        Kind::PodProxy | Kind::ServiceProxy | Kind::NodeProxy => {
+            proxy::answer(service, kind, path, parts, body, user).await
+        }
         Kind::PortForward => {
             let pod = connect(server, path, &parts.method, user)?;
             let (node, pod) = (node_of(server, &pod)?, identity(&pod));

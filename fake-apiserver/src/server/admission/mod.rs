@@ -33,7 +33,7 @@ use serde_json::Value;
 
 pub(super) use policy::Policies;
 pub(super) use priority::Classes;
-pub(super) use quota::{QuotaStatus, Usages};
+pub(super) use quota::QuotaStatus;
 pub(super) use webhook::{Calls, Webhooks};
 pub use webhook::{Conversation, Destination, Progress, WebhookCall};
 
@@ -75,10 +75,19 @@ impl ApiServer {
         Ok(())
     }
 
+    /// What admission adds to an object that takes the place of another.
+    pub(super) fn admit_update(call: &Call<'_>, value: &mut Value) {
+        let whole = call.request.subresource.is_none();
+        if call.resource.storage == PODS && whole && value["spec"].is_object() {
+            toleration::admit(value);
+        }
+    }
+
     /// What admission has against a new object as it would be stored.
     pub(super) fn validate_admission(&mut self, call: &Call<'_>, value: &Value) -> Result<(), Status> {
         self.check_limits(call, value)?;
         self.check_priority_class(call, value, None)?;
+        Self::check_overhead(call, value)?;
         self.check_quota(call, value, None)
     }
 
@@ -89,7 +98,7 @@ impl ApiServer {
         value: &Value,
         old: &Value,
     ) -> Result<(), Status> {
-        if call.request.subresource.is_some() {
+        if call.request.subresource.as_deref().is_some_and(|subresource| subresource != "resize") {
             return Ok(());
         }
         self.check_priority_class(call, value, Some(old))?;

@@ -4,8 +4,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::server::ApiServer;
 use crate::server::call::Call;
+use crate::server::{ApiServer, PODS};
 use crate::status::Status;
 use crate::storage::{GroupResource, Key};
 
@@ -17,9 +17,6 @@ impl ApiServer {
         let rejected = |why: &str| call.forbidden(&pod_name, &format!("pod rejected: {why}"));
         let spec = &mut pod["spec"];
         let Some(name) = spec["runtimeClassName"].as_str().filter(|name| !name.is_empty()) else {
-            if spec["overhead"].as_object().is_some_and(|overhead| !overhead.is_empty()) {
-                return Err(rejected("Pod Overhead set without corresponding RuntimeClass defined Overhead"));
-            }
             return Ok(());
         };
         let class = self.storage.get(&RUNTIME_CLASSES, &Key::new("", name));
@@ -65,5 +62,17 @@ impl ApiServer {
             spec["tolerations"] = Value::Array(tolerations);
         }
         Ok(())
+    }
+
+    /// 403 for an overhead that no class accounts for.
+    pub(super) fn check_overhead(call: &Call<'_>, pod: &Value) -> Result<(), Status> {
+        let spec = &pod["spec"];
+        let named = spec["runtimeClassName"].as_str().is_some_and(|name| !name.is_empty());
+        if call.resource.storage != PODS || named || spec["overhead"].as_object().is_none_or(Map::is_empty) {
+            return Ok(());
+        }
+        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+        let why = "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead";
+        Err(call.forbidden(name, why))
     }
 }

@@ -12,7 +12,8 @@ use crate::status::Cause;
 pub(super) fn faults(plural: &str, value: &Value) -> Vec<Cause> {
     match plural {
         "validatingadmissionpolicies" => policy_faults(&value["spec"]),
-        "validatingadmissionpolicybindings" => binding_faults(&value["spec"]),
+        "validatingadmissionpolicybindings" => binding_faults(&value["spec"], true),
+        "mutatingadmissionpolicybindings" => binding_faults(&value["spec"], false),
         _ => Vec::new(),
     }
 }
@@ -51,12 +52,35 @@ fn policy_faults(spec: &Value) -> Vec<Cause> {
     causes
 }
 
-fn binding_faults(spec: &Value) -> Vec<Cause> {
+fn binding_faults(spec: &Value, validates: bool) -> Vec<Cause> {
     let mut causes = Vec::new();
     if spec["policyName"].as_str().unwrap_or_default().is_empty() {
         causes.push(cause::required("spec.policyName", ""));
     }
+    let params = &spec["paramRef"];
+    if !params.is_null() {
+        let named = !params["name"].as_str().unwrap_or_default().is_empty();
+        if named && !params["selector"].is_null() {
+            let why = "name and selector are mutually exclusive";
+            causes.extend(
+                ["name", "selector"].map(|field| cause::forbidden(format!("spec.paramRef.{field}"), why)),
+            );
+        }
+        if params["parameterNotFoundAction"].is_null() {
+            causes.push(cause::required("spec.paramRef.parameterNotFoundAction", ""));
+        }
+    }
+    if !validates {
+        return causes;
+    }
     let actions = &spec["validationActions"];
+    for (index, action) in items(actions).iter().enumerate() {
+        let at = format!("spec.validationActions[{index}]");
+        one_of(&at, action, &["Audit", "Deny", "Warn"], &mut causes);
+        if items(actions)[..index].contains(action) {
+            causes.push(cause::duplicate(at, action));
+        }
+    }
     let has = |name: &str| items(actions).iter().any(|action| action == name);
     if items(actions).is_empty() {
         causes.push(cause::required("spec.validationActions", "at least one validation action is required"));

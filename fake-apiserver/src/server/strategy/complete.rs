@@ -15,6 +15,18 @@ pub(super) fn object(kind: (&str, &str), value: &mut Value) {
                     set(condition, "lastProbeTime", Value::Null);
                     set(condition, "lastTransitionTime", Value::Null);
                 }
+                for list in ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"] {
+                    for container in items(status, list) {
+                        for state in ["state", "lastState"] {
+                            set(container, state, json!({}));
+                        }
+                        for text in ["name", "image", "imageID"] {
+                            set(container, text, json!(""));
+                        }
+                        set(container, "ready", json!(false));
+                        set(container, "restartCount", json!(0));
+                    }
+                }
             }
         }
         ("", "nodes") => node(value),
@@ -49,16 +61,38 @@ pub(super) fn object(kind: (&str, &str), value: &mut Value) {
                     .for_each(|t| set(t, "metadata", json!({})));
             }
         }
+        ("resource.k8s.io", "resourceclaims") => {
+            if let Some(spec) = value.get_mut("spec") {
+                set(spec, "devices", json!({"requests": null}));
+            }
+        }
         ("apps", "statefulsets") => {
+            conditions(value, &["lastTransitionTime"]);
             if let Some(spec) = value.get_mut("spec") {
                 set(spec, "serviceName", json!(""));
                 spec.get_mut("template").into_iter().for_each(|t| set(t, "metadata", json!({})));
             }
         }
         ("batch", "jobs") | ("apps", _) | ("", "replicationcontrollers") => {
+            let times: &[&str] = match kind.1 {
+                "deployments" => &["lastUpdateTime", "lastTransitionTime"],
+                "jobs" => &["lastProbeTime", "lastTransitionTime"],
+                _ => &["lastTransitionTime"],
+            };
+            conditions(value, times);
             value.pointer_mut("/spec/template").into_iter().for_each(|t| set(t, "metadata", json!({})));
         }
         _ => {}
+    }
+}
+
+/// Times of conditions that nobody said.
+fn conditions(value: &mut Value, times: &[&str]) {
+    let Some(status) = value.get_mut("status") else { return };
+    for condition in items(status, "conditions") {
+        for time in times {
+            set(condition, time, Value::Null);
+        }
     }
 }
 

@@ -123,11 +123,11 @@ fn json_fault(data: &Value, key: &str) -> Option<Cause> {
 }
 
 /// `IsConfigMapKey`.
-fn key_faults(field: &str, key: &str) -> Vec<Cause> {
+pub(super) fn key_grammar(key: &str) -> Vec<String> {
     const LONGEST: usize = 253;
     let mut faults = Vec::new();
     if key.len() > LONGEST {
-        faults.push(format!("must be no more than {LONGEST} bytes"));
+        faults.push(format!("must be no more than {LONGEST} characters"));
     }
     if key.is_empty() || !key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
         faults.push("a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')".to_owned());
@@ -138,8 +138,12 @@ fn key_faults(field: &str, key: &str) -> Vec<Cause> {
         _ if key.starts_with("..") => faults.push("must not start with '..'".to_owned()),
         _ => {}
     }
+    faults
+}
+
+fn key_faults(field: &str, key: &str) -> Vec<Cause> {
     let field = format!("{field}[{key}]");
-    faults.iter().map(|fault| cause::invalid(&field, &json!(key), fault)).collect()
+    key_grammar(key).iter().map(|fault| cause::invalid(&field, &json!(key), fault)).collect()
 }
 
 /// What is immutable stays so.

@@ -28,6 +28,17 @@ const POD_SPEC: Rows = &[
     ("volumes[].projected.sources[].serviceAccountToken.expirationSeconds", "3600"),
     ("volumes[].projected.sources[].downwardAPI.items[].fieldRef.apiVersion", r#""v1""#),
     ("volumes[].hostPath.type", r#""""#),
+    ("volumes[].rbd.pool", r#""rbd""#),
+    ("volumes[].rbd.user", r#""admin""#),
+    ("volumes[].rbd.keyring", r#""/etc/ceph/keyring""#),
+    ("volumes[].scaleIO.fsType", r#""xfs""#),
+    ("volumes[].scaleIO.storageMode", r#""ThinProvisioned""#),
+    ("volumes[].azureDisk.cachingMode", r#""ReadWrite""#),
+    ("volumes[].azureDisk.kind", r#""Shared""#),
+    ("volumes[].azureDisk.fsType", r#""ext4""#),
+    ("volumes[].azureDisk.readOnly", "false"),
+    ("volumes[].iscsi.iscsiInterface", r#""default""#),
+    ("volumes[].ephemeral.volumeClaimTemplate.metadata", "{}"),
     ("volumes[].ephemeral.volumeClaimTemplate.spec.volumeMode", r#""Filesystem""#),
 ];
 
@@ -53,6 +64,48 @@ const PROBE: &[(&str, &str)] = &[
 
 /// Rows of whole objects, by group and resource.
 const OBJECTS: &[(&str, &str, Rows)] = &[
+    (
+        "admissionregistration.k8s.io",
+        "mutatingadmissionpolicies",
+        &[
+            ("spec.failurePolicy", r#""Fail""#),
+            ("spec.reinvocationPolicy", r#""Never""#),
+            ("spec.matchConstraints.matchPolicy", r#""Equivalent""#),
+            ("spec.matchConstraints.namespaceSelector", "{}"),
+            ("spec.matchConstraints.objectSelector", "{}"),
+            ("spec.matchConstraints.resourceRules[].scope", r#""*""#),
+        ],
+    ),
+    (
+        "flowcontrol.apiserver.k8s.io",
+        "prioritylevelconfigurations",
+        &[
+            ("spec.limited.nominalConcurrencyShares", "30"),
+            ("spec.limited.lendablePercent", "0"),
+            ("spec.limited.limitResponse.queuing.queues", "64"),
+            ("spec.limited.limitResponse.queuing.handSize", "8"),
+            ("spec.limited.limitResponse.queuing.queueLengthLimit", "50"),
+        ],
+    ),
+    (
+        "resource.k8s.io",
+        "resourceclaims",
+        &[
+            ("spec.devices.requests[].exactly.allocationMode", r#""ExactCount""#),
+            ("spec.devices.requests[].exactly.count", "1"),
+        ],
+    ),
+    (
+        "resource.k8s.io",
+        "resourceclaimtemplates",
+        &[
+            ("spec.metadata", "{}"),
+            ("spec.spec.devices.requests[].exactly.allocationMode", r#""ExactCount""#),
+            ("spec.spec.devices.requests[].exactly.count", "1"),
+        ],
+    ),
+    ("admissionregistration.k8s.io", "mutatingwebhookconfigurations", WEBHOOKS),
+    ("admissionregistration.k8s.io", "validatingwebhookconfigurations", WEBHOOKS),
     (
         "admissionregistration.k8s.io",
         "validatingadmissionpolicies",
@@ -187,6 +240,16 @@ const OBJECTS: &[(&str, &str, Rows)] = &[
     ),
 ];
 
+const WEBHOOKS: Rows = &[
+    ("webhooks[].failurePolicy", r#""Fail""#),
+    ("webhooks[].matchPolicy", r#""Equivalent""#),
+    ("webhooks[].namespaceSelector", "{}"),
+    ("webhooks[].objectSelector", "{}"),
+    ("webhooks[].timeoutSeconds", "10"),
+    ("webhooks[].rules[].scope", r#""*""#),
+    ("webhooks[].clientConfig.service.port", "443"),
+];
+
 const RBAC: &[(&str, &str)] = &[("roleRef.apiGroup", r#""rbac.authorization.k8s.io""#)];
 
 const JOB_SPEC: &[(&str, &str)] = &[
@@ -227,6 +290,12 @@ pub(super) fn pod_spec(spec: &mut Value) {
             apply(&CONTAINER_RULES, container);
             for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
                 if let Some(probe) = container.get_mut(probe).filter(|probe| probe.is_object()) {
+                    // Zero is what Go has where nothing was said.
+                    for field in ["timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"] {
+                        if probe[field] == 0 {
+                            super::set_or_remove(probe, field, None);
+                        }
+                    }
                     apply(&PROBE_RULES, probe);
                 }
             }
@@ -277,7 +346,8 @@ fn fill(path: &[(String, bool)], default: &Value, value: &mut Value) {
     let Some(((field, each), rest)) = path.split_first() else { return };
     let Some(object) = value.as_object_mut() else { return };
     if rest.is_empty() {
-        if !object.contains_key(field) {
+        // An empty text is what Go has where nothing was said.
+        if object.get(field).is_none_or(|value| value == "") {
             object.insert(field.clone(), default.clone());
         }
         return;

@@ -4,9 +4,10 @@ use serde_json::Value;
 
 use super::{
     admission_policy, autoscaler, certificate, configuration, controller_revision, cron_job, custom,
-    definition, endpoint_slice, event, ingress, job, kind, lease, limit_range, network_policy, node,
-    persistent_volume, persistent_volume_claim, pod, policy, rbac, replication_controller, rules,
-    runtime_class, service, storage_class, workload,
+    definition, endpoint_slice, event, ingress, ip_address, job, kind, lease, limit_range, namespace,
+    network_policy, node, persistent_volume, persistent_volume_claim, pod, pod_resize, policy, rbac,
+    replication_controller, rules, runtime_class, service_rules, storage_class, storage_kinds,
+    webhook_configuration, workload, workload_rules,
 };
 use crate::registry::Resource;
 use crate::schema::Schema;
@@ -70,13 +71,21 @@ pub(in crate::server) fn in_status(causes: Vec<Cause>) -> Vec<Cause> {
 fn has_all_rules(resource: &Resource) -> bool {
     matches!(
         kind(resource),
-        ("autoscaling" | "coordination.k8s.io" | "discovery.k8s.io" | "networking.k8s.io" | "batch", _)
-            | ("storage.k8s.io", "storageclasses")
-            | ("node.k8s.io", "runtimeclasses")
-            | ("apps", "controllerrevisions")
+        (
+            "autoscaling"
+                | "coordination.k8s.io"
+                | "discovery.k8s.io"
+                | "networking.k8s.io"
+                | "batch"
+                | "storage.k8s.io"
+                | "apps",
+            _,
+        ) | ("node.k8s.io", "runtimeclasses")
             | (
                 "",
-                "events"
+                "pods"
+                    | "podtemplates"
+                    | "events"
                     | "endpoints"
                     | "nodes"
                     | "persistentvolumes"
@@ -101,9 +110,15 @@ fn table(resource: &Resource) -> rules::Rows {
 pub(in crate::server) fn validate_create(resource: &Resource, value: &Value) -> Vec<Cause> {
     match kind(resource) {
         ("", "pods") => pod::faults(value),
-        ("", "services") => service::faults(value),
+        ("", "services") => service_rules::faults(value),
+        ("", "namespaces") => namespace::faults(value),
+        ("", "podtemplates") => {
+            let mut causes = Vec::new();
+            workload_rules::template_faults(&value["template"], "template", &mut causes);
+            causes
+        }
         ("apps", "deployments" | "replicasets" | "statefulsets" | "daemonsets") => {
-            workload::faults(resource, value)
+            workload_rules::faults(resource, value)
         }
         ("batch", "jobs") => job::faults(value),
         ("", "secrets") => configuration::secret_faults(value),
@@ -112,6 +127,10 @@ pub(in crate::server) fn validate_create(resource: &Resource, value: &Value) -> 
         ("scheduling.k8s.io", "priorityclasses") => policy::class_faults(value),
         ("", "resourcequotas") => policy::quota_faults(value),
         ("policy", "poddisruptionbudgets") => policy::budget_faults(value),
+        (
+            "admissionregistration.k8s.io",
+            "mutatingwebhookconfigurations" | "validatingwebhookconfigurations",
+        ) => webhook_configuration::faults(value),
         ("admissionregistration.k8s.io", plural) => admission_policy::faults(plural, value),
         ("", "limitranges") => limit_range::faults(value),
         ("apiextensions.k8s.io", "customresourcedefinitions") => definition::faults(value, None),
@@ -127,8 +146,11 @@ pub(in crate::server) fn validate_create(resource: &Resource, value: &Value) -> 
         ("networking.k8s.io", "networkpolicies") => network_policy::faults(value),
         ("networking.k8s.io", "ingresses") => ingress::create_faults(value),
         ("networking.k8s.io", "ingressclasses") => ingress::class_faults(value),
+        ("networking.k8s.io", "ipaddresses") => ip_address::faults(value),
+        ("networking.k8s.io", "servicecidrs") => ip_address::range_faults(value),
         ("batch", "cronjobs") => cron_job::create_faults(value),
         ("apps", "controllerrevisions") => rules::faults(controller_revision::CREATE, value),
+        ("storage.k8s.io", plural) if plural != "storageclasses" => storage_kinds::faults(plural, value),
         _ => rules::faults(table(resource), value),
     }
 }
@@ -142,6 +164,11 @@ pub(in crate::server) fn validate_update(
 ) -> Vec<Cause> {
     if subresource == Some("status") {
         match kind(resource) {
+            ("", "pods") => return pod::status_faults(new),
+            ("storage.k8s.io", _) => return storage_kinds::status_faults(new),
+            ("", "services") => return service_rules::status_faults(new),
+            ("", "namespaces") => return namespace::status_faults(new),
+            ("apps", _) => return workload_rules::status_faults(resource, new, old),
             ("autoscaling", _) => return autoscaler::status_faults(new),
             ("policy", "poddisruptionbudgets") => return policy::budget_status_faults(new),
             ("networking.k8s.io", "ingresses") => return ingress::status_faults(new),
@@ -158,14 +185,23 @@ pub(in crate::server) fn validate_update(
     };
     match kind(resource) {
         ("", "pods") if subresource == Some(pod::EPHEMERAL) => pod::ephemeral_faults(new, old),
+        ("", "pods") if subresource == Some(pod_resize::RESIZE) => pod_resize::faults(new, old),
         ("", "pods") => pod::update_faults(new, old),
+        ("", "namespaces") if subresource == Some("finalize") => namespace::finalizer_faults(new),
+        ("", "podtemplates") => {
+            let mut causes = Vec::new();
+            workload_rules::template_faults(&new["template"], "template", &mut causes);
+            causes
+        }
         ("", "services") => {
-            service::faults(new).into_iter().chain(service::update_faults(new, old)).collect()
+            service_rules::faults(new).into_iter().chain(service_rules::update_faults(new, old)).collect()
         }
         ("apps", "deployments" | "replicasets" | "statefulsets" | "daemonsets") => {
-            let mut causes = workload::faults(resource, new);
-            causes.extend(workload::update_faults(resource, new, old));
-            causes
+            let causes = workload_rules::faults(resource, new);
+            let changed = workload::update_faults(resource, new, old);
+            let first = resource.plural == "daemonsets";
+            let (one, other) = if first { (changed, causes) } else { (causes, changed) };
+            one.into_iter().chain(other).collect()
         }
         ("batch", "jobs") => job::update_faults(new, old),
         ("", "secrets") => {
@@ -178,6 +214,10 @@ pub(in crate::server) fn validate_update(
         ("scheduling.k8s.io", "priorityclasses") => policy::class_update_faults(new, old),
         ("", "resourcequotas") => policy::quota_faults(new),
         ("policy", "poddisruptionbudgets") => policy::budget_faults(new),
+        (
+            "admissionregistration.k8s.io",
+            "mutatingwebhookconfigurations" | "validatingwebhookconfigurations",
+        ) => webhook_configuration::faults(new),
         ("admissionregistration.k8s.io", plural) => admission_policy::faults(plural, new),
         ("", "limitranges") => limit_range::faults(new),
         ("rbac.authorization.k8s.io", plural) => {
@@ -205,7 +245,18 @@ pub(in crate::server) fn validate_update(
         ("networking.k8s.io", "networkpolicies") => network_policy::faults(new),
         ("networking.k8s.io", "ingresses") => ingress::faults(new),
         ("networking.k8s.io", "ingressclasses") => immutable(ingress::class_faults(new)),
+        ("networking.k8s.io", "ipaddresses") => {
+            ip_address::faults(new).into_iter().chain(ip_address::update_faults(new, old)).collect()
+        }
+        ("networking.k8s.io", "servicecidrs") => {
+            let causes = ip_address::range_faults(new);
+            causes.into_iter().chain(ip_address::range_update_faults(new, old)).collect()
+        }
         ("batch", "cronjobs") => cron_job::faults(new),
+        ("storage.k8s.io", plural) if plural != "storageclasses" => {
+            let causes = storage_kinds::faults(plural, new);
+            causes.into_iter().chain(storage_kinds::update_faults(plural, new, old)).collect()
+        }
         _ => immutable(rules::faults(table(resource), new)),
     }
 }

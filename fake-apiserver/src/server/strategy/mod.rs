@@ -6,16 +6,19 @@ mod autoscaler;
 mod certificate;
 mod complete;
 mod configuration;
+mod container;
 mod controller_revision;
 mod cron_job;
 mod custom;
 mod defaults;
 mod definition;
 mod endpoint_slice;
+mod environment;
 mod event;
 mod faults;
 mod immutable;
 mod ingress;
+mod ip_address;
 mod job;
 mod job_policy;
 mod lease;
@@ -25,16 +28,27 @@ mod network_policy;
 mod node;
 mod persistent_volume;
 mod persistent_volume_claim;
+mod placement;
 mod pod;
+mod pod_resize;
 mod pod_spec;
+mod pod_warnings;
 mod policy;
+mod probe;
 mod rbac;
 mod replication_controller;
+mod resources;
 pub(super) mod rules;
 mod runtime_class;
+mod security;
 mod service;
+mod service_rules;
 mod storage_class;
+mod storage_kinds;
+mod volume;
+mod webhook_configuration;
 mod workload;
+mod workload_rules;
 
 use serde_json::{Map, Value, json};
 
@@ -69,8 +83,9 @@ pub(super) fn begin(call: &Call<'_>, value: &mut Value) {
     if resource.custom.is_some() {
         return;
     }
+    drop_disabled(resource, value);
     match kind(resource) {
-        ("", "pods") => pod::begin(value),
+        ("", "pods") => pod::begin(value, &super::meta::time(call.now)),
         ("", "namespaces") => namespace::begin(value),
         ("apps", "deployments" | "replicasets" | "statefulsets" | "daemonsets")
         | ("", "replicationcontrollers") => {
@@ -83,6 +98,13 @@ pub(super) fn begin(call: &Call<'_>, value: &mut Value) {
             let begins = if resource.plural == "ingresses" { json!({"loadBalancer": {}}) } else { json!({}) };
             set_status(value, begins);
         }
+        ("storage.k8s.io", "volumeattachments") => set_status(value, json!({"attached": false})),
+        ("storage.k8s.io", "volumeattributesclasses") => protect(value, "vac"),
+        ("networking.k8s.io", "servicecidrs")
+        | ("resource.k8s.io", "resourceclaims")
+        | ("flowcontrol.apiserver.k8s.io", _) => {
+            set_status(value, json!({}));
+        }
         ("", "persistentvolumeclaims" | "persistentvolumes") => {
             if resource.plural == "persistentvolumes" {
                 persistent_volume::begin(value, &super::meta::time(call.now));
@@ -91,12 +113,7 @@ pub(super) fn begin(call: &Call<'_>, value: &mut Value) {
                 persistent_volume_claim::join_sources(value);
             }
             let protection = if resource.plural == "persistentvolumes" { "pv" } else { "pvc" };
-            let finalizer = json!(format!("kubernetes.io/{protection}-protection"));
-            let mut finalizers = value["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
-            if !finalizers.contains(&finalizer) {
-                finalizers.push(finalizer);
-            }
-            value["metadata"]["finalizers"] = json!(finalizers);
+            protect(value, protection);
         }
         ("policy", "poddisruptionbudgets") => set_status(
             value,
@@ -111,6 +128,35 @@ pub(super) fn begin(call: &Call<'_>, value: &mut Value) {
         _ => {}
     }
     complete(resource, value);
+}
+
+/// What an endpoint does not let through although it counts as said.
+pub(super) fn settle(call: &Call<'_>, new: &mut Value, old: &Value) {
+    if call.request.subresource.as_deref() == Some(pod_resize::RESIZE) {
+        pod_resize::keep_rest(new, old);
+    }
+    match kind(&call.resource) {
+        ("", "services") if call.request.subresource.is_none() => {
+            service::carry(new, old);
+            service::drop_of_former_type(new, old);
+        }
+        ("", "namespaces") => namespace::carry(call.request.subresource.as_deref(), new, old),
+        _ => {}
+    }
+    drop_disabled(&call.resource, new);
+}
+
+/// Fields of features that are not on: whoever has said them owns them, and they are not kept.
+fn drop_disabled(resource: &Resource, value: &mut Value) {
+    if resource.custom.is_some() {
+        return;
+    }
+    for path in ["/spec", "/template/spec", "/spec/template/spec", "/spec/jobTemplate/spec/template/spec"] {
+        value.pointer_mut(path).into_iter().for_each(pod_spec::drop_disabled);
+    }
+    if kind(resource) == ("apps", "statefulsets") {
+        workload::drop_disabled(resource, value);
+    }
 }
 
 /// Defaults again, after a webhook has changed an object.
@@ -129,6 +175,19 @@ pub(super) fn identify(resource: &Resource, value: &mut Value) {
     }
 }
 
+/// What a client should know about an object that has a new generation.
+pub(super) fn update_warnings(resource: &Resource, value: &Value) -> Vec<String> {
+    match kind(resource) {
+        ("apps", "deployments" | "replicasets" | "daemonsets") => pod_warnings::of_templates(value),
+        _ => Vec::new(),
+    }
+}
+
+/// What a client should know about an object whenever it is written.
+pub(super) fn lasting_warnings(resource: &Resource, value: &Value) -> Vec<String> {
+    if kind(resource) == ("", "services") { service_rules::warnings(value) } else { Vec::new() }
+}
+
 /// What a client should know about a new object although nothing is wrong with it.
 pub(super) fn warnings(resource: &Resource, value: &Value) -> Vec<String> {
     let enforce = "kubernetes.io/enforce-mountable-secrets";
@@ -139,10 +198,26 @@ pub(super) fn warnings(resource: &Resource, value: &Value) -> Vec<String> {
         )];
     }
     match kind(resource) {
+        ("", "services") => service_rules::warnings(value),
+        ("", "pods") => {
+            pod_warnings::named(value, true).into_iter().chain(pod_warnings::of_pod(value)).collect()
+        }
+        ("", "replicationcontrollers" | "podtemplates") | ("apps" | "batch", _) => {
+            let named =
+                if resource.plural == "daemonsets" { None } else { pod_warnings::named(value, false) };
+            named.into_iter().chain(pod_warnings::of_templates(value)).collect()
+        }
         ("discovery.k8s.io", "endpointslices") => endpoint_slice::warnings(value),
         ("", "persistentvolumeclaims") => persistent_volume_claim::warnings(value),
         _ => Vec::new(),
     }
+}
+
+/// What of it is said even when something is wrong with the object.
+pub(super) fn early_warnings(resource: &Resource, value: &Value) -> Vec<String> {
+    let mut said = if kind(resource) == ("", "pods") { pod_warnings::of_pod(value) } else { Vec::new() };
+    said.retain(|warning| warning.contains("use the \"appArmorProfile\" field"));
+    said
 }
 
 /// What Go's encoder writes although nobody said it.
@@ -174,8 +249,13 @@ pub(super) fn prepare_update(call: &Call<'_>, new: &mut Value, old: &Value) {
             for field in ["managedFields", "resourceVersion"] {
                 set_or_remove(&mut new["metadata"], field, sent.get(field).cloned());
             }
-            if kind(resource) == ("", "persistentvolumes") {
-                persistent_volume::date_phase(new, old, &super::meta::time(call.now));
+            match kind(resource) {
+                ("", "persistentvolumes") => {
+                    persistent_volume::date_phase(new, old, &super::meta::time(call.now));
+                }
+                ("", "pods") => pod::fill_status(new, old),
+                ("", "services") => service::fill_status(new),
+                _ => {}
             }
             keep_metadata(resource, new, sent);
             return;
@@ -187,16 +267,17 @@ pub(super) fn prepare_update(call: &Call<'_>, new: &mut Value, old: &Value) {
         return;
     }
     match kind(resource) {
-        ("", "services") => service::carry(new, old),
         ("", "pods") => pod::carry(new, old),
         ("batch", "jobs") => job::carry(new, old),
-        ("", "namespaces") => namespace::carry(subresource, new, old),
         ("", "persistentvolumeclaims") => persistent_volume_claim::join_sources(new),
         ("coordination.k8s.io", "leases") => lease::drop_disabled(new),
         ("apiextensions.k8s.io", "customresourcedefinitions") => definitions::remember_stored(new),
         _ => {}
     }
     fill(resource, new);
+    if kind(resource) == ("apps", "daemonsets") {
+        workload::count_templates(new, old);
+    }
 }
 
 /// What the strategy of a kind's status lets through of the metadata that was sent with it: all, for most kinds.
@@ -237,6 +318,14 @@ fn fill(resource: &Resource, value: &mut Value) {
         ("", "nodes") => node::fill(value),
         ("autoscaling", _) => autoscaler::fill(value),
         ("networking.k8s.io", "networkpolicies") => network_policy::fill(value),
+        ("storage.k8s.io", plural) => storage_kinds::fill(plural, value),
+        ("admissionregistration.k8s.io", "mutatingwebhookconfigurations") => {
+            for webhook in defaults::items(value, "webhooks") {
+                if webhook["reinvocationPolicy"].is_null() {
+                    webhook["reinvocationPolicy"] = json!("Never");
+                }
+            }
+        }
         ("", "podtemplates") => pod_spec::fill_template(&mut value["template"]),
         ("", "namespaces") => namespace::fill(value),
         ("", "secrets") => configuration::fill_secret(value),
@@ -281,6 +370,11 @@ pub(super) fn updates_unconditionally(resource: &Resource) -> bool {
         )
 }
 
+/// Drivers have a generation only from their first change on.
+pub(super) fn begins_with_generation(resource: &Resource) -> bool {
+    kind(resource) != ("storage.k8s.io", "csidrivers")
+}
+
 /// Whether an update changes the desired state, which `metadata.generation` counts.
 pub(super) fn desired_state_differs(resource: &Resource, new: &Value, old: &Value) -> bool {
     let differs = |field: &str| new.get(field) != old.get(field);
@@ -299,6 +393,7 @@ pub(super) fn desired_state_differs(resource: &Resource, new: &Value, old: &Valu
             differs("endpoints") || differs("ports") || new["metadata"]["labels"] != old["metadata"]["labels"]
         }
         ("admissionregistration.k8s.io", _) => differs("webhooks") || differs("spec"),
+        ("", "podtemplates") => differs("template"),
         _ => differs("spec"),
     }
 }
@@ -323,7 +418,7 @@ pub(super) fn returns_deleted(resource: &Resource) -> bool {
                 | "replicationcontrollers"
                 | "resourcequotas"
                 | "serviceaccounts"
-        ) | ("storage.k8s.io" | "policy", _)
+        ) | ("storage.k8s.io" | "policy" | "resource.k8s.io", _)
     )
 }
 
@@ -332,6 +427,12 @@ pub(super) fn check_delete(call: &Call<'_>, key: &Key) -> Result<(), Status> {
     let protected = ["default", "kube-system", "kube-public"].contains(&key.name.as_str());
     if kind(&call.resource) == ("", "namespaces") && protected {
         return Err(call.forbidden(&key.name, "this namespace may not be deleted"));
+    }
+    // Deleted with all others, they are not looked at.
+    let alone = call.request.verb == crate::request::Verb::Delete;
+    let system = ["system-node-critical", "system-cluster-critical"].contains(&key.name.as_str());
+    if kind(&call.resource) == ("scheduling.k8s.io", "priorityclasses") && system && alone {
+        return Err(call.forbidden(&key.name, "this is a system priority class and cannot be deleted"));
     }
     Ok(())
 }
@@ -345,13 +446,12 @@ pub(super) fn begin_delete(resource: &Resource, value: &mut Value) {
     }
 }
 
-/// Seconds an object has to end: only pods that run on a node have any.
 /// Whether objects of this kind are given time to end.
 pub(super) fn is_graceful(resource: &Resource) -> bool {
     kind(resource) == ("", "pods")
 }
 
-/// Seconds between a deletion and its end.
+/// Seconds between a deletion and its end: only pods that run on a node have any.
 pub(super) fn grace(resource: &Resource, value: &Value, asked: Option<i64>) -> i64 {
     if is_graceful(resource) { pod::grace(value, asked) } else { 0 }
 }
@@ -361,6 +461,16 @@ impl ApiServer {
     pub(super) fn assign(&mut self, call: &Call<'_>, value: &mut Value) -> Result<(), Status> {
         if kind(&call.resource) == ("", "services") { self.assign_service(call, value) } else { Ok(()) }
     }
+}
+
+/// What is in use is kept until it is not (`StorageObjectInUseProtection`).
+fn protect(value: &mut Value, kind: &str) {
+    let finalizer = json!(format!("kubernetes.io/{kind}-protection"));
+    let mut finalizers = value["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+    if !finalizers.contains(&finalizer) {
+        finalizers.push(finalizer);
+    }
+    value["metadata"]["finalizers"] = json!(finalizers);
 }
 
 fn set_status(value: &mut Value, status: Value) {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::rules::{Rows, Rule, check, grammar, items, join, requirement_faults, text};
+use super::rules::{Rows, Rule, check, items, join, text};
 use crate::quantity;
 use crate::schema::cause;
 use crate::server::go_diff::{Shown, unified};
@@ -54,9 +54,9 @@ const SOURCES: [(&str, &str, Rows); 22] = [
     ("storageos", "StorageOS", &[]),
     ("csi", "CSI", CSI),
 ];
-const HOST_PATH: Rows =
+pub(super) const HOST_PATH: Rows =
     &[("path", Rule::Required("")), ("path", Rule::Own(no_backsteps)), ("", Rule::Own(host_path_type))];
-const NFS: Rows =
+pub(super) const NFS: Rows =
     &[("server", Rule::Required("")), ("path", Rule::Required("")), ("path", Rule::Own(absolute))];
 const LOCAL: Rows = &[("path", Rule::Required("")), ("path", Rule::Own(no_backsteps))];
 const CSI: Rows = &[
@@ -163,20 +163,7 @@ fn affinity(affinity: &Value, path: &str, causes: &mut Vec<Cause>) {
         causes.push(cause::required(at, "must specify required node constraints"));
         return;
     }
-    let terms = items(&affinity["required"]["nodeSelectorTerms"]);
-    if terms.is_empty() {
-        let why = "must have at least one node selector term";
-        causes.push(cause::required(format!("{at}.nodeSelectorTerms"), why));
-    }
-    for (index, term) in terms.iter().enumerate() {
-        for (number, requirement) in items(&term["matchExpressions"]).iter().enumerate() {
-            let path = format!("{at}.nodeSelectorTerms[{index}].matchExpressions[{number}]");
-            requirement_faults(requirement, &path, &["Gt", "Lt"], causes);
-            for (index, value) in items(&requirement["values"]).iter().enumerate() {
-                causes.extend(grammar(&format!("{path}.values[{index}]"), text(value), names::label_value));
-            }
-        }
-    }
+    super::placement::node_selector(&affinity["required"], &at, true, causes);
 }
 
 fn source(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
@@ -203,7 +190,7 @@ fn recycled_root(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
     }
 }
 
-fn no_backsteps(value: &Value, path: &str, causes: &mut Vec<Cause>) {
+pub(super) fn no_backsteps(value: &Value, path: &str, causes: &mut Vec<Cause>) {
     if text(value).split('/').any(|part| part == "..") {
         causes.push(cause::invalid(path, value, "must not contain '..'"));
     }
@@ -223,7 +210,7 @@ fn absolute(value: &Value, path: &str, causes: &mut Vec<Cause>) {
     }
 }
 
-fn driver(value: &Value, path: &str, causes: &mut Vec<Cause>) {
+pub(super) fn driver(value: &Value, path: &str, causes: &mut Vec<Cause>) {
     let name = text(value);
     if name.len() > 63 {
         causes.push(cause::too_long(path, 63));

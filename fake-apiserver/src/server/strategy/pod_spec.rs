@@ -1,13 +1,43 @@
 //! Pod specs and pod templates, wherever they stand.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Value, json};
 
-use super::defaults;
+use super::container::{self, Around};
+use super::rules::{self, Rows, Rule};
+use super::{defaults, placement, resources, security, volume};
 use crate::quantity;
+use crate::schema::cause;
 use crate::server::names;
 use crate::status::Cause;
+
+/// Rules before those of the security context, and after those of affinity.
+const FIRST: Rows = &[
+    ("restartPolicy", Rule::OneOf(&["Always", "OnFailure", "Never"])),
+    ("dnsPolicy", Rule::OneOf(&["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"])),
+    ("nodeSelector", Rule::Own(labels)),
+];
+const LAST: Rows = &[
+    ("", Rule::Own(dns)),
+    ("readinessGates[].conditionType", Rule::Text(names::qualified_name)),
+    ("schedulingGates", Rule::Own(scheduling_gates)),
+    ("topologySpreadConstraints", Rule::Own(placement::spread_faults)),
+    ("", Rule::Own(security::host_process_faults)),
+    ("", Rule::Own(own_users)),
+    ("serviceAccountName", Rule::Text(names::dns_subdomain)),
+    ("nodeName", Rule::Text(names::dns_subdomain)),
+    ("activeDeadlineSeconds", Rule::Own(deadline)),
+    ("hostname", Rule::Text(names::dns_label)),
+    ("subdomain", Rule::Text(names::dns_label)),
+    ("hostnameOverride", Rule::Text(names::dns_subdomain)),
+    ("tolerations", Rule::Own(placement::toleration_faults)),
+    (
+        "hostAliases[]",
+        Rule::Rows(&[("ip", Rule::Own(address)), ("hostnames[]", Rule::Text(names::dns_subdomain))]),
+    ),
+    ("priorityClassName", Rule::Text(names::dns_subdomain)),
+    ("runtimeClassName", Rule::Text(names::dns_subdomain)),
+    ("preemptionPolicy", Rule::OneOf(&["Never", "PreemptLowerPriority"])),
+];
 
 /// Fills in the defaults of a template (`metadata` and `spec`).
 pub(super) fn fill_template(template: &mut Value) {
@@ -27,6 +57,18 @@ pub(super) fn fill(spec: &mut Value) {
         &["hostNetwork", "hostPID", "hostIPC"],
         &["volumes", "initContainers", "tolerations", "imagePullSecrets"],
     );
+    for volume in defaults::items(spec, "volumes") {
+        if let Some(projected) = volume.get_mut("projected").filter(|projected| projected.is_object())
+            && rules::items(&projected["sources"]).is_empty()
+        {
+            projected["sources"] = Value::Null;
+        }
+    }
+    for secret in defaults::items(spec, "imagePullSecrets") {
+        if secret["name"] == "" {
+            super::set_or_remove(secret, "name", None);
+        }
+    }
     for list in ["containers", "initContainers", "ephemeralContainers"] {
         for container in defaults::items(spec, list) {
             drop_empty(
@@ -34,6 +76,11 @@ pub(super) fn fill(spec: &mut Value) {
                 &["stdin", "stdinOnce", "tty"],
                 &["args", "command", "env", "envFrom", "ports", "volumeMounts"],
             );
+            for variable in defaults::items(container, "env") {
+                if variable["value"] == "" {
+                    super::set_or_remove(variable, "value", None);
+                }
+            }
             if container.get("imagePullPolicy").is_none() {
                 let image = container["image"].as_str().unwrap_or_default();
                 container["imagePullPolicy"] = json!(pull_policy(image));
@@ -57,6 +104,20 @@ pub(super) fn fill(spec: &mut Value) {
     if let Some(account) = account {
         spec["serviceAccountName"] = json!(account);
         spec["serviceAccount"] = json!(account);
+    }
+}
+
+/// The feature of signals of one's own is not on.
+pub(super) fn drop_disabled(spec: &mut Value) {
+    for list in ["containers", "initContainers", "ephemeralContainers"] {
+        for container in defaults::items(spec, list) {
+            let Some(lifecycle) = container.get_mut("lifecycle").and_then(Value::as_object_mut) else {
+                continue;
+            };
+            if lifecycle.remove("stopSignal").is_some() && lifecycle.is_empty() {
+                super::set_or_remove(container, "lifecycle", None);
+            }
+        }
     }
 }
 
@@ -87,183 +148,139 @@ fn pull_policy(image: &str) -> &'static str {
     if latest { "Always" } else { "IfNotPresent" }
 }
 
-/// What is wrong with a pod spec; `path` is where it stands.
+/// What is wrong with a pod spec; `path` is where it stands (`ValidatePodSpec`).
 pub(super) fn faults(spec: &Value, path: &str) -> Vec<Cause> {
     let mut causes = Vec::new();
-    let containers = spec["containers"].as_array().map_or(&[][..], Vec::as_slice);
-    if containers.is_empty() {
+    let volumes = volume::faults(rules::items(&spec["volumes"]), path, &mut causes);
+    let claims = resource_claims(&spec["resourceClaims"], &format!("{path}.resourceClaims"), &mut causes);
+    if rules::items(&spec["containers"]).is_empty() {
         causes.push(required(&format!("{path}.containers")));
     }
-    let volumes = spec["volumes"].as_array().map_or(&[][..], Vec::as_slice);
-    let volumes = volume_faults(volumes, path, &mut causes);
-    let mut seen = BTreeSet::new();
-    for list in ["initContainers", "containers", "ephemeralContainers"] {
-        for (index, container) in spec[list].as_array().into_iter().flatten().enumerate() {
-            let path = format!("{path}.{list}[{index}]");
-            container_faults(container, &path, &mut seen, &volumes, &mut causes);
-        }
+    let around = Around {
+        volumes: &volumes,
+        claimed: &claims,
+        grace: spec["terminationGracePeriodSeconds"].as_i64().unwrap_or_default(),
+        restarts: spec["restartPolicy"] != "Never",
+    };
+    container::faults(spec, path, &around, &mut causes);
+    resources::faults(&spec["resources"], &format!("{path}.resources"), &claims, &mut causes);
+    rules::check(FIRST, spec, path, &mut causes);
+    security::pod_faults(spec, path, &mut causes);
+    placement::affinity_faults(&spec["affinity"], &format!("{path}.affinity"), &mut causes);
+    rules::check(LAST, spec, path, &mut causes);
+    if let Some(overhead) = spec.get("overhead") {
+        let limits = json!({"limits": overhead});
+        resources::faults(&limits, &format!("{path}.overhead"), &[], &mut causes);
     }
-    one_of(spec, path, "restartPolicy", &["Always", "OnFailure", "Never"], &mut causes);
-    one_of(
-        spec,
-        path,
-        "dnsPolicy",
-        &["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"],
-        &mut causes,
-    );
-    if let Some(seconds) = spec["activeDeadlineSeconds"].as_i64().filter(|seconds| *seconds < 1) {
-        let fault = format!("Invalid value: {seconds}: must be between 1 and 2147483647, inclusive");
-        causes.push(Cause::new("FieldValueInvalid", format!("{path}.activeDeadlineSeconds"), fault));
+    if spec["os"].is_object() {
+        security::system_faults(spec, path, &mut causes);
     }
-    for (field, check) in
-        [("hostname", names::dns_label as fn(&str) -> Vec<String>), ("nodeName", names::dns_subdomain)]
-    {
-        let Some(text) = spec[field].as_str().filter(|text| !text.is_empty()) else { continue };
-        causes.extend(check(text).iter().map(|fault| invalid(&format!("{path}.{field}"), text, fault)));
-    }
+    security::foreign_faults(spec, path, &mut causes);
     causes
 }
 
-fn volume_faults(volumes: &[Value], path: &str, causes: &mut Vec<Cause>) -> BTreeSet<String> {
-    let mut seen = BTreeSet::new();
-    for (index, volume) in volumes.iter().enumerate() {
-        let field = format!("{path}.volumes[{index}].name");
-        let name = volume["name"].as_str().unwrap_or_default();
-        if name.is_empty() {
-            causes.push(required(&field));
-            continue;
-        }
-        causes.extend(names::dns_label(name).iter().map(|fault| invalid(&field, name, fault)));
-        if !seen.insert(name.to_owned()) {
-            causes.push(duplicate(&field, name));
-        }
-        if volume.as_object().is_some_and(|volume| volume.len() > 2) {
-            let fault = "Forbidden: may not specify more than 1 volume type";
-            causes.push(Cause::new("FieldValueForbidden", format!("{path}.volumes[{index}]"), fault));
-        }
-    }
-    seen
+/// A cause of a part that stands elsewhere than its rules suppose.
+pub(super) fn within(path: &str, mut cause: Cause) -> Cause {
+    cause.field = format!("{path}.{}", cause.field);
+    cause
 }
 
-fn container_faults(
-    container: &Value,
-    path: &str,
-    seen: &mut BTreeSet<String>,
-    volumes: &BTreeSet<String>,
-    causes: &mut Vec<Cause>,
-) {
-    let name = container["name"].as_str().unwrap_or_default();
-    let field = format!("{path}.name");
-    if name.is_empty() {
-        causes.push(required(&field));
-    } else {
-        causes.extend(names::dns_label(name).iter().map(|fault| invalid(&field, name, fault)));
-        if !seen.insert(name.to_owned()) {
-            causes.push(duplicate(&field, name));
-        }
-    }
-    match container["image"].as_str() {
-        None | Some("") => causes.push(required(&format!("{path}.image"))),
-        Some(image) if image.trim() != image => {
-            let fault = "must not have leading or trailing whitespace";
-            causes.push(invalid(&format!("{path}.image"), image, fault));
-        }
-        Some(_) => {}
-    }
-    one_of(container, path, "imagePullPolicy", &["Always", "IfNotPresent", "Never"], causes);
-    for (index, variable) in container["env"].as_array().into_iter().flatten().enumerate() {
-        let (field, name) =
-            (format!("{path}.env[{index}].name"), variable["name"].as_str().unwrap_or_default());
+fn resource_claims<'a>(claims: &'a Value, path: &str, causes: &mut Vec<Cause>) -> Vec<&'a str> {
+    let mut names: Vec<&str> = Vec::new();
+    for (index, claim) in rules::items(claims).iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        let name = rules::text(&claim["name"]);
         if name.is_empty() {
-            causes.push(required(&field));
+            causes.push(required(&format!("{path}.name")));
+        } else if names.contains(&name) {
+            causes.push(duplicate(&format!("{path}.name"), name));
         } else {
-            causes.extend(names::environment_name(name).iter().map(|fault| invalid(&field, name, fault)));
+            causes.extend(rules::grammar(&format!("{path}.name"), name, names::dns_label));
+            names.push(name);
         }
-        let both =
-            variable["value"].as_str().is_some_and(|v| !v.is_empty()) && variable["valueFrom"].is_object();
-        if both {
-            let fault = "may not be specified when `value` is not empty";
-            causes.push(invalid(&format!("{path}.env[{index}].valueFrom"), "", fault));
-        }
+        let (one, other) = (&claim["resourceClaimName"], &claim["resourceClaimTemplateName"]);
+        let why = match (one.is_null(), other.is_null()) {
+            (true, true) => "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`",
+            (false, false) => {
+                "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"
+            }
+            _ => continue,
+        };
+        let shown = format!(
+            "{{\"Name\":{},\"ResourceClaimName\":{one},\"ResourceClaimTemplateName\":{other}}}",
+            claim["name"]
+        );
+        causes.push(Cause::new("FieldValueInvalid", path, format!("Invalid value: {shown}: {why}")));
     }
-    port_faults(container, path, causes);
-    let mut mounts = BTreeSet::new();
-    for (index, mount) in container["volumeMounts"].as_array().into_iter().flatten().enumerate() {
-        let name = mount["name"].as_str().unwrap_or_default();
-        if !volumes.contains(name) {
-            let fault = format!("Not found: {name:?}");
-            causes.push(Cause::new(
-                "FieldValueNotFound",
-                format!("{path}.volumeMounts[{index}].name"),
-                fault,
-            ));
-        }
-        let at = mount["mountPath"].as_str().unwrap_or_default();
-        let field = format!("{path}.volumeMounts[{index}].mountPath");
-        if at.is_empty() {
-            causes.push(required(&field));
-        } else if !mounts.insert(at) {
-            causes.push(invalid(&field, at, "must be unique"));
-        }
-    }
-    resource_faults(container, path, causes);
+    names
 }
 
-fn port_faults(container: &Value, path: &str, causes: &mut Vec<Cause>) {
-    let mut seen = BTreeSet::new();
-    for (index, port) in container["ports"].as_array().into_iter().flatten().enumerate() {
-        let path = format!("{path}.ports[{index}]");
-        match port["containerPort"].as_i64() {
-            None | Some(0) => causes.push(required(&format!("{path}.containerPort"))),
-            Some(1..=65535) => {}
-            Some(number) => {
-                let fault = format!("Invalid value: {number}: must be between 1 and 65535, inclusive");
-                causes.push(Cause::new("FieldValueInvalid", format!("{path}.containerPort"), fault));
-            }
-        }
-        if let Some(name) = port["name"].as_str().filter(|name| !name.is_empty()) {
-            let field = format!("{path}.name");
-            causes.extend(names::port_name(name).iter().map(|fault| invalid(&field, name, fault)));
-            if !seen.insert(name) {
-                causes.push(duplicate(&field, name));
-            }
-        }
-        one_of(port, &path, "protocol", &["SCTP", "TCP", "UDP"], causes);
+pub(super) fn labels(labels: &Value, path: &str, causes: &mut Vec<Cause>) {
+    for (key, value) in labels.as_object().into_iter().flatten() {
+        causes.extend(rules::grammar(path, key, names::qualified_name));
+        causes.extend(rules::grammar(path, rules::text(value), names::label_value));
     }
 }
 
-fn resource_faults(container: &Value, path: &str, causes: &mut Vec<Cause>) {
-    let amount =
-        |list: &str, what: &str| container["resources"][list][what].as_str().and_then(quantity::milli);
-    for list in ["limits", "requests"] {
-        for (what, text) in container["resources"][list].as_object().into_iter().flatten() {
-            let field = format!("{path}.resources.{list}[{what}]");
-            match amount(list, what) {
-                None => causes.push(invalid(
-                    &field,
-                    text.as_str().unwrap_or_default(),
-                    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
-                )),
-                Some(value) if value < 0 => {
-                    causes.push(invalid(&field, text.as_str().unwrap_or_default(), "must be greater than or equal to 0"));
-                }
-                Some(value) if list == "requests" && amount("limits", what).is_some_and(|limit| value > limit) => {
-                    let limit = container["resources"]["limits"][what].as_str().unwrap_or_default();
-                    let fault = format!("must be less than or equal to {what} limit of {limit}");
-                    let text = text.as_str().unwrap_or_default();
-                    causes.push(invalid(&format!("{path}.resources.requests"), text, &fault));
-                }
-                Some(_) => {}
-            }
+fn dns(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
+    let (at, config) = (format!("{path}.dnsConfig"), &spec["dnsConfig"]);
+    let servers = rules::items(&config["nameservers"]);
+    if spec["dnsPolicy"] == "None" {
+        if config.is_null() {
+            causes.push(cause::required(&at, "must provide `dnsConfig` when `dnsPolicy` is None"));
+        } else if servers.is_empty() {
+            let why = "must provide at least one DNS nameserver when `dnsPolicy` is None";
+            causes.push(cause::required(format!("{at}.nameservers"), why));
+        }
+    }
+    if servers.len() > 3 {
+        let why = "must not have more than 3 nameservers";
+        causes.push(cause::invalid(format!("{at}.nameservers"), &config["nameservers"], why));
+    }
+    for (index, server) in servers.iter().enumerate() {
+        address(server, &format!("{at}.nameservers[{index}]"), causes);
+    }
+    for (index, search) in rules::items(&config["searches"]).iter().enumerate() {
+        let search = rules::text(search);
+        let bare = search.strip_suffix('.').unwrap_or(search);
+        causes.extend(rules::grammar(&format!("{at}.searches[{index}]"), bare, names::search_domain));
+    }
+    for (index, option) in rules::items(&config["options"]).iter().enumerate() {
+        if rules::text(&option["name"]).is_empty() {
+            causes.push(cause::required(format!("{at}.options[{index}]"), "must not be empty"));
         }
     }
 }
 
-fn one_of(value: &Value, path: &str, field: &str, known: &[&str], causes: &mut Vec<Cause>) {
-    if let Some(text) = value[field].as_str().filter(|text| !known.contains(text)) {
-        let known: Vec<String> = known.iter().map(|k| format!("{k:?}")).collect();
-        let fault = format!("Unsupported value: {text:?}: supported values: {}", known.join(", "));
-        causes.push(Cause::new("FieldValueNotSupported", format!("{path}.{field}"), fault));
+fn address(value: &Value, path: &str, causes: &mut Vec<Cause>) {
+    if crate::server::address::sloppy(rules::text(value)).is_none() {
+        let why = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+        causes.push(cause::invalid(path, &rules::text(value).into(), why));
+    }
+}
+
+fn scheduling_gates(gates: &Value, path: &str, causes: &mut Vec<Cause>) {
+    for (index, gate) in rules::items(gates).iter().enumerate() {
+        let (at, name) = (format!("{path}[{index}]"), rules::text(&gate["name"]));
+        causes.extend(rules::grammar(&at, name, names::qualified_name));
+        if rules::items(gates)[..index].iter().any(|earlier| earlier["name"] == gate["name"]) {
+            causes.push(duplicate(&at, name));
+        }
+    }
+}
+
+fn own_users(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
+    if spec["hostUsers"] != false {
+        return;
+    }
+    for field in ["hostNetwork", "hostPID", "hostIPC"].iter().filter(|field| spec[**field] == true) {
+        causes.push(cause::forbidden(format!("{path}.{field}"), "when `hostUsers` is false"));
+    }
+}
+
+fn deadline(seconds: &Value, path: &str, causes: &mut Vec<Cause>) {
+    if seconds.as_i64().is_some_and(|seconds| !(1..=i64::from(i32::MAX)).contains(&seconds)) {
+        causes.push(cause::invalid(path, seconds, "must be between 1 and 2147483647, inclusive"));
     }
 }
 

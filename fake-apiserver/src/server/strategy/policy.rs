@@ -20,6 +20,9 @@ pub(super) fn fill_class(class: &mut Value) {
     if class.get("preemptionPolicy").is_none() {
         class["preemptionPolicy"] = json!("PreemptLowerPriority");
     }
+    if class["globalDefault"] == false {
+        super::set_or_remove(class, "globalDefault", None);
+    }
 }
 
 const CLASS: Rows = &[("preemptionPolicy", Rule::OneOf(&["PreemptLowerPriority", "Never"]))];
@@ -95,7 +98,7 @@ pub(super) fn budget_status_faults(budget: &Value) -> Vec<Cause> {
 }
 
 /// A number or a share of pods.
-fn share(value: &Value, path: &str, causes: &mut Vec<Cause>) {
+pub(super) fn share(value: &Value, path: &str, causes: &mut Vec<Cause>) {
     let Some(text) = value.as_str() else {
         rules::check(&[("", Rule::Natural)], value, path, causes);
         return;

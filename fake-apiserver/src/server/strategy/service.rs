@@ -1,16 +1,21 @@
-//! Services: addresses, node ports, headless services.
+//! Services: addresses, node ports, headless services, and what depends on their type. What is wrong with them is in
+//! `service_rules`.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::pod_spec::{duplicate, invalid, required};
+use crate::schema::cause;
+use crate::server::ApiServer;
 use crate::server::call::Call;
-use crate::server::{ApiServer, meta, names};
-use crate::status::{Cause, Status};
+use crate::status::Status;
 
 /// Defaults that depend on the type.
 pub(super) fn fill(service: &mut Value) {
+    fill_status(service);
+    if service["spec"]["clusterIP"] == "" {
+        super::set_or_remove(&mut service["spec"], "clusterIP", None);
+    }
     let Some(spec) = service.get_mut("spec").filter(|spec| spec.is_object()) else { return };
     for port in super::defaults::items(spec, "ports") {
         if port.get("targetPort").is_none_or(|target| *target == 0 || *target == "") {
@@ -26,11 +31,14 @@ pub(super) fn fill(service: &mut Value) {
     if kind != "ExternalName" {
         set(spec, "internalTrafficPolicy", json!("Cluster"));
     }
-    if matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
+    if needs_policy(spec) {
         set(spec, "externalTrafficPolicy", json!("Cluster"));
     }
     if kind == "LoadBalancer" {
         set(spec, "allocateLoadBalancerNodePorts", json!(true));
+    }
+    if spec["sessionAffinity"] == "None" {
+        super::set_or_remove(spec, "sessionAffinityConfig", None);
     }
     if spec["sessionAffinity"] == "ClientIP"
         && spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"].is_null()
@@ -39,11 +47,29 @@ pub(super) fn fill(service: &mut Value) {
     }
 }
 
+/// How addresses of a load balancer are reached, if nobody says.
+pub(super) fn fill_status(service: &mut Value) {
+    let Some(balancer) = service.pointer_mut("/status/loadBalancer") else { return };
+    for ingress in super::defaults::items(balancer, "ingress") {
+        if ingress["ip"].as_str().is_some_and(|ip| !ip.is_empty()) && ingress["ipMode"].is_null() {
+            ingress["ipMode"] = json!("VIP");
+        }
+    }
+}
+
 /// What a client that leaves out allocated fields does not mean to change.
 pub(super) fn carry(new: &mut Value, old: &Value) {
     let external = |service: &Value| service["spec"]["type"] == "ExternalName";
     if external(new) || external(old) {
         return;
+    }
+    // Who changes the one address means the first of the list too.
+    let (has, had) = (new["spec"]["clusterIP"].clone(), &old["spec"]["clusterIP"]);
+    if has.as_str().is_some_and(|ip| !ip.is_empty())
+        && has != *had
+        && new["spec"]["clusterIPs"] == old["spec"]["clusterIPs"]
+    {
+        new["spec"]["clusterIPs"] = json!([has]);
     }
     for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
         let missing = new["spec"].get(field).is_none_or(|value| *value == "" || *value == json!([]));
@@ -63,10 +89,12 @@ pub(super) fn carry(new: &mut Value, old: &Value) {
                 port["nodePort"] = number.clone();
             }
         }
-    } else if needs_node_ports(old) {
-        for port in super::defaults::items(&mut new["spec"], "ports") {
-            super::set_or_remove(port, "nodePort", None);
-        }
+    }
+    if needs_health_port(&new["spec"])
+        && new["spec"]["healthCheckNodePort"].as_u64().unwrap_or_default() == 0
+        && let Some(port) = old["spec"].get("healthCheckNodePort").cloned()
+    {
+        new["spec"]["healthCheckNodePort"] = port;
     }
 }
 
@@ -76,68 +104,62 @@ fn needs_node_ports(service: &Value) -> bool {
         || (spec["type"] == "LoadBalancer" && spec["allocateLoadBalancerNodePorts"] != false)
 }
 
-/// What is wrong with a service.
-pub(super) fn faults(service: &Value) -> Vec<Cause> {
-    let spec = &service["spec"];
-    let mut causes = Vec::new();
-    let kind = spec["type"].as_str().unwrap_or_default();
-    if !["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"].contains(&kind) {
-        let fault = format!(
-            "Unsupported value: {kind:?}: supported values: \"ClusterIP\", \"ExternalName\", \"LoadBalancer\", \"NodePort\""
-        );
-        causes.push(Cause::new("FieldValueNotSupported", "spec.type", fault));
-    }
-    let ports = spec["ports"].as_array().map_or(&[][..], Vec::as_slice);
-    if ports.is_empty() && spec["clusterIP"] != "None" && kind != "ExternalName" {
-        causes.push(required("spec.ports"));
-    }
-    if kind == "ExternalName" && spec["externalName"].as_str().unwrap_or_default().is_empty() {
-        causes.push(required("spec.externalName"));
-    }
-    let (mut seen, mut pairs) = (BTreeSet::new(), BTreeSet::new());
-    for (index, port) in ports.iter().enumerate() {
-        let path = format!("spec.ports[{index}]");
-        let name = port["name"].as_str().unwrap_or_default();
-        if name.is_empty() && ports.len() > 1 {
-            causes.push(required(&format!("{path}.name")));
-        } else if !name.is_empty() {
-            causes.extend(
-                names::dns_label(name).iter().map(|fault| invalid(&format!("{path}.name"), name, fault)),
-            );
-            if !seen.insert(name) {
-                causes.push(duplicate(&format!("{path}.name"), name));
+/// Whether a service needs some of its fields.
+type Needs<'a> = &'a dyn Fn(&Value) -> bool;
+
+/// Fields of a type that a service has not any more are dropped, as far as the client has left them alone
+/// (`dropTypeDependentFields`).
+pub(super) fn drop_of_former_type(new: &mut Value, old: &Value) {
+    let kind = |service: &Value| service["spec"]["type"].clone();
+    let addressed = |spec: &Value| spec["type"] != "ExternalName";
+    let balanced = |spec: &Value| spec["type"] == "LoadBalancer";
+    let classed = |spec: &Value| spec["type"] == "LoadBalancer";
+    let dependent: [(&[&str], Needs<'_>); 6] = [
+        (&["clusterIP", "clusterIPs"], &addressed),
+        (&["ipFamilies", "ipFamilyPolicy"], &addressed),
+        (&["healthCheckNodePort"], &needs_health_port),
+        (&["allocateLoadBalancerNodePorts"], &balanced),
+        (&["loadBalancerClass"], &classed),
+        (&["externalTrafficPolicy"], &needs_policy),
+    ];
+    for (fields, needs) in dependent {
+        let same = fields.iter().all(|field| new["spec"][*field] == old["spec"][*field]);
+        if same && needs(&old["spec"]) && !needs(&new["spec"]) {
+            for field in fields {
+                super::set_or_remove(&mut new["spec"], field, None);
             }
         }
-        let number = port["port"].as_i64().unwrap_or_default();
-        if !(1..=65535).contains(&number) {
-            let fault = format!("Invalid value: {number}: must be between 1 and 65535, inclusive");
-            causes.push(Cause::new("FieldValueInvalid", format!("{path}.port"), fault));
-        }
-        if let Some(target) = port["targetPort"].as_i64().filter(|target| !(1..=65535).contains(target)) {
-            let fault = format!("Invalid value: {target}: must be between 1 and 65535, inclusive");
-            causes.push(Cause::new("FieldValueInvalid", format!("{path}.targetPort"), fault));
-        }
-        if let Some(target) = port["targetPort"].as_str() {
-            let field = format!("{path}.targetPort");
-            causes.extend(names::port_name(target).iter().map(|fault| invalid(&field, target, fault)));
-        }
-        if !pairs.insert((number, port["protocol"].as_str().unwrap_or("TCP"))) {
-            let fault = format!("Duplicate value: {{\"protocol\":{},\"port\":{number}}}", port["protocol"]);
-            causes.push(Cause::new("FieldValueDuplicate", path, fault));
+    }
+    if kind(new) == "ExternalName" && kind(old) != "ExternalName" {
+        super::set_or_remove(&mut new["spec"], "internalTrafficPolicy", None);
+    }
+    if needs_node_ports(old) && !needs_node_ports(new) {
+        for port in super::defaults::items(&mut new["spec"], "ports") {
+            super::set_or_remove(port, "nodePort", None);
         }
     }
-    causes
+    if !balanced(&new["spec"]) && new["status"]["loadBalancer"].is_object() {
+        new["status"]["loadBalancer"] = json!({});
+    }
 }
 
-/// The cluster IP of a service that keeps having one may not change.
-pub(super) fn update_faults(new: &Value, old: &Value) -> Vec<Cause> {
-    let external = |service: &Value| service["spec"]["type"] == "ExternalName";
-    let (has, had) = (&new["spec"]["clusterIP"], &old["spec"]["clusterIP"]);
-    if external(new) || external(old) || had.is_null() || *had == "" || has == had {
-        return Vec::new();
+/// Services that are reached from outside.
+pub(super) fn needs_policy(spec: &Value) -> bool {
+    match spec["type"].as_str() {
+        Some("NodePort" | "LoadBalancer") => true,
+        Some("ClusterIP") => spec["externalIPs"].as_array().is_some_and(|ips| !ips.is_empty()),
+        _ => false,
     }
-    let fault = format!("Invalid value: [{has}]: may not change once set");
-    vec![Cause::new("FieldValueInvalid", "spec.clusterIPs[0]", fault)]
+}
+
+/// Load balancers that ask nodes whether they have endpoints.
+pub(super) fn needs_health_port(spec: &Value) -> bool {
+    spec["type"] == "LoadBalancer" && spec["externalTrafficPolicy"] == "Local"
+}
+
+/// Services without an address.
+pub(super) fn is_headless(service: &Value) -> bool {
+    service["spec"]["clusterIP"] == "None"
 }
 
 impl ApiServer {
@@ -148,8 +170,8 @@ impl ApiServer {
         service: &mut Value,
     ) -> Result<(), Status> {
         let name = service["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        let refuse = |field: &str, value: &str, fault: String| {
-            call.invalid(&name, vec![meta::invalid(field, value, &fault)])
+        let refuse = |field: &str, value: Value, fault: String| {
+            call.invalid(&name, vec![cause::invalid(field, &value, &fault)])
         };
         if service["spec"]["type"] == "ExternalName" {
             return Ok(());
@@ -169,8 +191,23 @@ impl ApiServer {
     fn allocate(
         &mut self,
         service: &mut Value,
-        refuse: &dyn Fn(&str, &str, String) -> Status,
+        refuse: &dyn Fn(&str, Value, String) -> Status,
     ) -> Result<(), Status> {
+        let spec = &service["spec"];
+        let families = spec["ipFamilies"].as_array().into_iter().flatten();
+        if let Some(index) = families.clone().position(|family| family == "IPv6") {
+            let why = "not configured on this cluster".to_owned();
+            // Headless services without a selector may have any family.
+            if !is_headless(service) {
+                return Err(refuse(&format!("spec.ipFamilies[{index}]"), json!("IPv6"), why));
+            }
+        }
+        let headless =
+            is_headless(service) && spec["selector"].as_object().is_none_or(serde_json::Map::is_empty);
+        if spec["ipFamilyPolicy"] == "RequireDualStack" && !headless {
+            let why = "this cluster is not configured for dual-stack services".to_owned();
+            return Err(refuse("spec.ipFamilyPolicy", json!("RequireDualStack"), why));
+        }
         let asked = service["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned();
         match asked.as_str() {
             "None" => {}
@@ -182,7 +219,7 @@ impl ApiServer {
             }
             ip => {
                 if let Some(fault) = self.addresses.ip_fault(ip) {
-                    return Err(refuse("spec.clusterIPs", ip, fault));
+                    return Err(refuse("spec.clusterIPs", json!([ip]), fault));
                 }
             }
         }
@@ -202,6 +239,14 @@ impl ApiServer {
             return Ok(());
         }
         let mut own = BTreeSet::new();
+        let (mut shared, mut seen) = (BTreeSet::new(), BTreeSet::new());
+        if needs_health_port(&service["spec"]) && service["spec"]["healthCheckNodePort"].is_null() {
+            let free = self.addresses.next_port();
+            let free =
+                free.ok_or_else(|| Status::internal("failed to allocate a nodePort: range is full"))?;
+            service["spec"]["healthCheckNodePort"] = json!(free);
+            own.insert(u64::from(free));
+        }
         for (index, port) in super::defaults::items(&mut service["spec"], "ports").enumerate() {
             let asked = port["nodePort"].as_u64().unwrap_or_default();
             if asked == 0 {
@@ -209,11 +254,19 @@ impl ApiServer {
                 let free =
                     free.ok_or_else(|| Status::internal("failed to allocate a nodePort: range is full"))?;
                 port["nodePort"] = json!(free);
-            } else if let Some(fault) = self.addresses.port_fault(u16::try_from(asked).unwrap_or_default())
-                && own.insert(asked)
-            {
-                return Err(refuse(&format!("spec.ports[{index}].nodePort"), &asked.to_string(), fault));
+                own.insert(u64::from(free));
+                continue;
             }
+            let held = (self.addresses.port_fault(u16::try_from(asked).unwrap_or_default()))
+                .or_else(|| own.contains(&asked).then(|| "provided port is already allocated".to_owned()));
+            let protocols = (asked, port["protocol"].as_str().unwrap_or("TCP").to_owned());
+            // Ports of several protocols may share a number.
+            if let Some(fault) = held.filter(|_| !shared.contains(&asked) || seen.contains(&protocols)) {
+                return Err(refuse(&format!("spec.ports[{index}].nodePort"), json!(asked), fault));
+            }
+            own.insert(asked);
+            shared.insert(asked);
+            seen.insert(protocols);
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use crate::status::Cause;
 pub(super) const TABLE: Rows = &[
     ("provisioner", Rule::Required("")),
     ("provisioner", Rule::Text(lower_name)),
+    ("parameters", Rule::Own(parameters)),
     ("reclaimPolicy", Rule::OneOf(&["Delete", "Retain"])),
     ("volumeBindingMode", Rule::OneOf(&["Immediate", "WaitForFirstConsumer"])),
     ("allowedTopologies[]", Rule::Own(topology)),
@@ -19,6 +20,12 @@ pub(super) const TABLE: Rows = &[
 
 fn lower_name(text: &str) -> Vec<String> {
     names::qualified_name(&text.to_lowercase())
+}
+
+fn parameters(parameters: &Value, path: &str, causes: &mut Vec<Cause>) {
+    if !parameters[""].is_null() {
+        causes.push(cause::invalid(path, &Value::from(""), "field can not be empty."));
+    }
 }
 
 fn topology(term: &Value, path: &str, causes: &mut Vec<Cause>) {

@@ -1,4 +1,5 @@
-//! Deployments, ReplicaSets, StatefulSets, DaemonSets.
+//! Deployments, ReplicaSets, StatefulSets, DaemonSets: what is filled in and may not change. What is wrong with them is
+//! in `workload_rules`.
 
 use serde_json::{Value, json};
 
@@ -6,7 +7,6 @@ use super::pod_spec;
 use crate::registry::Resource;
 use crate::server::meta;
 use crate::status::Cause;
-use crate::storage::{self, LabelSelector};
 
 /// Defaults that depend on other fields, and those of the pod template.
 pub(super) fn fill(resource: &Resource, value: &mut Value) {
@@ -53,57 +53,14 @@ pub(super) fn begin(resource: &Resource, value: &mut Value) {
     value["status"] = status;
 }
 
-/// What is wrong with a workload.
-pub(super) fn faults(resource: &Resource, value: &Value) -> Vec<Cause> {
-    let spec = &value["spec"];
-    let mut causes = Vec::new();
-    if let Some(replicas) = spec["replicas"].as_i64().filter(|replicas| *replicas < 0) {
-        let fault = format!("Invalid value: {replicas}: must be greater than or equal to 0");
-        causes.push(Cause::new("FieldValueInvalid", "spec.replicas", fault));
-    }
-    let labels = storage::labels(&spec["template"]);
-    match LabelSelector::from_object(&spec["selector"]) {
-        None => causes.extend([pod_spec::required("spec.selector"), mismatch(&labels)]),
-        Some(selector) if selector.is_empty() => causes.push(Cause::new(
-            "FieldValueInvalid",
-            "spec.selector",
-            "Invalid value: {}: empty selector is invalid for deployment",
-        )),
-        Some(selector) if !selector.matches(&labels) => causes.push(mismatch(&labels)),
-        Some(_) => {}
-    }
-    causes.extend(pod_spec::faults(&spec["template"]["spec"], "spec.template.spec"));
-    if let Some(policy) =
-        spec["template"]["spec"]["restartPolicy"].as_str().filter(|policy| *policy != "Always")
-    {
-        let fault = format!("Unsupported value: {policy:?}: supported values: \"Always\"");
-        causes.push(Cause::new("FieldValueNotSupported", "spec.template.spec.restartPolicy", fault));
-    }
-    if resource.plural == "deployments"
-        && spec["strategy"]["type"] == "Recreate"
-        && spec["strategy"]["rollingUpdate"].is_object()
-    {
-        let fault = "Forbidden: may not be specified when strategy `type` is 'Recreate'";
-        causes.push(Cause::new("FieldValueForbidden", "spec.strategy.rollingUpdate", fault));
-    }
-    causes
-}
-
-fn mismatch(labels: &std::collections::BTreeMap<String, String>) -> Cause {
-    Cause::new(
-        "FieldValueInvalid",
-        "spec.template.metadata.labels",
-        format!("Invalid value: {}: `selector` does not match template `labels`", json!(labels)),
-    )
-}
-
 /// Selectors may not change; of a StatefulSet only a few fields may.
 pub(super) fn update_faults(resource: &Resource, new: &Value, old: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
-    if new["spec"]["selector"] != old["spec"]["selector"] {
+    let whole = resource.plural == "statefulsets";
+    if !whole && new["spec"]["selector"] != old["spec"]["selector"] {
         causes.push(meta::immutable("spec.selector", &new["spec"]["selector"]));
     }
-    if resource.plural == "statefulsets" {
+    if whole {
         let rest = |value: &Value| {
             let mut spec = value["spec"].clone();
             for field in [
@@ -114,9 +71,11 @@ pub(super) fn update_faults(resource: &Resource, new: &Value, old: &Value) -> Ve
                 "revisionHistoryLimit",
                 "persistentVolumeClaimRetentionPolicy",
                 "minReadySeconds",
-                "selector",
             ] {
                 super::set_or_remove(&mut spec, field, None);
+            }
+            if spec["volumeClaimTemplates"].as_array().is_some_and(Vec::is_empty) {
+                super::set_or_remove(&mut spec, "volumeClaimTemplates", None);
             }
             spec
         };
@@ -131,4 +90,24 @@ pub(super) fn update_faults(resource: &Resource, new: &Value, old: &Value) -> Ve
         }
     }
     causes
+}
+
+const GENERATION: &str = "deprecated.daemonset.template.generation";
+
+/// Which template of a DaemonSet this is, as the server counts them: clients cannot say.
+pub(super) fn count_templates(new: &mut Value, old: &Value) {
+    let before =
+        old["metadata"]["annotations"][GENERATION].as_str().and_then(|text| text.parse::<i64>().ok());
+    let changed = old["spec"]["template"] != new["spec"]["template"];
+    let now = before.unwrap_or_default() + i64::from(changed);
+    new["metadata"]["annotations"][GENERATION] = json!(now.to_string());
+}
+
+/// Fields of features that are not on: whoever has said them owns them, and they are not kept.
+pub(super) fn drop_disabled(resource: &Resource, value: &mut Value) {
+    if resource.plural == "statefulsets"
+        && let Some(rolling) = value.pointer_mut("/spec/updateStrategy/rollingUpdate")
+    {
+        super::set_or_remove(rolling, "maxUnavailable", None);
+    }
 }

@@ -134,7 +134,8 @@ impl ApiServer {
         let (object, old) = (value.map(shown).unwrap_or_default(), old.map(shown).unwrap_or_default());
         let schema = resource.schema().map(AsRef::as_ref);
         let (object_value, old_value) = (CelValue::new(&object, schema), CelValue::new(&old, schema));
-        let question = Question { call, resource, operation, object: Value::Null, old: Value::Null };
+        let question =
+            Question { call, resource, operation, object: Value::Null, old: Value::Null, mutates: false };
         let namespaces = self.registry.get("", "v1", "namespaces");
         let namespace = call
             .resource

@@ -26,35 +26,42 @@ use crate::server::{ApiServer, QUOTAS};
 use crate::status::Status;
 use crate::storage::{Key, Storage, Stored};
 
-/// A quota's spec, read.
+/// A quota, read.
 struct Quota {
-    name: String,
-    namespace: String,
+    key: Key,
     hard: Amounts,
     scopes: Vec<Scope>,
 }
 
 impl Quota {
-    fn read(quota: &Stored) -> Self {
-        let spec = &quota.value()["spec"];
+    /// With the limits that are asked for.
+    fn wanted(quota: &Stored) -> Self {
+        Self::with(quota, "spec")
+    }
+
+    /// With the limits that hold: those that the quota controller has seen and counted.
+    fn in_force(quota: &Stored) -> Self {
+        Self::with(quota, "status")
+    }
+
+    fn with(quota: &Stored, part: &str) -> Self {
+        let value = quota.value();
         Self {
-            name: quota.key.name.clone(),
-            namespace: quota.key.namespace.clone(),
-            hard: amounts(&spec["hard"]),
-            scopes: Scope::all(spec),
+            key: quota.key.clone(),
+            hard: amounts(&value[part]["hard"]),
+            scopes: Scope::all(&value["spec"]),
         }
     }
 }
 
-/// The usage of each quota that was asked for.
+/// What the objects of each quota cost, as the quota controller counts it.
 #[derive(Debug, Default)]
-pub(in crate::server) struct Usages(BTreeMap<Key, Usage>);
+struct Usages(BTreeMap<Key, Usage>);
 
 impl Usages {
     /// What a quota's objects cost together now.
     fn of(&mut self, quota: &Quota, storage: &Storage) -> &Amounts {
-        let key = Key::new(&quota.namespace, &quota.name);
-        let usage = self.0.entry(key).or_insert_with(|| Usage::count(quota, storage));
+        let usage = self.0.entry(quota.key.clone()).or_insert_with(|| Usage::count(quota, storage));
         usage.follow(quota, storage);
         &usage.used
     }
@@ -67,6 +74,8 @@ impl Usages {
 
 impl ApiServer {
     /// 403 when an object that is to be written exceeds a quota of its namespace; `old` is what it replaces.
+    /// What it costs is added to the quotas' statuses, from which the next request is judged: the quota controller
+    /// only puts them right where that has gone wrong.
     pub(super) fn check_quota(
         &mut self,
         call: &Call<'_>,
@@ -81,28 +90,34 @@ impl ApiServer {
         if old.is_some() && (*resource == crate::server::PODS || cost::is_a_count(resource)) {
             return Ok(());
         }
-        if self.usages.0.len() > quotas.len() {
-            self.usages.keep(&self.storage);
-        }
         let name = value["metadata"]["name"].as_str().unwrap_or_default();
         let mut costs = cost::of(resource, value);
         for (what, cost) in old.map(|old| cost::of(resource, old)).unwrap_or_default() {
             *costs.entry(what).or_default() -= cost;
         }
-        let quotas: Vec<Quota> =
-            quotas.in_namespace(call.namespace()).map(|quota| Quota::read(quota)).collect();
-        for quota in quotas {
+        let mut charged = Vec::new();
+        for stored in quotas.in_namespace(call.namespace()) {
+            let quota = Quota::in_force(stored);
             if !costs.keys().any(|what| quota.hard.contains_key(what))
                 || !Scope::match_all(&quota.scopes, resource, value)
             {
                 continue;
             }
+            let called = &quota.key.name;
             let left_out = cost::left_out(&quota.hard, resource, value);
             if !left_out.is_empty() && old.is_none() {
-                let why = format!("failed quota: {}: must specify {}", quota.name, left_out.join("; "));
+                let why = format!("failed quota: {called}: must specify {}", left_out.join("; "));
                 return Err(call.forbidden(name, &why));
             }
-            let used = self.usages.of(&quota, &self.storage);
+            let mut changed = stored.value();
+            let used = amounts(&changed["status"]["used"]);
+            let counted = |what: &&String| quota.hard.contains_key(*what);
+            let unknown: Vec<&str> =
+                costs.keys().filter(counted).filter(|what| !used.contains_key(*what)).map(|w| &**w).collect();
+            if !unknown.is_empty() {
+                let why = format!("status unknown for quota: {called}, resources: {}", unknown.join(","));
+                return Err(call.forbidden(name, &why));
+            }
             let exceeds = |(what, cost): &(&String, &i128)| {
                 let hard = quota.hard.get(*what);
                 **cost > 0 && hard.is_some_and(|hard| used.get(*what).unwrap_or(&0) + **cost > *hard)
@@ -114,13 +129,21 @@ impl ApiServer {
                     all.collect::<Vec<_>>().join(",")
                 };
                 let why = format!(
-                    "exceeded quota: {}, requested: {}, used: {}, limited: {}",
-                    quota.name,
+                    "exceeded quota: {called}, requested: {}, used: {}, limited: {}",
                     show(&costs),
-                    show(used),
+                    show(&used),
                     show(&quota.hard)
                 );
                 return Err(call.forbidden(name, &why));
+            }
+            for (what, cost) in costs.iter().filter(|(what, cost)| counted(what) && **cost != 0) {
+                changed["status"]["used"][what] = json!(text(what, used.get(what).unwrap_or(&0) + cost));
+            }
+            charged.push(changed);
+        }
+        if !call.request.params.dry_run {
+            for quota in charged {
+                self.write_status(call, "v1", "resourcequotas", quota)?;
             }
         }
         Ok(())
@@ -136,7 +159,7 @@ pub(in crate::server) struct QuotaStatus {
 
 impl Controller for QuotaStatus {
     fn name(&self) -> &'static str {
-        "resourcequota-controller"
+        "kube-controller-manager"
     }
 
     fn step(&mut self, api: &mut Api<'_>) -> Option<Timestamp> {
@@ -147,7 +170,7 @@ impl Controller for QuotaStatus {
         }
         let Changes::Relist(quotas) = api.changes(&mut Cursor::new(QUOTAS)) else { return None };
         for stored in quotas {
-            let quota = Quota::read(&stored);
+            let quota = Quota::wanted(&stored);
             let value = stored.value();
             let used = self.usages.of(&quota, api.server().storage());
             let used: Map<String, Value> = quota

@@ -29,7 +29,7 @@ impl Usage {
             if usage.ignores(resource) {
                 continue;
             }
-            for object in collection.in_namespace(&quota.namespace) {
+            for object in collection.in_namespace(&quota.key.namespace) {
                 usage.add(resource, object, 1);
             }
         }
@@ -50,7 +50,7 @@ impl Usage {
                 *self = Self::count(quota, storage);
                 return;
             };
-            let own = |object: &&std::sync::Arc<Stored>| object.key.namespace == quota.namespace;
+            let own = |object: &&std::sync::Arc<Stored>| object.key.namespace == quota.key.namespace;
             for change in changes {
                 if let Some(before) = change.before.as_ref().filter(own) {
                     self.add(resource, before, -1);
@@ -104,7 +104,7 @@ mod tests {
             let hard = json!({"pods": "100", "requests.cpu": "100", "count/configmaps": "100"});
             let quota = json!({"metadata": {"name": "q", "namespace": "default"}, "spec": {"hard": hard}});
             api.handle(now, &Request::create("v1", "resourcequotas", quota)).unwrap();
-            let quota = Quota::read(api.storage.collection(&QUOTAS).unwrap().iter().next().unwrap());
+            let quota = Quota::wanted(api.storage.collection(&QUOTAS).unwrap().iter().next().unwrap());
             let mut followed = Usage::count(&quota, &api.storage);
             let status = json!({"status": {"phase": "Succeeded"}});
             let ended = Request::patch(PatchType::Merge, "v1", "pods", status).namespace("default").name("b");

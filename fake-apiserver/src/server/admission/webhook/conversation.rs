@@ -63,10 +63,10 @@ impl Calls {
         matches!(self, Self::Skipped)
     }
 
-    /// The uid of the next question: unique within its request.
-    pub(super) fn next_uid(&self) -> String {
+    /// The uid of the next question, about this revision of everything.
+    pub(super) fn next_uid(&self, revision: u64) -> String {
         let at = if let Self::Possible { at, .. } = self { *at } else { 0 };
-        meta::uid((1 << 46) + at as u64)
+        meta::uid((1 << 46) + (revision << 16) + at as u64)
     }
 
     pub(super) fn warn(&mut self, texts: &[String]) {
@@ -126,16 +126,27 @@ impl ApiServer {
         else {
             return result.map(|response| Progress::Done(Box::new(response)));
         };
+        let was_asked = !kept.answers.is_empty();
         *conversation = kept;
+        if needed.is_none() && was_asked && result.is_err() {
+            // Somebody has seen the uid of what was not made: it is nobody else's.
+            self.uids += 1;
+        }
         if let Some(call) = needed {
             // A name that was made up is made up again.
             self.names = names;
             return Ok(Progress::Call(call));
         }
-        result.map(|mut response| {
-            response.warnings.extend(warnings);
-            Progress::Done(Box::new(response))
-        })
+        match result {
+            Ok(mut response) => {
+                response.warnings.extend(warnings);
+                Ok(Progress::Done(Box::new(response)))
+            }
+            Err(mut status) => {
+                status.warnings.extend(warnings);
+                Err(status)
+            }
+        }
     }
 
     /// Handles a request without asking webhooks.

@@ -27,7 +27,7 @@ use review::Verdict;
 use super::Operation;
 use crate::patch;
 use crate::server::call::Call;
-use crate::server::{ApiServer, convert, strategy};
+use crate::server::{ApiServer, convert, scale, strategy};
 use crate::status::Status;
 
 impl ApiServer {
@@ -112,8 +112,11 @@ impl ApiServer {
         if let Some(operations) = verdict.patch {
             let mut shown = value.clone();
             convert::from_storage(&resource, &mut shown);
-            let patched = patch::json(&shown, &operations);
-            let mut patched = patched.map_err(|error| review::internal(&error.message))?;
+            let mut patched =
+                patch::json_or_why(&shown, &operations).map_err(|why| review::internal(&why))?;
+            if let Some(misfit) = resource.schema().and_then(|schema| schema.misfit(&patched)) {
+                return Err(review::internal(misfit.decoder()));
+            }
             if let Some(schema) = resource.schema() {
                 schema.prune(&mut patched);
             }
@@ -137,9 +140,16 @@ impl ApiServer {
         if !webhook.selects(&self.storage, call, value, old) {
             return Ok(None);
         }
+        let as_scale = call.request.subresource.as_deref() == Some("scale");
         let shown = |value: &Value| {
+            if as_scale && let Some(scale) = scale::shown(&call.resource, value) {
+                return scale;
+            }
             let mut shown = value.clone();
             convert::from_storage(&resource, &mut shown);
+            if let Some(schema) = resource.schema() {
+                schema.drop_empty(&mut shown);
+            }
             shown
         };
         let question = Question {
@@ -148,6 +158,7 @@ impl ApiServer {
             operation,
             object: value.map(shown).unwrap_or_default(),
             old: old.map(shown).unwrap_or_default(),
+            mutates: webhook.mutates,
         };
         let request = question.request();
         let schema = resource.schema().map(AsRef::as_ref);
@@ -158,7 +169,7 @@ impl ApiServer {
             let name = &webhook.name;
             return Err(Status::bad_request(format!("admission webhook {name:?} does not support dry run")));
         }
-        let uid = self.calls.next_uid();
+        let uid = self.calls.next_uid(self.storage.revision());
         let answer = self.calls.ask(webhook.call(&request, &uid))?;
         match answer.and_then(|answer| Verdict::read(&answer, &uid, webhook.mutates)) {
             Ok(verdict) => {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Operation;
 use crate::registry::Resource;
+use crate::request::Verb;
 use crate::server::call::Call;
 use crate::server::user_info;
 use crate::status::{Cause, Status};
@@ -22,16 +23,46 @@ pub(in crate::server::admission) struct Question<'a> {
     pub(in crate::server::admission) object: Value,
     /// Null for a creation.
     pub(in crate::server::admission) old: Value,
+    /// Whether the one who is asked may change the object.
+    pub(in crate::server::admission) mutates: bool,
 }
 
 impl Question<'_> {
     /// `request` of the AdmissionReview, without its uid.
     pub(in crate::server::admission) fn request(&self) -> Value {
         let request = self.call.request;
-        let kind = |of: &Resource| json!({"group": of.group, "version": of.version, "kind": of.kind});
+        let scales = request.subresource.as_deref() == Some("scale");
+        let kind = |of: &Resource| {
+            if scales {
+                return json!({"group": "autoscaling", "version": "v1", "kind": "Scale"});
+            }
+            json!({"group": of.group, "version": of.version, "kind": of.kind})
+        };
         let resource =
             |of: &Resource| json!({"group": of.group, "version": of.version, "resource": of.plural});
         let mut object = self.object.clone();
+        if self.operation == Operation::Update && request.verb == Verb::Update && self.mutates {
+            // What the server knows of the old object is filled in after the mutating webhooks have been asked.
+            let sent = request.body.as_ref().map(|body| &body["metadata"]);
+            if let Some(metadata) = object["metadata"].as_object_mut() {
+                metadata.retain(|field, _| {
+                    let filled = matches!(
+                        field.as_str(),
+                        "uid" | "resourceVersion" | "creationTimestamp" | "generation"
+                    );
+                    !filled || sent.is_some_and(|sent| !sent[field].is_null())
+                });
+            }
+        }
+        if self.operation == Operation::Create
+            && self.mutates
+            && self.resource.has_status()
+            && self.resource.custom.is_none()
+            && object["status"].is_null()
+        {
+            // Go has one where nothing was said.
+            object["status"] = json!({});
+        }
         let mut name = request.name.clone();
         if self.operation == Operation::Create {
             let generated = |asked: &Value| asked["metadata"]["name"].as_str().unwrap_or_default().is_empty();
@@ -123,25 +154,42 @@ impl Verdict {
     /// # Errors
     /// Why it is none, in the words of the real server.
     pub(super) fn read(body: &Value, uid: &str, mutates: bool) -> Result<Self, String> {
-        let (version, kind) = (&body["apiVersion"], &body["kind"]);
-        if version != "admission.k8s.io/v1" || kind != "AdmissionReview" {
-            let said = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        const INVALID: &str = "received invalid webhook response:";
+        if !body.is_object() {
             return Err(format!(
-                "received invalid webhook response: expected webhook response of admission.k8s.io/v1, \
-                 Kind=AdmissionReview, got {}, Kind={}",
-                said(version),
-                said(kind)
+                "failed to call webhook: couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go \
+                 value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \
+                 \"json:\\\"kind,omitempty\\\"\" }}",
+                crate::schema::go_name(body)
+            ));
+        }
+        let said = |field: &str| body[field].as_str().filter(|text| !text.is_empty());
+        // What says nothing of its type is taken for what was asked for.
+        let (version, kind) =
+            (said("apiVersion").unwrap_or("admission.k8s.io/v1"), said("kind").unwrap_or("AdmissionReview"));
+        if version == "admission.k8s.io/v1beta1" && kind == "AdmissionReview" {
+            return Err(
+                "failed to call webhook: converting (v1beta1.AdmissionReview) to (v1.AdmissionReview): \
+                        unknown conversion"
+                    .into(),
+            );
+        }
+        if version != "admission.k8s.io/v1" || kind != "AdmissionReview" {
+            return Err(format!(
+                "{INVALID} expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview, got {version}, \
+                 Kind={kind}"
             ));
         }
         let response = &body["response"];
         if !response.is_object() {
-            return Err("webhook response was absent".into());
+            return Err(format!("{INVALID} webhook response was absent"));
+        }
+        if !mutates && response["patch"].as_str().is_some_and(|patch| !patch.is_empty()) {
+            return Err(format!("{INVALID} validating webhook may not return response.patch"));
         }
         let said = response["uid"].as_str().unwrap_or_default();
         if said != uid {
-            return Err(format!(
-                "received invalid webhook response: expected response.uid={uid:?}, got {said:?}"
-            ));
+            return Err(format!("{INVALID} expected response.uid={uid:?}, got {said:?}"));
         }
         let patch = match response["patch"].as_str().filter(|patch| !patch.is_empty() && mutates) {
             None => None,
@@ -188,44 +236,13 @@ impl Verdict {
             .as_u64()
             .and_then(|code| u16::try_from(code).ok())
             .filter(|code| *code >= 400);
-        let mut status = Status::new(
-            code.unwrap_or(400),
-            reason(text("reason").unwrap_or_default()),
-            format!("admission webhook {webhook:?} {why}"),
-        );
+        let mut status = Status::new(code.unwrap_or(400), "", format!("admission webhook {webhook:?} {why}"));
+        status.other_reason = text("reason").map(Into::into);
         if let Ok(details) = serde_json::from_value(self.status["details"].clone()) {
             status.details = Box::new(details);
         }
         Err(status)
     }
-}
-
-/// The reasons Kubernetes knows; others are not passed on.
-fn reason(said: &str) -> &'static str {
-    const KNOWN: [&str; 21] = [
-        "Unauthorized",
-        "Forbidden",
-        "NotFound",
-        "AlreadyExists",
-        "Conflict",
-        "Gone",
-        "Invalid",
-        "ServerTimeout",
-        "StoreReadError",
-        "Timeout",
-        "TooManyRequests",
-        "BadRequest",
-        "MethodNotAllowed",
-        "NotAcceptable",
-        "RequestEntityTooLarge",
-        "UnsupportedMediaType",
-        "InternalError",
-        "Expired",
-        "ServiceUnavailable",
-        "Unknown",
-        "UnprocessableEntity",
-    ];
-    KNOWN.into_iter().find(|known| *known == said).unwrap_or_default()
 }
 
 /// 500, as the real server says that a webhook could not be used.
