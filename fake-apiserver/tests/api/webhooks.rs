@@ -165,6 +165,27 @@ fn answers_to_an_object_that_has_changed_meanwhile_do_not_count() {
 }
 
 #[test]
+fn a_webhook_is_asked_once_however_long_it_takes() {
+    let mut cluster = cluster();
+    configure(&mut cluster, "mutating", json!([webhook("a.example.com", json!({}))]));
+    let (mut conversation, begun) = (Conversation::default(), cluster.now);
+    let request = create("x");
+    let Progress::Call(call) = cluster.api.converse(begun, &request, &mut conversation).unwrap() else {
+        panic!("the webhook is not asked");
+    };
+    conversation.answer(&call, yes(&call));
+    let later = begun + jiff::SignedDuration::from_secs(9);
+    let Progress::Done(response) = cluster.api.converse(later, &request, &mut conversation).unwrap() else {
+        panic!("the webhook is asked again");
+    };
+    // The object has its time from before the webhook was asked, as it was shown.
+    let Reply::Object(made) = response.reply else { panic!("no object") };
+    let shown = &call.review["request"]["object"]["metadata"]["managedFields"];
+    assert_eq!(made.value()["metadata"]["managedFields"], *shown);
+    assert!(shown.is_array(), "{}", call.review);
+}
+
+#[test]
 fn a_made_up_name_is_the_same_until_the_end() {
     let mut cluster = cluster();
     configure(

@@ -4,6 +4,7 @@
 //! and enters the same request again; the answers so far are given again in their order, as long as the questions are
 //! the same. If the world has changed meanwhile, so that a question is another, later answers no longer count.
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::configuration::WebhookCall;
@@ -22,6 +23,8 @@ const NEEDS_CALL: u16 = 0;
 pub struct Conversation {
     answers: Vec<(Value, Result<Value, String>)>,
     calls: usize,
+    /// When the request was entered first: its objects get their times then, however long webhooks take to answer.
+    begun: Option<Timestamp>,
 }
 
 impl Conversation {
@@ -98,7 +101,7 @@ impl ApiServer {
     /// Handles one request as far as it goes without calls that `conversation` has no answers to.
     pub fn converse(
         &mut self,
-        now: jiff::Timestamp,
+        now: Timestamp,
         request: &Request,
         conversation: &mut Conversation,
     ) -> Result<Progress, Status> {
@@ -110,6 +113,7 @@ impl ApiServer {
                 "the object changed with each of {MAX_CALLS} calls of admission webhooks; try again"
             )));
         }
+        let now = *conversation.begun.get_or_insert(now);
         let names = self.names;
         let before = std::mem::replace(
             &mut self.calls,
@@ -152,7 +156,7 @@ impl ApiServer {
     /// Handles a request without asking webhooks.
     pub(in crate::server) fn handle_without_webhooks(
         &mut self,
-        now: jiff::Timestamp,
+        now: Timestamp,
         request: &Request,
     ) -> Result<Response, Status> {
         let before = std::mem::replace(&mut self.calls, Calls::Skipped);
