@@ -130,10 +130,6 @@ async fn a_proxy_leads_to_the_kubelet() {
 struct Secret;
 
 impl NodeProxy for Secret {
-    fn log(&self, _: PodContainer, _: LogOptions) -> BoxFuture<'static, Result<LogStream, Status>> {
-        async { Err(Status::bad_request("no logs here")) }.boxed()
-    }
-
     fn dial(&self, _: PodIdentity, _: Door, _: u16) -> BoxFuture<'static, Result<Connection, String>> {
         let (near, far) = tokio::io::duplex(4096);
         tokio::spawn(async move {
@@ -149,17 +145,25 @@ impl NodeProxy for Secret {
         async move { Ok(Box::new(near) as Connection) }.boxed()
     }
 
-    fn exec(
+    fn log(
         &self,
-        _: PodContainer,
-        _: Vec<String>,
-        _: Streams,
-    ) -> BoxFuture<'static, Result<Session, String>> {
-        async { Err("no commands here".to_owned()) }.boxed()
+        target: PodContainer,
+        options: LogOptions,
+    ) -> BoxFuture<'static, Result<LogStream, Status>> {
+        Echo.log(target, options)
     }
 
-    fn attach(&self, _: PodContainer, _: Streams) -> BoxFuture<'static, Result<Session, String>> {
-        async { Err("no streams here".to_owned()) }.boxed()
+    fn exec(
+        &self,
+        target: PodContainer,
+        command: Vec<String>,
+        streams: Streams,
+    ) -> BoxFuture<'static, Result<Session, String>> {
+        Echo.exec(target, command, streams)
+    }
+
+    fn attach(&self, target: PodContainer, streams: Streams) -> BoxFuture<'static, Result<Session, String>> {
+        Echo.attach(target, streams)
     }
 }
 
