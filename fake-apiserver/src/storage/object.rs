@@ -127,7 +127,8 @@ impl Stored {
             meta: Meta::read(metadata),
             fields: Fields::read(value, selectable),
             edition,
-            bytes: serde_json::to_vec(value).unwrap_or_default().into(),
+            // Without the room to grow that it was written into, which would stay for as long as the object.
+            bytes: serde_json::to_vec(value).unwrap_or_default().into_boxed_slice().into(),
         }
     }
 }
