@@ -68,18 +68,25 @@ impl NodeProxy for Echo {
     }
 }
 
-#[tokio::test]
-async fn the_kubelet_of_the_node_is_asked() {
+/// A cluster whose node `far` is this one, with the pod `p` on it.
+async fn cluster(node: impl NodeProxy) -> Client {
     let server = server();
-    server.set_node("far", Arc::new(Echo));
+    server.set_node("far", Arc::new(node));
     let client = Client::new(server.service(), "default");
     let nodes: Api<Node> = Api::all(client.clone());
     let node = json!({"metadata": {"name": "far"}});
     nodes.create(&PostParams::default(), &serde_json::from_value(node).unwrap()).await.unwrap();
-    let pods: Api<Pod> = Api::default_namespaced(client);
+    let pods: Api<Pod> = Api::default_namespaced(client.clone());
     let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "far", "containers": [{"name": "main", "image": "i:1"}]}});
     let created = pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
     assert_eq!(created.name_any(), "p");
+    client
+}
+
+#[tokio::test]
+async fn the_kubelet_of_the_node_is_asked() {
+    let client = cluster(Echo).await;
+    let pods: Api<Pod> = Api::default_namespaced(client);
     let params = LogParams { tail_lines: Some(3), ..LogParams::default() };
     assert_eq!(pods.logs("p", &params).await.unwrap(), "default/p/main\nSome(3)\n");
     let refused = pods.logs("p", &LogParams { previous: true, ..LogParams::default() }).await.unwrap_err();
@@ -97,18 +104,13 @@ async fn fetch(client: &Client, path: &str) -> (u16, String) {
 
 #[tokio::test]
 async fn a_proxy_leads_to_the_kubelet() {
-    let server = server();
-    server.set_node("far", Arc::new(Echo));
-    let client = Client::new(server.service(), "default");
-    let nodes: Api<Node> = Api::all(client.clone());
-    let node = json!({"metadata": {"name": "far"}});
-    nodes.create(&PostParams::default(), &serde_json::from_value(node).unwrap()).await.unwrap();
-    let pods: Api<Pod> = Api::default_namespaced(client.clone());
-    let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "far", "containers": [{"name": "main", "image": "i:1"}]}});
-    pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+    let client = cluster(Echo).await;
     let status = json!({"status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.1"}],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}}}});
-    nodes.patch_status("far", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+    Api::<Node>::all(client.clone())
+        .patch_status("far", &PatchParams::default(), &Patch::Merge(status))
+        .await
+        .unwrap();
     assert_eq!(fetch(&client, "nodes/far/proxy/healthz").await, (200, "ok".into()));
     let (code, list) = fetch(&client, "nodes/far/proxy/pods").await;
     let list: serde_json::Value = serde_json::from_str(&list).unwrap();
@@ -169,15 +171,8 @@ impl NodeProxy for Secret {
 
 #[tokio::test]
 async fn a_proxy_believes_the_certificate_of_a_pod() {
-    let server = server();
-    server.set_node("far", Arc::new(Secret));
-    let client = Client::new(server.service(), "default");
-    let nodes: Api<Node> = Api::all(client.clone());
-    let node = json!({"metadata": {"name": "far"}});
-    nodes.create(&PostParams::default(), &serde_json::from_value(node).unwrap()).await.unwrap();
+    let client = cluster(Secret).await;
     let pods: Api<Pod> = Api::default_namespaced(client.clone());
-    let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "far", "containers": [{"name": "main", "image": "i:1"}]}});
-    pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
     let status =
         json!({"status": {"phase": "Running", "podIP": "192.0.2.7", "podIPs": [{"ip": "192.0.2.7"}]}});
     pods.patch_status("p", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();

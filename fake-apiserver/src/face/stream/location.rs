@@ -84,25 +84,17 @@ pub(super) fn of(
         };
         Status::bad_request(format!("invalid {what} request {id:?}"))
     })?;
-    let path = ResourcePath { name: Some(name), ..path };
+    let object = connect(server, ResourcePath { name: Some(name), ..path }, method, user)?;
     let secure = scheme == "https";
     let target = match kind {
-        Kind::PodProxy => pod_target(server, path, &port, secure, method, user)?,
-        Kind::NodeProxy => return node_location(server, path, &port, secure, method, user),
-        _ => service_target(server, path, &port, secure, method, user)?,
+        Kind::PodProxy => pod_target(server, &object, &port, secure)?,
+        Kind::NodeProxy => return node_location(server, object, &port, secure),
+        _ => service_target(server, &object, &port, secure)?,
     };
     Ok(Location::Elsewhere(target))
 }
 
-fn node_location(
-    server: &Server,
-    path: ResourcePath,
-    port: &str,
-    secure: bool,
-    method: &Method,
-    user: User,
-) -> Result<Location, Status> {
-    let node = connect(server, path, method, user)?;
+fn node_location(server: &Server, node: Value, port: &str, secure: bool) -> Result<Location, Status> {
     let addresses = node["status"]["addresses"].as_array().map_or(&[][..], Vec::as_slice);
     let mut found = PREFERRED.iter().filter_map(|kind| {
         let address = addresses.iter().find(|address| address["type"] == *kind)?;
@@ -149,15 +141,7 @@ fn split(id: &str) -> Option<(String, String, String)> {
     known.then(|| (scheme.to_owned(), name.to_owned(), port.to_owned()))
 }
 
-fn pod_target(
-    server: &Server,
-    path: ResourcePath,
-    port: &str,
-    secure: bool,
-    method: &Method,
-    user: User,
-) -> Result<Target, Status> {
-    let pod = connect(server, path, method, user)?;
+fn pod_target(server: &Server, pod: &Value, port: &str, secure: bool) -> Result<Target, Status> {
     let mut stated = pod["spec"]["containers"].as_array().into_iter().flatten();
     let stated = stated.find_map(|container| container["ports"][0]["containerPort"].as_u64());
     let port = if port.is_empty() { stated.unwrap_or(80).to_string() } else { port.to_owned() };
@@ -165,22 +149,14 @@ fn pod_target(
         return Err(Status::bad_request("address not allowed"));
     }
     let port = number(&port)?;
-    Ok(Target::pod(node_of(server, &pod)?, &pod, port, secure))
+    Ok(Target::pod(node_of(server, pod)?, pod, port, secure))
 }
 
-fn service_target(
-    server: &Server,
-    path: ResourcePath,
-    port: &str,
-    secure: bool,
-    method: &Method,
-    user: User,
-) -> Result<Target, Status> {
+fn service_target(server: &Server, service: &Value, port: &str, secure: bool) -> Result<Target, Status> {
     let unavailable = |text: String| Status::new(503, "ServiceUnavailable", text);
-    let namespace = path.namespace.clone().unwrap_or_default();
-    let (name, id) = (path.name.clone().unwrap_or_default(), path.name.clone().unwrap_or_default());
-    let id = if port.is_empty() { id } else { format!("{id}:{port}") };
-    let service = connect(server, path, method, user)?;
+    let text = |field: &str| service["metadata"][field].as_str().unwrap_or_default();
+    let (namespace, name) = (text("namespace"), text("name"));
+    let id = if port.is_empty() { name.to_owned() } else { format!("{name}:{port}") };
     let port_name = match port.parse::<i64>() {
         Ok(number) => {
             let mut ports = service["spec"]["ports"].as_array().into_iter().flatten();
@@ -192,8 +168,8 @@ fn service_target(
         Err(_) => port.to_owned(),
     };
     // A service that no controller has looked at yet counts as absent.
-    let absent = |_| Status::not_found("", "services", &name);
-    let endpoints = read(server, "endpoints", &namespace, &name).map_err(absent)?;
+    let absent = |_| Status::not_found("", "services", name);
+    let endpoints = read(server, "endpoints", namespace, name).map_err(absent)?;
     let subsets = endpoints["subsets"].as_array().filter(|subsets| !subsets.is_empty());
     let subsets =
         subsets.ok_or_else(|| unavailable(format!("no endpoints available for service {name:?}")))?;
@@ -205,8 +181,8 @@ fn service_target(
         // Only pods of the service's own namespace are proxied to.
         let pod = addresses.find_map(|address| {
             let target = &address["targetRef"];
-            let own = target["kind"] == "Pod" && target["namespace"] == namespace.as_str();
-            read(server, "pods", &namespace, target["name"].as_str().filter(|_| own)?).ok()
+            let own = target["kind"] == "Pod" && target["namespace"] == namespace;
+            read(server, "pods", namespace, target["name"].as_str().filter(|_| own)?).ok()
         });
         if let (Some(port), Some(pod)) = (port, pod) {
             return Ok(Target::pod(node_of(server, &pod)?, &pod, port, secure));
