@@ -330,11 +330,8 @@ impl Cache {
         }
         if let Some(cluster) = &child.cluster {
             match child.component {
-                Some(Component::Scheduler) => {
-                    keys.insert(Key::new(Kind::Cluster, namespace, cluster));
-                    keys.extend(self.followers(namespace, cluster).cloned());
-                }
-                Some(Component::JobRunner) => {
+                // A job's runner waits for the scheduler, and its workers for the runner.
+                Some(Component::Scheduler | Component::JobRunner) => {
                     keys.insert(Key::new(Kind::Job, namespace, cluster));
                     keys.insert(Key::new(Kind::Cluster, namespace, cluster));
                     keys.extend(self.followers(namespace, cluster).cloned());

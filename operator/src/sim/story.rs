@@ -4,8 +4,11 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::script::NAMESPACE;
-use super::{Sim, SimConfig, create, dask, delete, patch};
+use super::{Sim, SimConfig, create, dask, definitions, delete, patch};
+use crate::engine;
 use crate::names;
+use crate::observe::Key;
+use crate::plan::Step;
 use crate::scheduler::WorkerStatus;
 use crate::scheduler::model::Model;
 use crate::scheduler::scripted::Fault as DaskFault;
@@ -29,7 +32,13 @@ const JOBS: [&str; 1] = ["sum"];
 /// Plays a history of `length` events chosen by `seed`, then lets faults stop and everything come to rest.
 pub fn play(seed: u64, length: usize) -> Story {
     let mut draw = Seed(seed);
-    let sim = Sim::new(SimConfig { seed, ..SimConfig::default() });
+    let mut sim = Sim::new(SimConfig { seed, ..SimConfig::default() });
+    // Where the Python operator was before, its definitions are there still.
+    if draw.below(4) == 0 {
+        for request in definitions::todays() {
+            let _ = sim.user(&request);
+        }
+    }
     let mut story = Story { sim, reached: std::collections::BTreeMap::new(), unfinished: Vec::new() };
     for _ in 0..length {
         let happened = story.happen(&mut draw);
@@ -205,6 +214,7 @@ impl Story {
 /// What is wrong with a world that has come to rest: every sentence names an object.
 pub fn judge(sim: &Sim) -> Vec<String> {
     let mut wrong = sim.scheduler.lost();
+    wrong.extend(overlooked(sim));
     let groups = sim.list(names::API_VERSION, "daskworkergroups");
     let pods = sim.list("v1", "pods");
     for cluster in sim.list(names::API_VERSION, "daskclusters") {
@@ -240,6 +250,14 @@ pub fn judge(sim: &Sim) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// Plans that nobody has asked for: whatever they depend on has changed without the resource being looked at.
+fn overlooked(sim: &Sim) -> Vec<String> {
+    let (world, now) = (&sim.engine.world, sim.now());
+    let wants = |key: &Key| engine::plan(world, key, now).steps().map(Step::summary).next();
+    let keys = world.cache.resources().map(|resource| resource.key.clone());
+    keys.filter_map(|key| Some(format!("{key} was not looked at: {}", wants(&key)?))).collect()
 }
 
 /// Everything that carries one of our labels: nothing of it may be left once our resources are gone.
