@@ -2,6 +2,12 @@
 
 import json
 import os
+import signal
+
+
+def pytest_configure():
+    # Whoever tells the suite to end wants it to take away what its tests have made.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_runtest_logreport(report):

@@ -9,6 +9,8 @@ use serde_json::json;
 
 use crate::stage::{Stage, phase};
 
+/// The image that every cluster of the stories has, with Python and Dask in it.
+pub(crate) const PYTHON_IMAGE: &str = "ghcr.io/dask/dask:latest";
 /// How long a program may take to say what is waited for, or to end.
 const SAYS_MAX: Duration = Duration::from_mins(4);
 /// How often its log is looked at: following one ends with the API server that serves it.
@@ -37,7 +39,7 @@ impl<'a> Program<'a> {
                 "terminationGracePeriodSeconds": 1,
                 "containers": [{
                     "name": "program",
-                    "image": "ghcr.io/dask/dask:latest",
+                    "image": PYTHON_IMAGE,
                     "imagePullPolicy": "IfNotPresent",
                     "args": words,
                 }],

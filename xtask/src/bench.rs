@@ -105,6 +105,7 @@ fn measure(package: &str, bench: &str, real: Option<(&ControlPlane, Duration)>) 
     if let Some((real, ready)) = real {
         command.env("FAKE_APISERVER_REAL", &real.kubeconfig);
         command.env("FAKE_APISERVER_REAL_READY", ready.as_secs_f64().to_string());
+        command.env("FAKE_APISERVER_REAL_PROCESSES", real.keepers()?.join(","));
     }
     let success = shell::watch(&mut command, |line| {
         if line.starts_with('|') {

@@ -1,6 +1,6 @@
 //! The real Kubernetes control plane that facts and answers are taken from.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -9,6 +9,8 @@ use crate::shell;
 
 /// The programs beside the API server. Each leaves the number of its process in a file of this name.
 const CONTROLLERS: [&str; 2] = ["kube-controller-manager", "kube-scheduler"];
+/// Likewise, those that keep objects in memory.
+const KEEPERS: [&str; 2] = ["kube-apiserver", "etcd"];
 
 /// A control plane, for as long as this value lives.
 pub(crate) struct ControlPlane {
@@ -57,12 +59,14 @@ impl ControlPlane {
             return Ok(());
         };
         for name in CONTROLLERS {
-            let file = state.join(format!("{name}.pid"));
-            let number = std::fs::read_to_string(&file)
-                .with_context(|| format!("{} does not say which process it is", file.display()))?;
-            shell::run(Command::new("kill").arg(number.trim()))?;
+            shell::run(Command::new("kill").arg(process(state, name)?))?;
         }
         Ok(())
+    }
+
+    /// The numbers of the processes that keep objects; none of a cluster that was there before.
+    pub(crate) fn keepers(&self) -> Result<Vec<String>> {
+        self.own.iter().flat_map(|(_, state)| KEEPERS.map(|name| process(state, name))).collect()
     }
 
     fn take_down(&self) {
@@ -72,6 +76,14 @@ impl ControlPlane {
             let _ = Command::new(down).arg(state).arg("--wipe").stdout(Stdio::null()).status();
         }
     }
+}
+
+/// The number of the process of a program.
+fn process(state: &Path, name: &str) -> Result<String> {
+    let file = state.join(format!("{name}.pid"));
+    let number = std::fs::read_to_string(&file)
+        .with_context(|| format!("{} does not say which process it is", file.display()))?;
+    Ok(number.trim().to_owned())
 }
 
 impl Drop for ControlPlane {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use ::e2e::provider::{self, Current, Provider};
+use ::e2e::provider::{self, Current, Images, Provider};
 use ::e2e::{Options, Told, Tools};
 use anyhow::{Result, bail};
 
@@ -24,7 +24,7 @@ pub(crate) struct E2e {
     #[arg(long, required_if_eq("provider", "current"))]
     context: Option<String>,
     /// For the provider `current`: a command that loads an image archive into the cluster; gets the archive's path as its last
-    /// argument. The archive is the one that `cargo xtask dist image` makes.
+    /// argument, and is run for each of two: the operator's, as `cargo xtask dist image` makes it, and an example's.
     #[arg(long, value_name = "COMMAND", requires = "context")]
     load: Option<String>,
     /// For the provider `current`: a command that restarts the API server.
@@ -80,13 +80,13 @@ impl E2e {
         let provider = match chosen {
             ProviderArg::Local => Provider::Local,
             ProviderArg::ControlPlane => Provider::ControlPlane,
-            ProviderArg::Kind => Provider::Kind(self.image()?),
+            ProviderArg::Kind => Provider::Kind(self.images()?),
             ProviderArg::Current => Provider::Current(Current {
                 context: self.context.clone().unwrap_or_default(),
                 load: self
                     .load
                     .clone()
-                    .map(|load| Ok::<_, anyhow::Error>((self.image()?, load)))
+                    .map(|load| Ok::<_, anyhow::Error>((self.images()?, load)))
                     .transpose()?,
                 restart: self.restart.clone(),
             }),
@@ -99,12 +99,13 @@ impl E2e {
         Ok(())
     }
 
-    /// The operator's image, made anew unless it shall not.
-    fn image(&self) -> Result<PathBuf> {
+    /// The operator's image and the example's, made anew unless they shall not.
+    fn images(&self) -> Result<Images> {
         if !self.no_build {
-            return dist::image();
+            return Ok(Images { operator: dist::image()?, own_kind: Some(dist::own_kind()?) });
         }
-        check::archive()
+        let own_kind = Some(dist::own_kind_archive()).filter(|archive| archive.is_file());
+        Ok(Images { operator: check::archive()?, own_kind })
     }
 }
 
@@ -153,7 +154,7 @@ fn tell_at_once(
 ) -> Result<Summary> {
     let python_operator =
         suites::python_operator().inspect_err(|error| println!("no Python operator: {error:#}")).ok();
-    let own_kind = shell::program("examples/own-kind");
+    let own_kind = shell::program("own-kind");
     let endings = ::e2e::run(&Options {
         provider,
         operator: shell::program("dask-operator"),

@@ -9,6 +9,7 @@ mod demo;
 mod dist;
 mod docs;
 mod e2e;
+mod hunt;
 mod lint;
 mod record;
 mod shell;
@@ -38,6 +39,7 @@ enum Verb {
     Bench(bench::Bench),
     Suites(suites::Suites),
     Record(record::Record),
+    Hunt(hunt::Hunt),
     Campaign(campaign::Campaign),
 }
 
@@ -56,6 +58,7 @@ fn main() -> std::process::ExitCode {
         Verb::Bench(verb) => verb.run(),
         Verb::Suites(verb) => verb.run(),
         Verb::Record(verb) => verb.run(),
+        Verb::Hunt(verb) => verb.run(),
         Verb::Campaign(verb) => verb.run(),
     };
     match done {

@@ -32,7 +32,7 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
 
 /// Builds all programs, with the features that everything here is built with.
 pub(crate) fn build() -> Result<()> {
-    run(&mut cargo(&["build", "--workspace", "--bins", "--example", "own-kind", "--locked"]))
+    run(&mut cargo(&["build", "--workspace", "--bins", "--locked"]))
 }
 
 /// A program of this project, once it is built.

@@ -40,6 +40,7 @@ pub(super) fn up(options: &Options) -> Result<Cluster> {
             kubeconfig,
             tools: options.tools.clone(),
             restart: Err("the control plane was started by somebody else (DASK_OPERATOR_CONTROL_PLANE)"),
+            obstacle_to_own_kind: Some("nothing is loaded into a cluster that was started by somebody else"),
             guard: Guard::Nothing,
         });
     }
@@ -59,6 +60,7 @@ pub(super) fn up(options: &Options) -> Result<Cluster> {
         kubeconfig,
         tools: options.tools.clone(),
         restart: Ok(["kill", "-HUP", &running.id().to_string()].map(str::to_owned).to_vec()),
+        obstacle_to_own_kind: images::obstacle_to_own_kind(options),
         guard: Guard::Program { _running: running },
     })
 }

@@ -1,13 +1,13 @@
 //! A context of the user's own kubeconfig. Only one that was named is touched, and there only namespaces of our own, besides
 //! definitions that were missing.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use kube::config::Kubeconfig;
 
-use super::{Cluster, Guard};
+use super::{Cluster, Guard, Images};
 use crate::{Options, process};
 
 /// How a cluster that is there already is used.
@@ -15,9 +15,9 @@ use crate::{Options, process};
 pub struct Current {
     /// The context's name.
     pub context: String,
-    /// The operator's image, as `cargo xtask dist image` writes it, and the command that loads it, which gets its path as the
-    /// last argument; for clusters that cannot pull it.
-    pub load: Option<(PathBuf, String)>,
+    /// Our images, and the command that loads one, which gets its archive's path as the last argument; for clusters that cannot
+    /// pull them.
+    pub load: Option<(Images, String)>,
     /// The command that restarts the API server.
     pub restart: Option<String>,
 }
@@ -26,10 +26,15 @@ impl Current {
     pub(super) fn up(&self, options: &Options) -> Result<Cluster> {
         let kubeconfig = options.folder.join("kubeconfig");
         only(&self.context, &kubeconfig)?;
-        if let Some((archive, load)) = &self.load {
-            let archive = std::path::absolute(archive)?;
-            process::run(Command::new("sh").args(["-c", &format!("{load} \"$0\"")]).arg(archive))
-                .context("the image cannot be loaded")?;
+        let mut obstacle_to_own_kind =
+            Some("no command that loads an image into this cluster was named (--load)");
+        if let Some((images, load)) = &self.load {
+            for archive in images.archives() {
+                let archive = std::path::absolute(archive)?;
+                process::run(Command::new("sh").args(["-c", &format!("{load} \"$0\"")]).arg(&archive))
+                    .with_context(|| format!("{} cannot be loaded", archive.display()))?;
+            }
+            obstacle_to_own_kind = images.obstacle_to_own_kind();
         }
         let shell = |command: &String| ["sh", "-c", command].map(str::to_owned).to_vec();
         Ok(Cluster {
@@ -40,6 +45,7 @@ impl Current {
                 .as_ref()
                 .map(shell)
                 .ok_or("no command that restarts the API server of this cluster was named (--restart)"),
+            obstacle_to_own_kind,
             guard: Guard::Nothing,
         })
     }

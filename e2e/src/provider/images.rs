@@ -5,11 +5,16 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde_json::json;
 
+use super::NOT_BUILT;
 use crate::Options;
-use crate::stories::plugin;
 
 /// The repository of both operators' images; the Python operator's have other tags.
 const REPOSITORY: &str = "ghcr.io/dask/dask-kubernetes-operator";
+
+/// Why the example's story cannot be told with this catalogue, if it cannot.
+pub(super) fn obstacle_to_own_kind(options: &Options) -> Option<&'static str> {
+    options.tools.own_kind.is_none().then_some(NOT_BUILT)
+}
 
 /// Writes the catalogue; its path.
 pub(super) fn write(options: &Options) -> Result<PathBuf> {
@@ -36,13 +41,6 @@ pub(super) fn write(options: &Options) -> Result<PathBuf> {
             "programs": {"/research-labs": std::path::absolute(program)?},
         }));
     }
-    let python = options.tools.python_operator.as_ref().map(|python| std::path::absolute(&python.programs));
-    images.push(json!({
-        "image": "registry.example.com/payer:*",
-        "entrypoint": ["payer"],
-        "pathPrepend": python.transpose()?.into_iter().collect::<Vec<_>>(),
-        "scripts": {"payer": format!("#!/usr/bin/env python3\n{}\n", plugin::file("payer.py")?)},
-    }));
     let path = options.folder.join("images.yaml");
     std::fs::write(&path, serde_yaml::to_string(&json!({"images": images}))?)
         .with_context(|| format!("cannot write {}", path.display()))?;

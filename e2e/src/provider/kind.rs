@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use super::{Cluster, Guard};
+use super::{Cluster, Guard, Images};
 use crate::Options;
 use crate::process;
 
@@ -18,8 +18,8 @@ const WAIT: &str = "180s";
 pub(super) struct Commands {
     pub(super) create: Command,
     pub(super) images: Vec<Image>,
-    /// Of the operator's archive.
-    pub(super) load: Command,
+    /// Of our archives.
+    pub(super) load: Vec<Command>,
     pub(super) restart: Vec<String>,
     pub(super) delete: Command,
 }
@@ -31,7 +31,7 @@ pub(super) struct Image {
     pub(super) load: Command,
 }
 
-pub(super) fn up(options: &Options, archive: &Path) -> Result<Cluster> {
+pub(super) fn up(options: &Options, images: &Images) -> Result<Cluster> {
     let version = Command::new("kind").arg("version").stdout(Stdio::null()).status();
     version.context(
         "kind is not on the path: install it from https://kind.sigs.k8s.io, or use --provider local",
@@ -41,12 +41,13 @@ pub(super) fn up(options: &Options, archive: &Path) -> Result<Cluster> {
     let node = std::env::var("DASK_OPERATOR_KIND_NODE").ok();
     let tags = options.tools.python_operator.iter().map(|python| python.version);
     let tags: Vec<&str> = ["latest"].into_iter().chain(tags).collect();
-    let mut commands = commands(&name, &kubeconfig, node.as_deref(), archive, &tags);
+    let mut commands = commands(&name, &kubeconfig, node.as_deref(), images, &tags);
     // From here on the cluster is taken down, also one that came up only half.
     let cluster = Cluster {
         kubeconfig,
         tools: options.tools.clone(),
         restart: Ok(commands.restart),
+        obstacle_to_own_kind: images.obstacle_to_own_kind(),
         guard: Guard::Command(commands.delete),
     };
     process::run(&mut commands.create)?;
@@ -56,11 +57,13 @@ pub(super) fn up(options: &Options, archive: &Path) -> Result<Cluster> {
         }
         process::run(&mut image.load)?;
     }
-    process::run(&mut commands.load)?;
+    for load in &mut commands.load {
+        process::run(load)?;
+    }
     Ok(cluster)
 }
 
-fn commands(name: &str, kubeconfig: &Path, node: Option<&str>, archive: &Path, tags: &[&str]) -> Commands {
+fn commands(name: &str, kubeconfig: &Path, node: Option<&str>, images: &Images, tags: &[&str]) -> Commands {
     let kind = |words: &[&str]| {
         let mut command = Command::new("kind");
         command.args(words).args(["--name", name]);
@@ -78,8 +81,11 @@ fn commands(name: &str, kubeconfig: &Path, node: Option<&str>, archive: &Path, t
     }
     let mut delete = kind(&["delete", "cluster"]);
     delete.arg("--kubeconfig").arg(kubeconfig);
-    let mut load = kind(&["load", "image-archive"]);
-    load.arg(archive);
+    let load = |archive: &Path| {
+        let mut load = kind(&["load", "image-archive"]);
+        load.arg(archive);
+        load
+    };
     let image = |tag: &&str| {
         let image = format!("{DASK}:{tag}");
         Image {
@@ -92,7 +98,7 @@ fn commands(name: &str, kubeconfig: &Path, node: Option<&str>, archive: &Path, t
     Commands {
         create,
         images: tags.iter().map(image).collect(),
-        load,
+        load: images.archives().map(load).collect(),
         // The kubelet starts it again.
         restart: ["docker", "exec", &control_plane, "pkill", "kube-apiserver"].map(str::to_owned).to_vec(),
         delete,
@@ -110,10 +116,12 @@ mod tests {
 
     #[test]
     fn only_the_cluster_of_this_run_is_touched() {
-        let (kubeconfig, archive) = (Path::new("run/kubeconfig"), Path::new("image.tar"));
-        let commands = commands("mine", kubeconfig, Some("node:v1"), archive, &["latest", "2026.3.0"]);
+        let images = Images { operator: "image.tar".into(), own_kind: Some("own-kind.tar".into()) };
+        let kubeconfig = Path::new("run/kubeconfig");
+        let commands = commands("mine", kubeconfig, Some("node:v1"), &images, &["latest", "2026.3.0"]);
         let images = commands.images.iter().flat_map(|image| [&image.is_here, &image.pull, &image.load]);
-        let all = [&commands.create].into_iter().chain(images).chain([&commands.load, &commands.delete]);
+        let all =
+            [&commands.create].into_iter().chain(images).chain(&commands.load).chain([&commands.delete]);
         let all: Vec<String> = all.map(words).collect();
         assert_eq!(
             all,
@@ -126,6 +134,7 @@ mod tests {
                 "docker pull ghcr.io/dask/dask:2026.3.0",
                 "kind load docker-image ghcr.io/dask/dask:2026.3.0 --name mine",
                 "kind load image-archive --name mine image.tar",
+                "kind load image-archive --name mine own-kind.tar",
                 "kind delete cluster --name mine --kubeconfig run/kubeconfig",
             ]
         );

@@ -42,6 +42,7 @@ pub(super) fn serve(options: &Options, images: &Path, arguments: &[&OsStr]) -> R
         kubeconfig,
         tools: options.tools.clone(),
         restart: Err("the API server in memory forgets everything when it ends"),
+        obstacle_to_own_kind: images::obstacle_to_own_kind(options),
         guard: Guard::Program { _running: running },
     })
 }

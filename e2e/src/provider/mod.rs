@@ -26,11 +26,34 @@ pub enum Provider {
     Local,
     /// A real API server with its controllers, and pods as processes of this machine.
     ControlPlane,
-    /// A cluster in containers, by kind, with the operator's image from this archive.
-    Kind(PathBuf),
+    /// A cluster in containers, by kind, with these images.
+    Kind(Images),
     /// A context of the user's own kubeconfig.
     Current(Current),
 }
+
+/// Our images, as archives that are loaded into a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Images {
+    /// The operator's, as `cargo xtask dist image` writes it.
+    pub operator: PathBuf,
+    /// That of `operator/examples/own-kind`, if it was made.
+    pub own_kind: Option<PathBuf>,
+}
+
+impl Images {
+    /// All that there are.
+    fn archives(&self) -> impl Iterator<Item = &Path> {
+        [Some(&self.operator), self.own_kind.as_ref()].into_iter().flatten().map(PathBuf::as_path)
+    }
+
+    fn obstacle_to_own_kind(&self) -> Option<&'static str> {
+        self.own_kind.is_none().then_some(NOT_BUILT)
+    }
+}
+
+/// Why the example's story is not told.
+const NOT_BUILT: &str = "operator/examples/own-kind was not built";
 
 /// A cluster that is up, without an operator.
 pub struct Cluster {
@@ -40,6 +63,8 @@ pub struct Cluster {
     pub tools: Tools,
     /// How its API server is restarted, or why it cannot be.
     restart: Result<Vec<String>, &'static str>,
+    /// Why the program of `operator/examples/own-kind` cannot run on it, if it cannot.
+    obstacle_to_own_kind: Option<&'static str>,
     /// What is taken down at the end.
     guard: Guard,
 }
@@ -73,7 +98,7 @@ impl Provider {
         match self {
             Self::Local => local::up(options),
             Self::ControlPlane => control_plane::up(options),
-            Self::Kind(archive) => kind::up(options, archive),
+            Self::Kind(images) => kind::up(options, images),
             Self::Current(current) => current.up(options),
         }
     }
@@ -116,13 +141,9 @@ impl Cluster {
         self.restart.as_ref().err().copied()
     }
 
-    /// Why pods cannot be the programs of the documentation's readers, if they cannot.
-    pub fn obstacle_to_programs(&self) -> Option<&'static str> {
-        match self.guard {
-            Guard::Program { .. } if self.tools.own_kind.is_some() => None,
-            Guard::Program { .. } => Some("operator/examples/own-kind was not built"),
-            _ => Some("what it runs has no image: its pods are processes, on local and control-plane"),
-        }
+    /// Why the program of `operator/examples/own-kind` cannot run on it, if it cannot.
+    pub fn obstacle_to_own_kind(&self) -> Option<&'static str> {
+        self.obstacle_to_own_kind
     }
 
     /// Restarts its API server; it may be away for some time after this.

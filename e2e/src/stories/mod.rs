@@ -13,7 +13,7 @@ mod kube_cluster;
 mod namespace;
 mod own_kind;
 mod parts;
-pub(crate) mod plugin;
+mod plugin;
 mod quota;
 mod takeover;
 mod work;
@@ -50,8 +50,8 @@ pub enum Need {
     PythonOperator,
     /// An API server that can be restarted.
     Restart,
-    /// Pods that are what the documentation's readers write: a program of their own, a plugin.
-    Programs,
+    /// The program of `operator/examples/own-kind` in the cluster.
+    OwnKind,
     /// That nobody else's Dask clusters are there.
     NobodyElse,
 }
@@ -71,7 +71,7 @@ impl Story {
                 "Dask's definitions were there before: somebody else may have clusters of these kinds"
                     .to_owned(),
             ),
-            Need::Programs => cluster.obstacle_to_programs().map(str::to_owned),
+            Need::OwnKind => cluster.obstacle_to_own_kind().map(str::to_owned),
             Need::Helm | Need::PythonOperator | Need::NobodyElse => None,
         })
     }
@@ -88,7 +88,7 @@ const fn usual(
 
 /// Every story, the longest first, so that they end together; those that are told alone at the end.
 pub fn all() -> Vec<Story> {
-    use Need::{Helm, NobodyElse, Programs, PythonOperator, Restart};
+    use Need::{Helm, NobodyElse, OwnKind, PythonOperator, Restart};
     let alone = |story: Story| Story { alone: true, ..story };
     let brings_its_own = |story: Story| Story { has_operator: false, ..story };
     let needs = |story: Story, needs: &'static [Need]| Story { needs, ..story };
@@ -116,7 +116,7 @@ pub fn all() -> Vec<Story> {
             usual("own-kind", "a kind of one's own is served by two programs, of which one works", |stage| {
                 Box::pin(own_kind::is_served_by_two_of_which_one_works(stage))
             }),
-            &[Programs],
+            &[OwnKind],
         ),
         needs(
             brings_its_own(usual(
@@ -124,7 +124,7 @@ pub fn all() -> Vec<Story> {
                 "a plugin is installed by one value of the chart, and taken back",
                 |stage| Box::pin(plugin::is_installed_by_a_value_and_taken_back(stage)),
             )),
-            &[Helm, Programs],
+            &[Helm],
         ),
         usual("job", "a job computes its result and its cluster goes", |stage| {
             Box::pin(job::succeeds(stage))

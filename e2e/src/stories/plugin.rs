@@ -1,4 +1,4 @@
-//! A plugin in a container beside the operator, installed by one value of the chart: the page `docs/extending.md`, as it stands.
+//! A plugin in a container beside the operator, installed by one value of the chart: the page `docs/extending.md`.
 
 use std::path::PathBuf;
 
@@ -9,12 +9,13 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::parts::{self, mk_sized, running, workers};
+use crate::program::PYTHON_IMAGE;
 use crate::stage::Stage;
 
 const PAGE: &str = include_str!("../../../docs/extending.md");
 
 /// A file that the page shows.
-pub(crate) fn file(name: &str) -> Result<&'static str> {
+fn file(name: &str) -> Result<&'static str> {
     let (_, rest) =
         PAGE.split_once(&format!(" file={name}\n")).with_context(|| format!("the page has no {name}"))?;
     Ok(rest.split_once("\n```").context("a file of the page does not end")?.0)
@@ -22,6 +23,11 @@ pub(crate) fn file(name: &str) -> Result<&'static str> {
 
 pub(super) async fn is_installed_by_a_value_and_taken_back(stage: &Stage) -> Result<()> {
     let mut values: Value = serde_yaml::from_str(file("values.yaml")?)?;
+    let container = &mut values["plugins"][0]["container"];
+    // In place of an image that was made of the page's program.
+    container["image"] = json!(PYTHON_IMAGE);
+    container["imagePullPolicy"] = json!("IfNotPresent");
+    container["command"] = json!(["python", "-c", file("payer.py")?]);
     stage.install_with(&write(stage, &values)?).await?;
     stage.create::<DaskCluster>(&mk_sized("paid", 1)?).await?;
     says(stage, "paid", "Vetoed", "plugin payer: PayerMissing: set the label payer").await?;

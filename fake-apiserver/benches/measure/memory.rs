@@ -1,4 +1,4 @@
-//! What 100,000 pods take, in a process of their own.
+//! What 100,000 pods take: here in a process of their own, on a real control plane in its processes.
 
 use std::process::Command;
 
@@ -6,7 +6,9 @@ use fake_apiserver::Server;
 use fake_apiserver::request::Request;
 use fake_apiserver::server::Config;
 
-use super::pod;
+use kube::Client;
+
+use super::{pod, requests};
 
 /// The argument of the process that holds them.
 pub(crate) const CHILD: &str = "--hold-pods";
@@ -28,13 +30,21 @@ pub(crate) fn fill() {
     for number in 0..PODS {
         server.request(&Request::create("v1", "pods", pod("default", number))).expect("the pod is made");
     }
-    println!("{}", resident().saturating_sub(before) / 1024);
+    println!("{}", resident("self").saturating_sub(before) / 1024);
     drop(server);
 }
 
-/// KiB that are in memory.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+/// By how many MiB the processes of a real control plane grow when as many pods are made there.
+pub(crate) async fn of_pods_on(client: Client, processes: &[String]) -> u64 {
+    let all = || processes.iter().map(|process| resident(process)).sum::<u64>();
+    let before = all();
+    requests::over_http(client, PODS).await;
+    all().saturating_sub(before) / 1024
+}
+
+/// KiB of a process that are in memory.
+fn resident(process: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or_default()
 }

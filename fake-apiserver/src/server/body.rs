@@ -11,30 +11,16 @@ use crate::status::{Cause, Status};
 
 /// Decodes a body as the real server does, in the version of the request; returns warnings.
 pub(super) fn decode(registry: &Registry, call: &Call<'_>, body: &mut Value) -> Result<Vec<String>, Status> {
-    // What is applied is not decoded into its type: there a field that the schema does not declare is an error.
-    let applied = call.request.verb == Verb::Patch(PatchType::Apply);
     check_kind(registry, call, body)?;
-    if call.resource.custom.is_none() {
-        drop_nulls(body);
-        let misfit = call.resource.schema().filter(|_| !applied).and_then(|schema| schema.misfit(body));
-        if let Some(misfit) = misfit {
-            return Err(Refused::new(call, body).misfit(
-                &call.resource.kind,
-                &call.resource.version,
-                &misfit,
-            ));
-        }
-        if let Some(schema) = call.resource.schema() {
-            schema.write_quantities(body);
-        }
-    }
     let strict = call.request.params.field_validation == FieldValidation::Strict;
-    let whole = strict.then(|| Refused::new(call, body));
-    let mut unknown =
-        meta::decode(meta::of(body)?).map_err(|wrong| Refused::new(call, body).because(&wrong.message))?;
-    if let Some(schema) = call.resource.schema().filter(|_| !applied) {
-        unknown.extend(schema.prune(body));
-    }
+    // What is applied is not decoded into its type: there a field that the schema does not declare is an error, and whatever is
+    // said is owned as it is said. What comes of it is decoded.
+    let applied = call.request.verb == Verb::Patch(PatchType::Apply);
+    let (whole, unknown) = if applied {
+        (strict.then(|| Refused::new(call, body)), Vec::new())
+    } else {
+        into_type(call, body, strict)?
+    };
     let mut warnings: Vec<String> = call.resource.deprecation.iter().cloned().collect();
     let faults = call.request.body_faults.iter().cloned();
     let unknown = unknown.into_iter().map(|path| format!("unknown field \"{path}\""));
@@ -47,6 +33,37 @@ pub(super) fn decode(registry: &Registry, call: &Call<'_>, body: &mut Value) -> 
         _ => {}
     }
     Ok(warnings)
+}
+
+/// Decodes what has come of an applied configuration and the object that was there.
+pub(super) fn decode_outcome(call: &Call<'_>, outcome: &mut Value) -> Result<(), Status> {
+    into_type(call, outcome, false).map(drop)
+}
+
+/// Decodes a value into the type of its kind; the paths of fields that this has not, and if they may be refused, the value as it
+/// was before they were taken out.
+fn into_type<'a>(
+    call: &'a Call<'a>,
+    value: &mut Value,
+    strict: bool,
+) -> Result<(Option<Refused<'a>>, Vec<String>), Status> {
+    let resource = &call.resource;
+    if resource.custom.is_none() {
+        drop_nulls(value);
+        if let Some(misfit) = resource.schema().and_then(|schema| schema.misfit(value)) {
+            return Err(Refused::new(call, value).misfit(&resource.kind, &resource.version, &misfit));
+        }
+        if let Some(schema) = resource.schema() {
+            schema.write_quantities(value);
+        }
+    }
+    let whole = strict.then(|| Refused::new(call, value));
+    let mut unknown =
+        meta::decode(meta::of(value)?).map_err(|wrong| Refused::new(call, value).because(&wrong.message))?;
+    if let Some(schema) = resource.schema() {
+        unknown.extend(schema.prune(value));
+    }
+    Ok((whole, unknown))
 }
 
 /// Brings a decoded body into the version objects are kept in.

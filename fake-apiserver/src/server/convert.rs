@@ -89,24 +89,27 @@ impl ApiServer {
             // Nobody owns what is not written; whether it was said still matters to the rules of its kind.
             let mut written = new.clone();
             schema.map(|schema| schema.drop_empty(&mut written));
-            self.track(call, old, &mut written);
-            if let (Some(metadata), Some(entries)) =
-                (new["metadata"].as_object_mut(), written["metadata"].get_mut("managedFields"))
-            {
-                metadata.insert("managedFields".into(), entries.take());
+            // An empty list of owners is an order: to begin anew.
+            if new["metadata"]["managedFields"] == json!([]) {
+                written["metadata"]["managedFields"] = json!([]);
             }
-            return;
+            self.track_written(call, old, &mut written);
+            take_entries(&mut written, new);
+        } else {
+            self.track_written(call, old, new);
         }
+    }
+
+    /// The same for an object of a built-in kind, as it is written.
+    fn track_written(&self, call: &Call<'_>, old: Option<&Value>, new: &mut Value) {
+        let resource = &call.resource;
+        let schema = resource.schema().map(AsRef::as_ref);
         if resource.api_version() == resource.storage_api_version {
             patch::track_update(schema, old, new, &call.applier());
         } else {
             let (old, mut tracked) = (old.map(|old| shown(resource, old)), shown(resource, new));
             patch::track_update(schema, old.as_ref(), &mut tracked, &call.applier());
-            if let (Some(metadata), Some(entries)) =
-                (new["metadata"].as_object_mut(), tracked["metadata"].get_mut("managedFields"))
-            {
-                metadata.insert("managedFields".into(), entries.take());
-            }
+            take_entries(&mut tracked, new);
         }
         if let Some(old) = old {
             self.track_other_versions(resource, old, new);
@@ -131,6 +134,16 @@ impl ApiServer {
             let (before, after) = (shown(other, old), shown(other, new));
             patch::lose(other.schema().map(AsRef::as_ref), &before, &after, &version, new);
         }
+    }
+}
+
+/// Gives one value the recorded owners of another, or none if that has none.
+fn take_entries(from: &mut Value, to: &mut Value) {
+    let entries = from["metadata"].get_mut("managedFields").map(Value::take);
+    let Some(metadata) = to["metadata"].as_object_mut() else { return };
+    match entries {
+        Some(entries) => drop(metadata.insert("managedFields".into(), entries)),
+        None => drop(metadata.remove("managedFields")),
     }
 }
 

@@ -69,8 +69,12 @@ impl ApiServer {
         warnings.extend(self.validate_by_policies(call, Operation::Create, Some(&value), None)?);
         self.validate_by_webhooks(call, Operation::Create, Some(&value), None)?;
         self.validate_admission(call, &value)?;
-        if self.storage.get(&resource.storage, &key).is_some() {
-            return Err(Status::already_exists(&resource.group, &resource.plural, &key.name));
+        if let Some(there) = self.storage.get(&resource.storage, &key) {
+            let mut status = Status::already_exists(&resource.group, &resource.plural, &key.name);
+            if there.meta.deleting {
+                status.message = format!("object is being deleted: {}", status.message);
+            }
+            return Err(status);
         }
         drop_empty(call, &mut value);
         self.assign(call, &mut value)?;

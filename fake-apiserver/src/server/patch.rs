@@ -61,6 +61,7 @@ impl ApiServer {
                 )));
             }
             let mut new = patch::apply(schema, None, &applied, &call.applier())?;
+            body::decode_outcome(call, &mut new)?;
             body::to_storage(call, &mut new);
             return self.create_value(call, new, warnings, Fields::Applied);
         };
@@ -68,6 +69,7 @@ impl ApiServer {
         let mut shown = old_value.clone();
         convert::from_storage(&call.resource, &mut shown);
         let mut new = patch::apply(schema, Some(&shown), &applied, &call.applier())?;
+        body::decode_outcome(call, &mut new)?;
         body::to_storage(call, &mut new);
         self.update_value(call, &old, &old_value, new, warnings, Fields::Applied)
     }

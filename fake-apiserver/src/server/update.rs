@@ -106,7 +106,7 @@ fn check_identity(call: &Call<'_>, old: &Stored, new: &mut Value) -> Result<(), 
     let said = |field: &str| metadata.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
     if said("name") != name {
         let said = said("name");
-        if said.is_empty() && call.request.verb == Verb::Update {
+        if said.is_empty() {
             return Err(Status::bad_request(format!(
                 "the name of the object ({name} based on URL) was undeterminable: name must be provided"
             )));

@@ -9,6 +9,8 @@ mod selection;
 mod selector;
 mod watch;
 
+use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -28,7 +30,7 @@ pub struct Storage {
     history: usize,
     ids: BTreeMap<GroupResource, usize>,
     collections: Vec<(GroupResource, Collection)>,
-    uids: BTreeMap<String, (usize, Key)>,
+    uids: BTreeSet<ByUid>,
     owned: BTreeMap<String, BTreeSet<(usize, Key)>>,
     touched: BTreeSet<usize>,
 }
@@ -41,7 +43,7 @@ impl Storage {
             history,
             ids: BTreeMap::new(),
             collections: Vec::new(),
-            uids: BTreeMap::new(),
+            uids: BTreeSet::new(),
             owned: BTreeMap::new(),
             touched: BTreeSet::new(),
         }
@@ -69,9 +71,8 @@ impl Storage {
 
     /// The object with this uid, if it exists.
     pub fn by_uid(&self, uid: &str) -> Option<(&GroupResource, &Arc<Stored>)> {
-        let (id, key) = self.uids.get(uid)?;
-        let (resource, collection) = &self.collections[*id];
-        Some((resource, collection.get(key)?))
+        let found = self.uids.get(uid)?;
+        Some((&self.collections[found.collection].0, &found.object))
     }
 
     /// The objects that name `uid` as an owner, in order of resource creation and key.
@@ -93,11 +94,9 @@ impl Storage {
         let id = self.id(resource);
         let object = Arc::new(object);
         let before = self.collections[id].1.insert(Arc::clone(&object), self.revision);
+        self.uids.replace(ByUid { collection: id, object: Arc::clone(&object) });
         match &before {
-            None => {
-                self.uids.insert(object.meta.uid.clone(), (id, object.key.clone()));
-                self.index_owners(id, &[], &object);
-            }
+            None => self.index_owners(id, &[], &object),
             Some(before) if before.meta.owners != object.meta.owners => {
                 self.index_owners(id, &before.meta.owners, &object);
             }
@@ -113,7 +112,7 @@ impl Storage {
         let id = self.id(resource);
         let last = Arc::new(last);
         if let Some(before) = self.collections[id].1.remove(&last, self.revision) {
-            self.uids.remove(&before.meta.uid);
+            self.uids.remove(before.meta.uid.as_str());
             for owner in &before.meta.owners {
                 self.forget_owner(id, &owner.uid, &before.key);
             }
@@ -162,3 +161,36 @@ impl Storage {
         }
     }
 }
+
+/// An object as the index of uids holds it: itself, since a hundred thousand copies of keys and uids would be felt.
+#[derive(Debug)]
+struct ByUid {
+    collection: usize,
+    object: Arc<Stored>,
+}
+
+impl Borrow<str> for ByUid {
+    fn borrow(&self) -> &str {
+        &self.object.meta.uid
+    }
+}
+
+impl Ord for ByUid {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.object.meta.uid.cmp(&other.object.meta.uid)
+    }
+}
+
+impl PartialOrd for ByUid {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for ByUid {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for ByUid {}

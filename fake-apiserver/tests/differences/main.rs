@@ -5,6 +5,7 @@
 
 mod compare;
 mod hook;
+mod hunt;
 mod normal;
 mod script;
 mod target;

@@ -16,7 +16,7 @@ pub(crate) struct Script {
 
 /// One request as it is written; `<name>` in any text stands for what is known by that name. `<hook>` is the URL of the
 /// webhook, `<authority>` its `caBundle`.
-#[derive(Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Step {
     /// Method and path with query.
@@ -100,6 +100,11 @@ impl Script {
         Self { namespace: format!("diff-{topic}"), steps: serde_yaml::from_str(text).unwrap() }
     }
 
+    /// In a namespace that nobody else has.
+    pub(crate) fn of(namespace: String, steps: Vec<Step>) -> Self {
+        Self { namespace, steps }
+    }
+
     pub(crate) fn start(&self) -> Known {
         Known::from([("ns".to_owned(), self.namespace.clone())])
     }
@@ -122,6 +127,11 @@ impl Script {
 }
 
 impl Step {
+    /// A request of the administrator.
+    pub(crate) fn new(line: String, content_type: Option<&str>, body: Option<Value>) -> Self {
+        Self { line, content_type: content_type.map(str::to_owned), body, ..Self::default() }
+    }
+
     pub(crate) fn request(&self, known: &Known) -> Request {
         let mut step = serde_json::to_string(self).unwrap();
         for (name, value) in known {

@@ -101,7 +101,7 @@ fn the_program_in_rust_is_the_example() {
 #[test]
 fn the_kind_of_ones_own_is_the_example() {
     assert_eq!(include_str!("../../examples/own-kind/lab.yaml").trim_end(), snippet("lab.yaml"));
-    assert!(include_str!("../../examples/own-kind/lab.rs").contains(snippet("status.rs")));
+    assert!(include_str!("../../examples/own-kind/src/lab.rs").contains(snippet("status.rs")));
 }
 
 /// A process that is killed with the test.

@@ -1,7 +1,7 @@
 //! The image works: loaded from its archive by a container engine, it runs as the chart runs it and reconciles a cluster.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -11,13 +11,16 @@ use fake_apiserver::response::Reply;
 use fake_apiserver::server::Config;
 use futures::StreamExt as _;
 use serde_json::{Value, json};
+use testcontainers::core::{AccessMode, Mount};
+use testcontainers::runners::AsyncRunner as _;
+use testcontainers::{ContainerRequest, GenericImage, ImageExt as _};
 
-use super::{folder, program, reference, version};
+use super::{IMAGE, folder, program, version};
 use crate::chart::cluster::Cluster;
 use crate::shell;
 
-/// Engines that would do.
-const ENGINES: [&str; 2] = ["docker", "podman"];
+/// The engine, whose API is spoken too; `DOCKER_HOST` may name another that speaks it.
+const ENGINE: &str = "docker";
 /// Seconds until the operator must have made a Service; starting a container takes most of them.
 const SECONDS_MAX: u64 = 60;
 
@@ -29,9 +32,8 @@ pub(crate) fn archive() -> Result<PathBuf> {
     Ok(archive)
 }
 
-/// An image, and what can run it.
+/// An image that can be run here.
 pub(crate) struct Runnable {
-    engine: &'static str,
     archive: PathBuf,
 }
 
@@ -39,18 +41,18 @@ impl Runnable {
     /// What this machine can run; if it cannot, why.
     pub(crate) fn find() -> Result<Self, String> {
         let archive = archive().map_err(|error| error.to_string())?;
-        let answers = |engine: &&str| {
-            let mut info = Command::new(engine);
-            info.arg("info").stdout(Stdio::null()).stderr(Stdio::null());
-            info.status().is_ok_and(|status| status.success())
-        };
-        let engine = ENGINES.into_iter().find(answers);
-        engine.map(|engine| Self { engine, archive }).ok_or_else(|| "no container engine answers".into())
+        let mut info = Command::new(ENGINE);
+        info.arg("info").stdout(Stdio::null()).stderr(Stdio::null());
+        if info.status().is_ok_and(|status| status.success()) {
+            Ok(Self { archive })
+        } else {
+            Err("no container engine answers".into())
+        }
     }
 
     /// Loads the image and has it work for an API server in memory.
     pub(crate) fn check(&self) -> Result<()> {
-        shell::run(Command::new(self.engine).args(["load", "--input"]).arg(&self.archive))?;
+        shell::run(Command::new(ENGINE).args(["load", "--input"]).arg(&self.archive))?;
         let server = Server::new(Config::default());
         let cluster = Cluster::up(server.clone())?;
         // The image's user is not who made the file. Its key is that of a server that ends with this check.
@@ -61,65 +63,31 @@ impl Runnable {
             create(&server, "apiextensions.k8s.io/v1", "customresourcedefinitions", definition)?;
         }
         create(&server, "kubernetes.dask.org/v1", "daskclusters", dask_cluster())?;
-        let container = Container::start(self.engine, &kubeconfig)?;
-        if !cluster.wait(made(&server)?) {
-            bail!("the operator made no Service in {SECONDS_MAX} s; its log:\n{}", container.log()?);
-        }
-        Ok(())
+        let made = made(&server)?;
+        cluster.wait(async {
+            let container = container(&kubeconfig).start().await.context("the image does not start")?;
+            let made = made.await;
+            let log = container.stderr_to_vec().await.context("the container has no log")?;
+            container.rm().await.context("the container cannot be removed")?;
+            let log = String::from_utf8_lossy(&log);
+            ensure!(made, "the operator made no Service in {SECONDS_MAX} s; its log:\n{log}");
+            Ok(())
+        })
     }
 }
 
-/// Removed when dropped.
-struct Container {
-    engine: &'static str,
-    name: String,
-}
-
-impl Container {
-    /// With the restrictions that the chart's values ask for.
-    fn start(engine: &'static str, kubeconfig: &std::path::Path) -> Result<Self> {
-        let name = format!("dask-operator-check-{}", std::process::id());
-        let mut run = Command::new(engine);
-        run.args([
-            "run",
-            "--detach",
-            "--name",
-            &name,
-            "--network",
-            "host",
-            "--read-only",
-            "--cap-drop",
-            "ALL",
-        ]);
-        run.args([
-            "--security-opt",
-            "no-new-privileges",
-            "--user",
-            "1000",
-            "--env",
-            "KUBECONFIG=/kubeconfig",
-        ]);
-        run.arg("--volume").arg(format!("{}:/kubeconfig:ro", kubeconfig.display()));
-        run.args([reference().as_str(), "--all-namespaces"]);
-        let container = Self { engine, name };
-        shell::run(&mut run)?;
-        Ok(container)
-    }
-
-    fn log(&self) -> Result<String> {
-        let output = Command::new(self.engine).args(["logs", &self.name]).output()?;
-        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
-    }
-}
-
-impl Drop for Container {
-    fn drop(&mut self) {
-        let mut remove = Command::new(self.engine);
-        remove.args(["rm", "--force", &self.name]).stdout(Stdio::null());
-        if let Err(error) = shell::run(&mut remove) {
-            eprintln!("{error:#}");
-        }
-    }
+/// The image with the restrictions that the chart's values ask for.
+fn container(kubeconfig: &Path) -> ContainerRequest<GenericImage> {
+    let mount = Mount::bind_mount(kubeconfig.display().to_string(), "/kubeconfig");
+    GenericImage::new(IMAGE, version())
+        .with_cmd(["--all-namespaces"])
+        .with_env_var("KUBECONFIG", "/kubeconfig")
+        .with_mount(mount.with_access_mode(AccessMode::ReadOnly))
+        .with_network("host")
+        .with_readonly_rootfs(true)
+        .with_cap_drop("ALL")
+        .with_security_opt("no-new-privileges")
+        .with_user("1000")
 }
 
 fn create(server: &Server, api_version: &str, plural: &str, object: Value) -> Result<()> {

@@ -2,7 +2,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`program`] | the operator as one static program |
+//! | [`program`] | static programs |
 //! | [`containerfile`] | what `Containerfile` says |
 //! | [`archive`] | the image as an OCI archive, without a container engine |
 //! | [`check`] | the image at work |
@@ -25,12 +25,15 @@ use clap::Subcommand;
 
 use self::archive::Image;
 use self::containerfile::Containerfile;
-use self::program::{Program, Source};
+use self::program::{Program, Recipe, Source};
 use crate::codegen::chart::CHART;
 use crate::{shell, tools};
 
 /// What the chart asks for.
 const IMAGE: &str = "ghcr.io/dask/dask-kubernetes-operator";
+
+/// What `operator/examples/own-kind/deployment.yaml` asks for.
+const OWN_KIND: &str = "registry.example.com/research-labs:1";
 
 /// The largest image that is shipped.
 const IMAGE_BYTES_MAX: u64 = 20_000_000;
@@ -93,16 +96,9 @@ fn reference() -> String {
 pub(crate) fn image() -> Result<PathBuf> {
     fs::create_dir_all(folder()).with_context(|| format!("cannot make {}", folder().display()))?;
     let source = Source::find()?;
-    let program = Program::build()?;
+    let program = Program::build(&program::OPERATOR)?;
     // Where `Containerfile` finds it, for those who prefer an engine.
-    let context = folder().join("image");
-    fs::create_dir_all(&context)?;
-    fs::write(context.join("dask-operator"), &program.bytes)?;
-    let text =
-        fs::read_to_string(shell::root().join("Containerfile")).context("cannot read Containerfile")?;
-    let arguments = [("VERSION", version()), ("REVISION", source.revision.as_str())];
-    let containerfile = Containerfile::parse(&text, &arguments)?;
-    let image = Image::new(&containerfile, &context, program.architecture, &source)?;
+    let image = imaged(&program, &source, "dask-operator", "Containerfile", &folder().join("image"))?;
     let archive = archive::write(&reference(), &[image])?;
     ensure!(
         (archive.len() as u64) < IMAGE_BYTES_MAX,
@@ -114,6 +110,39 @@ pub(crate) fn image() -> Result<PathBuf> {
     write(&format!("{name}.oci.tar"), &archive)?;
     write(&format!("{name}.cdx.json"), bill.as_bytes())?;
     Ok(folder().join(format!("{name}.oci.tar")))
+}
+
+/// Makes the image of `operator/examples/own-kind`, which is tried and not shipped; its archive.
+pub(crate) fn own_kind() -> Result<PathBuf> {
+    const NAME: &str = "own-kind";
+    let context = own_kind_archive().with_file_name("image");
+    let source = Source::find()?;
+    let program = Program::build(&Recipe { package: NAME, features: &[] })?;
+    let image = imaged(&program, &source, NAME, "operator/examples/own-kind/Containerfile", &context)?;
+    let path = own_kind_archive();
+    fs::write(&path, archive::write(OWN_KIND, &[image])?)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
+}
+
+/// Where [`own_kind`] leaves its archive.
+pub(crate) fn own_kind_archive() -> PathBuf {
+    shell::target().join("own-kind/own-kind.oci.tar")
+}
+
+/// The image of a program as a Containerfile describes it, from a folder that has nothing but the program.
+fn imaged(
+    program: &Program,
+    source: &Source,
+    name: &str,
+    containerfile: &str,
+    context: &Path,
+) -> Result<Image> {
+    fs::create_dir_all(context).with_context(|| format!("cannot make {}", context.display()))?;
+    fs::write(context.join(name), &program.bytes)?;
+    let arguments = [("VERSION", version()), ("REVISION", source.revision.as_str())];
+    let containerfile = Containerfile::parse(&read(&shell::root().join(containerfile))?, &arguments)?;
+    Image::new(&containerfile, context, program.architecture, source)
 }
 
 fn release(tag: &str) -> Result<()> {

@@ -1,4 +1,4 @@
-//! The operator as one static program, the same bytes wherever the same sources are built with the same tools.
+//! A static program, the same bytes wherever the same sources are built with the same tools.
 
 use std::fs;
 use std::process::Command;
@@ -7,8 +7,17 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::shell;
 
-/// What is built: without the API server in memory, and with `dask-operator local` gone with it.
-const FEATURES: [&str; 1] = ["--no-default-features"];
+/// What is built.
+pub(super) struct Recipe {
+    /// The package, whose program has its name.
+    pub(super) package: &'static str,
+    /// What cargo is told of its features.
+    pub(super) features: &'static [&'static str],
+}
+
+/// The operator: without the API server in memory, and with `dask-operator local` gone with it.
+pub(super) const OPERATOR: Recipe =
+    Recipe { package: "dask-operator", features: &["--no-default-features", "--features", "mimalloc"] };
 
 /// The architectures that are shipped, as images name them.
 pub(super) const ARCHITECTURES: [&str; 2] = ["amd64", "arm64"];
@@ -48,14 +57,14 @@ impl Source {
 
 impl Program {
     /// Builds it for this machine's architecture.
-    pub(super) fn build() -> Result<Self> {
+    pub(super) fn build(recipe: &Recipe) -> Result<Self> {
         let (architecture, target) = machine()?;
-        let mut build =
-            shell::cargo(&["build", "--package", "dask-operator", "--bin", "dask-operator", "--locked"]);
-        build.args(FEATURES).args(["--profile", "dist", "--target", target]);
+        let Recipe { package, features } = recipe;
+        let mut build = shell::cargo(&["build", "--package", package, "--bin", package, "--locked"]);
+        build.args(*features).args(["--profile", "dist", "--target", target]);
         build.env("CARGO_ENCODED_RUSTFLAGS", flags()?.join("\u{1f}")).env_remove("RUSTFLAGS");
         shell::run(&mut build)?;
-        let path = shell::target().join(target).join("dist/dask-operator");
+        let path = shell::target().join(target).join("dist").join(package);
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         ensure!(
             is_static(&bytes)?,
@@ -65,10 +74,18 @@ impl Program {
         Ok(Self { bytes, architecture, target })
     }
 
-    /// What it is linked from, one package a line, as `cargo tree` writes it.
+    /// What the operator is linked from, one package a line, as `cargo tree` writes it.
     pub(super) fn packages(&self) -> Result<String> {
-        let mut tree = shell::cargo(&["tree", "--package", "dask-operator", "--locked", "--edges", "normal"]);
-        tree.args(FEATURES).args(["--target", self.target, "--prefix", "none", "--format", "{p}|{l}|{r}"]);
+        let mut tree =
+            shell::cargo(&["tree", "--package", OPERATOR.package, "--locked", "--edges", "normal"]);
+        tree.args(OPERATOR.features).args([
+            "--target",
+            self.target,
+            "--prefix",
+            "none",
+            "--format",
+            "{p}|{l}|{r}",
+        ]);
         let output = tree.output().context("cannot start cargo tree")?;
         ensure!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).context("cargo tree does not write UTF-8")

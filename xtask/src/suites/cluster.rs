@@ -16,7 +16,7 @@ const READY_MAX: Duration = Duration::from_mins(1);
 pub(super) struct Cluster {
     /// Everything in it, no paths to other files: suites read certificates from it.
     pub(super) kubeconfig: PathBuf,
-    _running: Option<Running>,
+    running: Option<Running>,
 }
 
 impl Cluster {
@@ -42,7 +42,7 @@ impl Cluster {
         }
         let mut running = Running::start(&mut command, &log)?;
         running.wait_for(&kubeconfig, READY_MAX, &log).context("fake-apiserver")?;
-        Ok(Self { kubeconfig, _running: Some(running) })
+        Ok(Self { kubeconfig, running: Some(running) })
     }
 
     /// Makes what a manifest says.
@@ -56,6 +56,18 @@ impl Cluster {
         shell::run(
             self.kubectl()?
                 .args(["wait", "--for=condition=Available", "--timeout=60s", "--filename"])
+                .arg(manifest),
+        )
+    }
+
+    /// Takes away what a manifest has made, from a cluster that stays.
+    pub(super) fn remove(&self, manifest: &Path) -> Result<()> {
+        if self.running.is_some() {
+            return Ok(());
+        }
+        shell::run(
+            self.kubectl()?
+                .args(["delete", "--ignore-not-found", "--wait=false", "--filename"])
                 .arg(manifest),
         )
     }
@@ -82,7 +94,7 @@ impl Cluster {
         }
         let flat = shell::target().join("suites").join("current.kubeconfig");
         std::fs::write(&flat, output.stdout).with_context(|| format!("cannot write {}", flat.display()))?;
-        Ok(Self { kubeconfig: std::path::absolute(flat)?, _running: None })
+        Ok(Self { kubeconfig: std::path::absolute(flat)?, running: None })
     }
 }
 

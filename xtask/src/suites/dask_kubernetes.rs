@@ -45,12 +45,16 @@ pub(super) fn run(run: &Run<'_>) -> Result<Results> {
     let programs = programs(run.cache)?;
     let mut pytest = Pytest::new(&python, &source, &ARGUMENTS);
     pytest.programs = Some(&programs);
-    if run.suite.arm != PYTHON {
-        run.cluster.apply(&data(NAME).join("operator.yaml"))?;
-        pytest.plugin = Some("operator_runner");
-        pytest.env.push(("OPERATOR_ARGUMENTS", format!("--worker-carrier={}", run.suite.arm)));
+    if run.suite.arm == PYTHON {
+        return pytest.run(run);
     }
-    pytest.run(run)
+    let place = data(NAME).join("operator.yaml");
+    run.cluster.apply(&place)?;
+    pytest.plugin = Some("operator_runner");
+    pytest.env.push(("OPERATOR_ARGUMENTS", format!("--worker-carrier={}", run.suite.arm)));
+    let results = pytest.run(run);
+    run.cluster.remove(&place)?;
+    results
 }
 
 /// The operator itself, as a user of its release has it.

@@ -66,7 +66,7 @@ impl World {
         for definition in crds() {
             self.create(&definitions(), definition).await;
         }
-        let own: Value = serde_yaml::from_str(include_str!("definition.yaml")).expect("it is YAML");
+        let own: Value = serde_yaml::from_str(include_str!("../definition.yaml")).expect("it is YAML");
         self.create(&definitions(), own).await;
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
         for object in [namespace].into_iter().chain(manifest()) {
@@ -135,7 +135,7 @@ impl Program {
 
 /// The objects of the manifest.
 fn manifest() -> Vec<Value> {
-    let documents = serde_yaml::Deserializer::from_str(include_str!("deployment.yaml"));
+    let documents = serde_yaml::Deserializer::from_str(include_str!("../deployment.yaml"));
     documents.map(|document| Value::deserialize(document).expect("it is YAML")).collect()
 }
 
@@ -145,7 +145,7 @@ async fn wait() {
 }
 
 fn physics() -> Value {
-    let mut lab: Value = serde_yaml::from_str(include_str!("lab.yaml")).expect("it is YAML");
+    let mut lab: Value = serde_yaml::from_str(include_str!("../lab.yaml")).expect("it is YAML");
     lab["metadata"]["namespace"] = json!("default");
     lab
 }
