@@ -26,7 +26,7 @@ pub(crate) fn fill() {
     let server = Server::new(Config { controllers: false, ..Config::default() });
     // What the tables of built-in kinds take is not the pods'.
     server.request(&Request::create("v1", "pods", pod("default", PODS))).expect("the pod is made");
-    let before = resident();
+    let before = resident("self");
     for number in 0..PODS {
         server.request(&Request::create("v1", "pods", pod("default", number))).expect("the pod is made");
     }

@@ -329,14 +329,11 @@ impl Cache {
             keys.insert(Key::new(Kind::WorkerGroup, namespace, group));
         }
         if let Some(cluster) = &child.cluster {
-            match child.component {
-                // A job's runner waits for the scheduler, and its workers for the runner.
-                Some(Component::Scheduler | Component::JobRunner) => {
-                    keys.insert(Key::new(Kind::Job, namespace, cluster));
-                    keys.insert(Key::new(Kind::Cluster, namespace, cluster));
-                    keys.extend(self.followers(namespace, cluster).cloned());
-                }
-                _ => {}
+            // A job's runner waits for the scheduler, and its workers for the runner.
+            if let Some(Component::Scheduler | Component::JobRunner) = child.component {
+                keys.insert(Key::new(Kind::Job, namespace, cluster));
+                keys.insert(Key::new(Kind::Cluster, namespace, cluster));
+                keys.extend(self.followers(namespace, cluster).cloned());
             }
         }
         for owner in child.owners.iter() {

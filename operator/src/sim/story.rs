@@ -13,7 +13,6 @@ use crate::scheduler::WorkerStatus;
 use crate::scheduler::model::Model;
 use crate::scheduler::scripted::Fault as DaskFault;
 use crate::seed::Seed;
-use crate::settings::{Carrier, Settings};
 use crate::store::call::Verb;
 use crate::store::faults::{Fault, Rule};
 
@@ -33,9 +32,7 @@ const JOBS: [&str; 1] = ["sum"];
 /// Plays a history of `length` events chosen by `seed`, then lets faults stop and everything come to rest.
 pub fn play(seed: u64, length: usize) -> Story {
     let mut draw = Seed(seed);
-    let carrier = [Carrier::Pod, Carrier::Deployment][draw.below(2)];
-    let settings = Settings { carrier, ..Settings::default() };
-    let mut sim = Sim::new(SimConfig { seed, settings, ..SimConfig::default() });
+    let mut sim = Sim::new(SimConfig { seed, ..SimConfig::default() });
     // Where the Python operator was before, its definitions are there still.
     if draw.below(4) == 0 {
         for request in definitions::todays() {

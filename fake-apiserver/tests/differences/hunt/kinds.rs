@@ -8,6 +8,7 @@ use crate::target::Target;
 
 /// A kind, and what is done with its objects.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_field_names, reason = "Kubernetes' word for it")]
 pub(crate) struct Kind {
     /// Where its objects are.
     pub(crate) path: &'static str,
