@@ -78,6 +78,20 @@ impl ControlPlane {
     }
 }
 
+/// The test program of `fake-apiserver` with the arguments and environment by which it asks a real control plane, and this one.
+pub(crate) fn asked_by(test: &str, controllers: bool) -> Result<(ControlPlane, Command)> {
+    // Compiled first: a control plane should not wait for a compiler.
+    let arguments = ["test", "--locked", "-p", "fake-apiserver", "--test", test];
+    shell::run(shell::cargo(&arguments).arg("--no-run"))?;
+    let real = ControlPlane::start()?;
+    if !controllers {
+        real.stop_controllers()?;
+    }
+    let mut command = shell::cargo(&arguments);
+    command.env("FAKE_APISERVER_RECORD", &real.kubeconfig);
+    Ok((real, command))
+}
+
 /// The number of the process of a program.
 fn process(state: &Path, name: &str) -> Result<String> {
     let file = state.join(format!("{name}.pid"));

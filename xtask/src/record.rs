@@ -2,8 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::control_plane::ControlPlane;
-use crate::shell;
+use crate::{control_plane, shell};
 
 /// Record what a real Kubernetes answers to the scripts of the tests that compare with it.
 #[derive(clap::Args)]
@@ -42,15 +41,7 @@ impl Record {
 
 impl Recording {
     fn make(self) -> Result<()> {
-        // Compiled first: a control plane should not wait for a compiler.
-        let arguments = ["test", "--locked", "-p", "fake-apiserver", "--test", self.test];
-        shell::run(shell::cargo(&arguments).arg("--no-run"))?;
-        let real = ControlPlane::start()?;
-        if !self.controllers {
-            real.stop_controllers()?;
-        }
-        let mut record = shell::cargo(&arguments);
-        record.env("FAKE_APISERVER_RECORD", &real.kubeconfig);
+        let (_real, mut record) = control_plane::asked_by(self.test, self.controllers)?;
         // One topic after the other: what one makes for the whole cluster another could see.
         record.env("RUST_TEST_THREADS", "1");
         if !shell::watch(&mut record, |_| ())? {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::pipe;
 
+use crate::program::PYTHON_IMAGE;
 use crate::stage::Stage;
 
 /// Its program.
@@ -48,7 +49,7 @@ impl Client {
                 "restartPolicy": "Never",
                 "containers": [{
                     "name": "client",
-                    "image": "ghcr.io/dask/dask:latest",
+                    "image": PYTHON_IMAGE,
                     "args": ["python", "-c", PROGRAM, folder, scheduler],
                 }],
             },

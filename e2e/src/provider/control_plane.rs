@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Cluster, Guard, images};
+use super::{Cluster, Guard, images, obstacle_without};
 use crate::Options;
 use crate::process::Running;
 
@@ -60,7 +60,7 @@ pub(super) fn up(options: &Options) -> Result<Cluster> {
         kubeconfig,
         tools: options.tools.clone(),
         restart: Ok(["kill", "-HUP", &running.id().to_string()].map(str::to_owned).to_vec()),
-        obstacle_to_own_kind: images::obstacle_to_own_kind(options),
+        obstacle_to_own_kind: obstacle_without(options.tools.own_kind.as_ref()),
         guard: Guard::Program { _running: running },
     })
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use kube::config::Kubeconfig;
 
-use super::{Cluster, Guard, Images};
+use super::{Cluster, Guard, Images, obstacle_without};
 use crate::{Options, process};
 
 /// How a cluster that is there already is used.
@@ -34,7 +34,7 @@ impl Current {
                 process::run(Command::new("sh").args(["-c", &format!("{load} \"$0\"")]).arg(&archive))
                     .with_context(|| format!("{} cannot be loaded", archive.display()))?;
             }
-            obstacle_to_own_kind = images.obstacle_to_own_kind();
+            obstacle_to_own_kind = obstacle_without(images.own_kind.as_ref());
         }
         let shell = |command: &String| ["sh", "-c", command].map(str::to_owned).to_vec();
         Ok(Cluster {

@@ -5,16 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::NOT_BUILT;
 use crate::Options;
 
 /// The repository of both operators' images; the Python operator's have other tags.
 const REPOSITORY: &str = "ghcr.io/dask/dask-kubernetes-operator";
-
-/// Why the example's story cannot be told with this catalogue, if it cannot.
-pub(super) fn obstacle_to_own_kind(options: &Options) -> Option<&'static str> {
-    options.tools.own_kind.is_none().then_some(NOT_BUILT)
-}
 
 /// Writes the catalogue; its path.
 pub(super) fn write(options: &Options) -> Result<PathBuf> {

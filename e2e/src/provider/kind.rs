@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use super::{Cluster, Guard, Images};
+use super::{Cluster, Guard, Images, obstacle_without};
 use crate::Options;
 use crate::process;
 
@@ -47,7 +47,7 @@ pub(super) fn up(options: &Options, images: &Images) -> Result<Cluster> {
         kubeconfig,
         tools: options.tools.clone(),
         restart: Ok(commands.restart),
-        obstacle_to_own_kind: images.obstacle_to_own_kind(),
+        obstacle_to_own_kind: obstacle_without(images.own_kind.as_ref()),
         guard: Guard::Command(commands.delete),
     };
     process::run(&mut commands.create)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Cluster, Guard, images};
+use super::{Cluster, Guard, images, obstacle_without};
 use crate::Options;
 use crate::process::Running;
 
@@ -42,7 +42,7 @@ pub(super) fn serve(options: &Options, images: &Path, arguments: &[&OsStr]) -> R
         kubeconfig,
         tools: options.tools.clone(),
         restart: Err("the API server in memory forgets everything when it ends"),
-        obstacle_to_own_kind: images::obstacle_to_own_kind(options),
+        obstacle_to_own_kind: obstacle_without(options.tools.own_kind.as_ref()),
         guard: Guard::Program { _running: running },
     })
 }

@@ -46,14 +46,12 @@ impl Images {
     fn archives(&self) -> impl Iterator<Item = &Path> {
         [Some(&self.operator), self.own_kind.as_ref()].into_iter().flatten().map(PathBuf::as_path)
     }
-
-    fn obstacle_to_own_kind(&self) -> Option<&'static str> {
-        self.own_kind.is_none().then_some(NOT_BUILT)
-    }
 }
 
-/// Why the example's story is not told.
-const NOT_BUILT: &str = "operator/examples/own-kind was not built";
+/// Why the example's story is not told without its program or image.
+fn obstacle_without(own_kind: Option<&PathBuf>) -> Option<&'static str> {
+    own_kind.is_none().then_some("operator/examples/own-kind was not built")
+}
 
 /// A cluster that is up, without an operator.
 pub struct Cluster {

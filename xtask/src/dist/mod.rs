@@ -98,7 +98,7 @@ pub(crate) fn image() -> Result<PathBuf> {
     let source = Source::find()?;
     let program = Program::build(&program::OPERATOR)?;
     // Where `Containerfile` finds it, for those who prefer an engine.
-    let image = imaged(&program, &source, "dask-operator", "Containerfile", &folder().join("image"))?;
+    let image = imaged(&program, &source, "Containerfile", &folder().join("image"))?;
     let archive = archive::write(&reference(), &[image])?;
     ensure!(
         (archive.len() as u64) < IMAGE_BYTES_MAX,
@@ -114,11 +114,10 @@ pub(crate) fn image() -> Result<PathBuf> {
 
 /// Makes the image of `operator/examples/own-kind`, which is tried and not shipped; its archive.
 pub(crate) fn own_kind() -> Result<PathBuf> {
-    const NAME: &str = "own-kind";
     let context = own_kind_archive().with_file_name("image");
     let source = Source::find()?;
-    let program = Program::build(&Recipe { package: NAME, features: &[] })?;
-    let image = imaged(&program, &source, NAME, "operator/examples/own-kind/Containerfile", &context)?;
+    let program = Program::build(&Recipe { package: "own-kind", features: &[] })?;
+    let image = imaged(&program, &source, "operator/examples/own-kind/Containerfile", &context)?;
     let path = own_kind_archive();
     fs::write(&path, archive::write(OWN_KIND, &[image])?)
         .with_context(|| format!("cannot write {}", path.display()))?;
@@ -131,15 +130,9 @@ pub(crate) fn own_kind_archive() -> PathBuf {
 }
 
 /// The image of a program as a Containerfile describes it, from a folder that has nothing but the program.
-fn imaged(
-    program: &Program,
-    source: &Source,
-    name: &str,
-    containerfile: &str,
-    context: &Path,
-) -> Result<Image> {
+fn imaged(program: &Program, source: &Source, containerfile: &str, context: &Path) -> Result<Image> {
     fs::create_dir_all(context).with_context(|| format!("cannot make {}", context.display()))?;
-    fs::write(context.join(name), &program.bytes)?;
+    fs::write(context.join(program.name), &program.bytes)?;
     let arguments = [("VERSION", version()), ("REVISION", source.revision.as_str())];
     let containerfile = Containerfile::parse(&read(&shell::root().join(containerfile))?, &arguments)?;
     Image::new(&containerfile, context, program.architecture, source)

@@ -24,6 +24,8 @@ pub(super) const ARCHITECTURES: [&str; 2] = ["amd64", "arm64"];
 
 /// The built program.
 pub(super) struct Program {
+    /// Its name.
+    pub(super) name: &'static str,
     /// Its content.
     pub(super) bytes: Vec<u8>,
     /// The architecture as images name it.
@@ -71,7 +73,7 @@ impl Program {
             "{} needs an interpreter: it would not start in an empty image",
             path.display()
         );
-        Ok(Self { bytes, architecture, target })
+        Ok(Self { name: package, bytes, architecture, target })
     }
 
     /// What the operator is linked from, one package a line, as `cargo tree` writes it.

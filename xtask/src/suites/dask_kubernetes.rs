@@ -53,8 +53,8 @@ pub(super) fn run(run: &Run<'_>) -> Result<Results> {
     pytest.plugin = Some("operator_runner");
     pytest.env.push(("OPERATOR_ARGUMENTS", format!("--worker-carrier={}", run.suite.arm)));
     let results = pytest.run(run);
-    run.cluster.remove(&place)?;
-    results
+    let removed = run.cluster.remove(&place);
+    results.and_then(|results| removed.map(|()| results))
 }
 
 /// The operator itself, as a user of its release has it.
