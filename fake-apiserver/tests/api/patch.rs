@@ -63,3 +63,53 @@ fn apply_creates_owns_and_removes() {
     assert_eq!((status.code, status.details.causes[0].reason.as_str()), (409, "FieldManagerConflict"));
     assert_eq!(cluster.ok(&theirs.force())["data"], json!({"a": "9"}));
 }
+
+/// What a real server of 1.36 answered, as `cargo xtask hunt` found it.
+#[test]
+fn an_empty_map_that_is_applied_is_owned_though_it_is_not_kept() {
+    let mut cluster = Cluster::new();
+    let apply = |annotations: Value| {
+        let metadata = json!({"name": "x", "namespace": "default", "annotations": annotations});
+        let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata});
+        Request::apply("me", "v1", "configmaps", body)
+    };
+    cluster.ok(&apply(json!({"n": "1"})));
+    let emptied = cluster.ok(&apply(json!({})));
+    assert_eq!(emptied["metadata"]["annotations"], Value::Null);
+    let owned = &emptied["metadata"]["managedFields"][0]["fieldsV1"];
+    assert_eq!(*owned, json!({"f:metadata": {"f:annotations": {}}}));
+}
+
+#[test]
+fn owners_can_be_forgotten_also_where_one_of_them_owns_an_empty_map() {
+    let mut cluster = Cluster::new();
+    let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "default"}, "data": {}});
+    let made = cluster.ok(&Request::apply("me", "v1", "configmaps", body));
+    assert_eq!(made["metadata"]["managedFields"][0]["fieldsV1"], json!({"f:data": {}}));
+    let reset = json!([{"op": "add", "path": "/metadata/managedFields", "value": []}]);
+    let reset = cluster.ok(&patch(PatchType::Json, reset));
+    assert_eq!(reset["metadata"]["managedFields"], Value::Null);
+    assert_ne!(reset["metadata"]["resourceVersion"], made["metadata"]["resourceVersion"]);
+}
+
+#[test]
+fn a_patch_that_takes_the_name_away_is_refused_for_that() {
+    let mut cluster = Cluster::new();
+    cluster.configmap("x", json!({}));
+    let refusal = cluster.refusal(&patch(PatchType::Merge, json!({"metadata": null})));
+    let why = "the name of the object (x based on URL) was undeterminable: name must be provided";
+    assert_eq!((refusal.code, refusal.message.as_str()), (400, why));
+}
+
+#[test]
+fn a_name_that_is_still_taken_by_what_is_being_deleted_is_refused_for_that() {
+    let mut cluster = Cluster::new();
+    cluster.configmap("x", json!({}));
+    cluster.ok(&patch(PatchType::Merge, json!({"metadata": {"finalizers": ["example.org/a"]}})));
+    cluster.ok(&Request::delete("v1", "configmaps").namespace("default").name("x"));
+    let again =
+        Request::create("v1", "configmaps", json!({"metadata": {"name": "x", "namespace": "default"}}));
+    let refusal = cluster.refusal(&again);
+    let why = "object is being deleted: configmaps \"x\" already exists";
+    assert_eq!((refusal.code, refusal.message.as_str()), (409, why));
+}
