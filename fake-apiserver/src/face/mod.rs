@@ -10,7 +10,7 @@
 //! | `node`, `simulated`, `stream` | what a pod's node answers: logs, exec, attach, port-forward, proxies |
 //! | `node_api` | what a node answers a real API server: logs, exec, attach, port-forward |
 //! | `webhook` | calls of admission webhooks |
-//! | `access`, `auth`, `serve`, `tls`, `kubeconfig` | who asks, and the listener |
+//! | `access`, `auth`, `subject`, `serve`, `tls`, `kubeconfig` | who asks, and the listener |
 
 pub mod node;
 #[cfg(feature = "http")]
@@ -39,6 +39,8 @@ pub mod serve;
 mod simulated;
 #[cfg(feature = "http")]
 mod stream;
+#[cfg(feature = "http")]
+mod subject;
 mod table;
 #[cfg(feature = "http")]
 pub mod tls;
