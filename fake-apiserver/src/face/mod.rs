@@ -9,7 +9,7 @@
 //! | `discovery`, `openapi` | what is served, for clients that ask |
 //! | `node`, `simulated`, `stream` | what a pod's node answers: logs, exec, attach, port-forward, proxies |
 //! | `node_api` | what a node answers a real API server: logs, exec, attach, port-forward |
-//! | `webhook` | calls of admission webhooks |
+//! | `webhook`, `webhook_trust` | calls of admission webhooks |
 //! | `access`, `auth`, `subject`, `serve`, `tls`, `kubeconfig` | who asks, and the listener |
 
 pub mod node;
@@ -46,6 +46,8 @@ mod table;
 pub mod tls;
 mod watch;
 mod webhook;
+#[cfg(feature = "http")]
+mod webhook_trust;
 mod yaml;
 
 pub use auth::{Authentication, random_token_key};

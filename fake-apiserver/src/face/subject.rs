@@ -73,9 +73,9 @@ impl<'a> Iterator for Values<'a> {
         if first & 0x80 != 0 {
             let (bytes, after) = rest.split_at_checked(length)?;
             // Certificates come in TLS messages of 16 MiB at most.
-            length = bytes.iter().try_fold(0_usize, |sum, byte| {
-                (sum < 1 << 24).then_some(sum << 8 | usize::from(*byte))
-            })?;
+            length = bytes
+                .iter()
+                .try_fold(0_usize, |sum, byte| (sum < 1 << 24).then_some(sum << 8 | usize::from(*byte)))?;
             rest = after;
         }
         let (content, after) = rest.split_at_checked(length)?;
