@@ -41,7 +41,7 @@ pub(super) fn user(certificate: &[u8]) -> Option<User> {
 fn subject(certificate: &[u8]) -> Option<&[u8]> {
     let mut signed = Values(Values(certificate).next_of(SEQUENCE)?);
     let mut fields = Values(signed.next_of(SEQUENCE)?);
-    let mut before = fields;
+    let mut before = fields.clone();
     if before.next()?.0 == VERSION {
         fields = before;
     }
@@ -53,7 +53,7 @@ fn subject(certificate: &[u8]) -> Option<&[u8]> {
 }
 
 /// Values in DER, one after another.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Values<'a>(&'a [u8]);
 
 impl<'a> Values<'a> {

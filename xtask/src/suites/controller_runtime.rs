@@ -126,8 +126,11 @@ fn assets(cache: &Path) -> Result<PathBuf> {
     let folder = cache.join("assets");
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let ours = std::path::absolute(data(NAME).join("assets"))?;
-    let programs =
-        [("etcd", ours.join("etcd")), ("kube-apiserver", ours.join("kube-apiserver")), ("kubectl", kubectl()?)];
+    let programs = [
+        ("etcd", ours.join("etcd")),
+        ("kube-apiserver", ours.join("kube-apiserver")),
+        ("kubectl", kubectl()?),
+    ];
     for (name, program) in programs {
         let link = folder.join(name);
         let _ = std::fs::remove_file(&link);
@@ -159,8 +162,8 @@ fn play(run: &Run<'_>, source: &Path, assets: &Path, package: &str, program: &Pa
         .env("KUBEBUILDER_ASSETS", assets)
         .env("KUBEBUILDER_CONTROLPLANE_START_TIMEOUT", "60s")
         .env("FAKE_APISERVER", std::path::absolute(shell::program("fake-apiserver"))?);
-    if let Some(kubeconfig) = run.kubeconfig {
-        command.env("USE_EXISTING_CLUSTER", "true").env("KUBECONFIG", kubeconfig);
+    if run.kubeconfig.is_some() {
+        command.env("USE_EXISTING_CLUSTER", "true").env("KUBECONFIG", &run.cluster()?.kubeconfig);
     }
     let ended = Running::start(&mut command, &log)?.finish(PACKAGE_MAX)?;
     let said = std::fs::read_to_string(&log).with_context(|| format!("cannot read {}", log.display()))?;
@@ -175,7 +178,11 @@ fn play(run: &Run<'_>, source: &Path, assets: &Path, package: &str, program: &Pa
     }
     let named = |test: String| format!("{package}: {test}");
     let wanted = |test: &String| run.filter.is_none_or(|part| test.contains(part));
-    Ok(results.into_iter().map(|(test, ending)| (named(test), ending)).filter(|(test, _)| wanted(test)).collect())
+    Ok(results
+        .into_iter()
+        .map(|(test, ending)| (named(test), ending))
+        .filter(|(test, _)| wanted(test))
+        .collect())
 }
 
 /// The specs of Ginkgo's report, and what failed around them.

@@ -46,7 +46,7 @@ pub(super) fn run(run: &Run<'_>) -> Result<Results> {
     let mut pytest = Pytest::new(&python, &source, &ARGUMENTS);
     pytest.programs = Some(&programs);
     if run.suite.arm != PYTHON {
-        run.cluster.apply(&data(NAME).join("operator.yaml"))?;
+        run.cluster()?.apply(&data(NAME).join("operator.yaml"))?;
         pytest.plugin = Some("operator_runner");
         pytest.env.push(("OPERATOR_ARGUMENTS", format!("--worker-carrier={}", run.suite.arm)));
     }
