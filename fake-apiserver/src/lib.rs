@@ -21,7 +21,8 @@
 //! - Authorization is RBAC or none ([`Config::rbac`]); there is no node authorizer and no webhook, and tokens are signed
 //!   with Ed25519 where a real server uses RSA.
 //! - Admission webhooks are asked about creates, updates and deletes of objects, but not about `pods/binding`, `pods/eviction`,
-//!   `serviceaccounts/token` and streams, nor about what the server's own controllers write; they need a `caBundle`.
+//!   `serviceaccounts/token` and streams, nor about what the server's own controllers write; they need a `caBundle`, and of a
+//!   certificate that stands in it itself the time is not looked at.
 //! - ValidatingAdmissionPolicies are evaluated, about the same requests and about what controllers write; their expressions
 //!   have no `authorizer`, are not checked for types and have no cost limit, and audit annotations go nowhere.
 //!   MutatingAdmissionPolicies are stored, never evaluated.

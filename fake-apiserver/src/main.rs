@@ -55,6 +55,18 @@ struct Serve {
     /// Ask roles and bindings (RBAC) about every request, also of those without credentials, instead of allowing all.
     #[arg(long)]
     rbac: bool,
+    /// Run no controllers and no nodes: what is stored stays as it was written, as with a kube-apiserver alone (envtest).
+    #[arg(long)]
+    no_controllers: bool,
+    /// Certificate to serve with, and its chain (PEM), instead of one made anew.
+    #[arg(long, value_name = "PATH", requires = "tls_private_key_file", conflicts_with = "http")]
+    tls_cert_file: Option<PathBuf>,
+    /// Key of that certificate (PEM).
+    #[arg(long, value_name = "PATH", requires = "tls_cert_file")]
+    tls_private_key_file: Option<PathBuf>,
+    /// Authorities (PEM) whose client certificates are accepted too, each for the user and the groups that it names.
+    #[arg(long, value_name = "PATH", conflicts_with = "http")]
+    client_ca_file: Option<PathBuf>,
     /// Kubernetes minor version to claim.
     #[arg(long, default_value_t = 36, value_parser = clap::value_parser!(u16).range(27..=99))]
     minor: u16,
@@ -70,6 +82,8 @@ enum Failure {
     Listen { address: SocketAddr, error: std::io::Error },
     #[error("cannot write the kubeconfig {}: {error}; choose another --kubeconfig", path.display())]
     Kubeconfig { path: PathBuf, error: std::io::Error },
+    #[error("cannot read {}: {error}", path.display())]
+    Read { path: PathBuf, error: std::io::Error },
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[cfg(feature = "processes")]
@@ -106,7 +120,7 @@ fn start(options: &Serve) -> Result<(), Failure> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let listener = TcpListener::from_std(listener)?;
         let address = listener.local_addr()?;
-        let identity = if options.http { None } else { Some(Identity::new(&[reachable(address).ip()])?) };
+        let identity = if options.http { None } else { Some(identity(options, address)?) };
         let server = Server::new(config(options, identity.as_ref())?);
         #[cfg(feature = "processes")]
         if let Some(node) = node {
@@ -122,11 +136,28 @@ fn start(options: &Serve) -> Result<(), Failure> {
     })
 }
 
+/// The certificates of a server at this address.
+fn identity(options: &Serve, address: SocketAddr) -> Result<Identity, Failure> {
+    let mut identity = Identity::new(&[reachable(address).ip()])?;
+    if let (Some(certificate), Some(key)) = (&options.tls_cert_file, &options.tls_private_key_file) {
+        identity = identity.serving(&read(certificate)?, &read(key)?)?;
+    }
+    if let Some(authorities) = &options.client_ca_file {
+        identity = identity.trusting(&read(authorities)?)?;
+    }
+    Ok(identity)
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|error| Failure::Read { path: path.to_owned(), error })
+}
+
 /// How the server is set up; it has secrets of its own where others can reach it.
 fn config(options: &Serve, identity: Option<&Identity>) -> Result<Config, Failure> {
     let mut config = Config {
         minor: options.minor,
         rbac: options.rbac,
+        controllers: !options.no_controllers,
         token_key: random_token_key()?,
         ..Config::default()
     };
@@ -196,6 +227,9 @@ fn faces(
     };
     let mut authentication =
         Authentication::default().certificate(identity.client_der.clone(), User::default());
+    if options.client_ca_file.is_some() {
+        authentication = authentication.subjects();
+    }
     if let Some(token) = &options.token {
         authentication = authentication.token(token, User::default());
     }

@@ -17,6 +17,7 @@ use crate::status::Status;
 pub struct Authentication {
     tokens: BTreeMap<String, User>,
     certificates: BTreeMap<Vec<u8>, User>,
+    subjects: bool,
 }
 
 impl Authentication {
@@ -34,8 +35,19 @@ impl Authentication {
         self
     }
 
+    /// Takes every other client certificate that TLS has verified for that of the user in its subject.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn subjects(mut self) -> Self {
+        self.subjects = true;
+        self
+    }
+
     pub(super) fn by_certificate(&self, certificate: &[u8]) -> Option<User> {
-        self.certificates.get(certificate).cloned()
+        let known = self.certificates.get(certificate).cloned();
+        #[cfg(feature = "http")]
+        let known = known.or_else(|| super::subject::user(certificate).filter(|_| self.subjects));
+        known
     }
 
     pub(super) fn by_header(&self, authorization: &str) -> Option<User> {

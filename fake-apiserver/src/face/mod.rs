@@ -9,8 +9,8 @@
 //! | `discovery`, `openapi` | what is served, for clients that ask |
 //! | `node`, `simulated`, `stream` | what a pod's node answers: logs, exec, attach, port-forward, proxies |
 //! | `node_api` | what a node answers a real API server: logs, exec, attach, port-forward |
-//! | `webhook` | calls of admission webhooks |
-//! | `access`, `auth`, `serve`, `tls`, `kubeconfig` | who asks, and the listener |
+//! | `webhook`, `webhook_trust` | calls of admission webhooks |
+//! | `access`, `auth`, `subject`, `serve`, `tls`, `kubeconfig` | who asks, and the listener |
 
 pub mod node;
 #[cfg(feature = "http")]
@@ -39,11 +39,15 @@ pub mod serve;
 mod simulated;
 #[cfg(feature = "http")]
 mod stream;
+#[cfg(feature = "http")]
+mod subject;
 mod table;
 #[cfg(feature = "http")]
 pub mod tls;
 mod watch;
 mod webhook;
+#[cfg(feature = "http")]
+mod webhook_trust;
 mod yaml;
 
 pub use auth::{Authentication, random_token_key};

@@ -8,6 +8,7 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
@@ -24,6 +25,9 @@ pub enum TlsError {
     /// The TLS set-up was refused.
     #[error("cannot set up TLS: {0}")]
     Config(String),
+    /// What was given is no certificate or no key.
+    #[error("{0}: give PEM")]
+    Pem(String),
 }
 
 /// Everything TLS needs on both sides. Made anew for each server, kept in memory only.
@@ -40,9 +44,10 @@ pub struct Identity {
     pub server_key: String,
     /// The administrator's client certificate, DER: what the server recognises.
     pub client_der: Vec<u8>,
-    server_der: CertificateDer<'static>,
-    server_key_der: Vec<u8>,
-    authority_der: CertificateDer<'static>,
+    server_chain: Vec<CertificateDer<'static>>,
+    server_key_der: PrivateKeyDer<'static>,
+    /// Whose client certificates are accepted.
+    client_authorities: Vec<CertificateDer<'static>>,
 }
 
 impl Identity {
@@ -88,10 +93,33 @@ impl Identity {
             client_der: client_certificate.der().to_vec(),
             server_certificate: server_certificate.pem(),
             server_key: server_key.serialize_pem(),
-            server_der: server_certificate.der().clone(),
-            server_key_der: server_key.serialize_der(),
-            authority_der: authority_certificate.der().clone(),
+            server_chain: vec![server_certificate.der().clone(), authority_certificate.der().clone()],
+            server_key_der: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(server_key.serialize_der())),
+            client_authorities: vec![authority_certificate.der().clone()],
         })
+    }
+
+    /// Serves with a certificate, its chain and its key (PEM) that somebody else has made; clients are told to trust that chain.
+    ///
+    /// # Errors
+    /// When either is not PEM.
+    pub fn serving(mut self, certificate: &str, key: &str) -> Result<Self, TlsError> {
+        self.server_chain = certificates(certificate, "the server's certificate")?;
+        self.server_key_der = PrivateKeyDer::from_pem_slice(key.as_bytes())
+            .map_err(|error| TlsError::Pem(format!("the server's key cannot be read ({error})")))?;
+        certificate.clone_into(&mut self.authority);
+        certificate.clone_into(&mut self.server_certificate);
+        key.clone_into(&mut self.server_key);
+        Ok(self)
+    }
+
+    /// Accepts client certificates of these authorities (PEM) too.
+    ///
+    /// # Errors
+    /// When they are not PEM.
+    pub fn trusting(mut self, authorities: &str) -> Result<Self, TlsError> {
+        self.client_authorities.extend(certificates(authorities, "the authority of clients")?);
+        Ok(self)
     }
 
     /// Accepts TLS connections; client certificates are verified where they are shown, and not demanded.
@@ -108,19 +136,30 @@ impl Identity {
         let config = |error: &dyn std::fmt::Display| TlsError::Config(error.to_string());
         let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
         let mut roots = RootCertStore::empty();
-        roots.add(self.authority_der.clone()).map_err(|error| config(&error))?;
+        for authority in &self.client_authorities {
+            roots.add(authority.clone()).map_err(|error| config(&error))?;
+        }
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
         let verifier = if demanding { verifier } else { verifier.allow_unauthenticated() };
         let verifier = verifier.build().map_err(|error| config(&error))?;
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.server_key_der.clone()));
         let mut server = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| config(&error))?
             .with_client_cert_verifier(verifier)
-            .with_single_cert(vec![self.server_der.clone(), self.authority_der.clone()], key)
+            .with_single_cert(self.server_chain.clone(), self.server_key_der.clone_key())
             .map_err(|error| config(&error))?;
         server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(TlsAcceptor::from(Arc::new(server)))
+    }
+}
+
+/// At least one certificate; `what` says whose for the message.
+fn certificates(pem: &str, what: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) => Err(TlsError::Pem(format!("{what} is missing"))),
+        Err(error) => Err(TlsError::Pem(format!("{what} cannot be read ({error})"))),
     }
 }
 

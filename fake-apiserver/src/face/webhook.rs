@@ -26,11 +26,9 @@ mod https {
     use serde_json::Value;
     use tokio::net::TcpStream;
     use tokio_rustls::TlsConnector;
-    use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-    use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-    use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+    use tokio_rustls::rustls::pki_types::ServerName;
 
-    use super::super::Server;
+    use super::super::{Server, webhook_trust::trust};
     use crate::server::{Destination, WebhookCall};
     use crate::storage::{GroupResource, Key, LabelSelector, Selection};
 
@@ -122,21 +120,6 @@ mod https {
         }))
     }
 
-    fn trust(bundle: &[u8]) -> Result<ClientConfig, String> {
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(bundle) {
-            let certificate = certificate.map_err(|error| format!("the caBundle is no PEM: {error}"))?;
-            roots.add(certificate).map_err(|error| format!("the caBundle cannot be used: {error}"))?;
-        }
-        if roots.is_empty() {
-            return Err("the clientConfig has no caBundle, and this server trusts no other authority".into());
-        }
-        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let config = config.map_err(|error| error.to_string())?;
-        Ok(config.with_root_certificates(roots).with_no_client_auth())
-    }
-
     /// Where a webhook is, or its address and why it cannot be found.
     fn target(server: &Server, call: &WebhookCall) -> Result<Target, (String, String)> {
         match &call.destination {
@@ -153,17 +136,29 @@ mod https {
                     Ok(ip) => SocketAddr::new(ip, port).to_string(),
                     Err(_) => format!("{host}:{port}"),
                 };
-                let path = if uri.path().is_empty() { "/" } else { uri.path() };
-                Ok(Target { authority: authority.to_string(), host, address, path: path.to_owned() })
+                Ok(Target { authority: authority.to_string(), host, address, path: clean(uri.path()) })
             }
             Destination::Service { namespace, name, port, path } => {
                 let host = format!("{name}.{namespace}.svc");
                 let authority = format!("{host}:{port}");
                 let address = endpoint(server, namespace, name, *port);
-                let address = address.map_err(|why| (format!("{authority}{path}"), why))?;
-                Ok(Target { authority, host, address, path: path.clone() })
+                let address = address.map_err(|why| (format!("{authority}{}", clean(path)), why))?;
+                Ok(Target { authority, host, address, path: clean(path) })
             }
         }
+    }
+
+    /// A path as Go's `path.Join` writes it, with which client-go makes its URLs.
+    fn clean(path: &str) -> String {
+        let mut parts = Vec::new();
+        for part in path.split('/').filter(|part| !part.is_empty() && *part != ".") {
+            if part == ".." {
+                parts.pop();
+            } else {
+                parts.push(part);
+            }
+        }
+        format!("/{}", parts.join("/"))
     }
 
     /// A ready endpoint of a service, as an API server finds it that knows no service network.
@@ -199,5 +194,17 @@ mod https {
             }
             Err(format!("no endpoints available for service {name:?}"))
         })
+    }
+
+    #[cfg(test)]
+    mod tests {
+        #[test]
+        fn paths_are_written_as_go_joins_them() {
+            for (given, expected) in
+                [("", "/"), ("/", "/"), ("//a", "/a"), ("/a/", "/a"), ("/a/./b/../c", "/a/c"), ("/..", "/")]
+            {
+                assert_eq!(super::clean(given), expected, "{given}");
+            }
+        }
     }
 }

@@ -19,6 +19,16 @@ pub(super) enum Fields {
     Applied,
 }
 
+/// A new object has no version yet. It is the storage that says so, after everything else, and a dry run does not reach it.
+fn check_version(call: &Call<'_>, version: Option<&Value>) -> Result<(), Status> {
+    let applied = matches!(call.request.verb, Verb::Patch(_));
+    let version = version.and_then(Value::as_str).and_then(|version| version.parse::<u64>().ok());
+    if applied || call.request.params.dry_run || version.is_none_or(|version| version == 0) {
+        return Ok(());
+    }
+    Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"))
+}
+
 impl ApiServer {
     pub(super) fn create(&mut self, call: &Call<'_>) -> Result<Response, Status> {
         let mut value = call.body()?.clone();
@@ -37,6 +47,7 @@ impl ApiServer {
     ) -> Result<Response, Status> {
         let resource = &call.resource;
         let decoded = warnings.clone();
+        let version = meta::of(&mut value)?.remove("resourceVersion");
         let key = self.place(call, &mut value)?;
         self.check_namespace(call, &key)?;
         strategy::prepare_create(resource, &mut value);
@@ -69,6 +80,7 @@ impl ApiServer {
         warnings.extend(self.validate_by_policies(call, Operation::Create, Some(&value), None)?);
         self.validate_by_webhooks(call, Operation::Create, Some(&value), None)?;
         self.validate_admission(call, &value)?;
+        check_version(call, version.as_ref())?;
         if let Some(there) = self.storage.get(&resource.storage, &key) {
             let mut status = Status::already_exists(&resource.group, &resource.plural, &key.name);
             if there.meta.deleting {
@@ -81,6 +93,10 @@ impl ApiServer {
         self.uids += 1;
         if call.request.params.dry_run {
             super::convert::from_storage(resource, &mut value);
+            // Only what is stored gets a version of its own.
+            if let Some(version) = version.filter(|version| *version != "") {
+                meta::of(&mut value)?.insert("resourceVersion".into(), version);
+            }
             return Ok(Response { code: 201, reply: Reply::Value(value), warnings });
         }
         let object = self.put(call, value);
@@ -101,11 +117,6 @@ impl ApiServer {
         // Elsewhere nobody looks at it.
         if call.resource.counts_generation {
             metadata.remove("generation");
-        }
-        let version = metadata.remove("resourceVersion");
-        let applied = matches!(call.request.verb, Verb::Patch(_));
-        if !applied && version.is_some_and(|version| version != "" && version != "0") {
-            return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
         }
         match metadata.get("namespace").and_then(Value::as_str) {
             Some(said) if call.resource.namespaced && said != namespace => {

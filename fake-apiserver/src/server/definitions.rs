@@ -87,8 +87,7 @@ impl ApiServer {
 
     /// The first sign of a deletion: the custom resources go first, then the definition.
     pub(super) fn definition_deleted(&mut self, call: &Call<'_>, object: &Arc<Stored>) {
-        let custom: Vec<_> = self.served_by(&object.key.name);
-        let Some(resource) = custom.first().cloned() else { return };
+        let Some(resource) = self.custom_of(object) else { return };
         let request = Request { verb: Verb::Delete, ..Request::default() };
         let inner = Call { now: call.now, request: &request, resource };
         let keys: Vec<Key> = self
@@ -135,9 +134,18 @@ impl ApiServer {
         self.served_specs.remove(&last.key.name);
     }
 
-    fn served_by(&self, definition: &str) -> Vec<Arc<crate::registry::Resource>> {
-        let custom = self.registry.resources();
-        custom.filter(|r| r.custom.as_ref().is_some_and(|c| c.definition == definition)).cloned().collect()
+    /// One of the resources of a definition: served, or as it would be, since objects may be kept that no version serves any more.
+    fn custom_of(&self, object: &Arc<Stored>) -> Option<Arc<crate::registry::Resource>> {
+        let mut custom = self.registry.resources();
+        let name = &object.key.name;
+        if let Some(served) = custom.find(|r| r.custom.as_ref().is_some_and(|c| c.definition == *name)) {
+            return Some(Arc::clone(served));
+        }
+        let mut value = object.value();
+        for version in value["spec"]["versions"].as_array_mut().into_iter().flatten() {
+            version["served"] = json!(true);
+        }
+        Registry::custom(&value, self.editions).ok()?.into_iter().next().map(Into::into)
     }
 }
 

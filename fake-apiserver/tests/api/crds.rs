@@ -145,6 +145,23 @@ fn deleting_a_definition_takes_its_resources_along() {
 }
 
 #[test]
+fn a_definition_that_serves_nothing_goes_with_what_it_has_kept() {
+    let mut cluster = Cluster::new();
+    let made = define(&mut cluster, json!({}));
+    cluster.ok(&widget(json!({})));
+    let named = |request: Request| request.name("widgets.example.com");
+    let resource = ("apiextensions.k8s.io/v1", "customresourcedefinitions");
+    let mut versions = made["spec"]["versions"].clone();
+    versions[0]["served"] = json!(false);
+    let versions = json!({"spec": {"versions": versions}});
+    cluster.ok(&named(Request::patch(PatchType::Merge, resource.0, resource.1, versions)));
+    cluster.ok(&named(Request::delete(resource.0, resource.1)));
+    assert_eq!(cluster.refusal(&named(Request::get(resource.0, resource.1))).code, 404);
+    define(&mut cluster, json!({}));
+    assert!(cluster.names(&Request::list("example.com/v1", "widgets")).is_empty());
+}
+
+#[test]
 fn a_definition_waits_for_resources_with_finalizers() {
     let mut cluster = Cluster::new();
     define(&mut cluster, json!({}));

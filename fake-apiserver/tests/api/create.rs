@@ -29,6 +29,26 @@ fn a_second_object_of_the_same_name_is_refused() {
     assert_eq!(status.message, "configmaps \"x\" already exists");
 }
 
+/// What is wrong with the object comes first, since it is the storage that minds; a dry run does not reach that and shows what was sent.
+#[test]
+fn a_new_object_has_no_version_yet() {
+    let mut cluster = Cluster::new();
+    let create = |name: &str, version: &str| {
+        let metadata = json!({"name": name, "namespace": "default", "resourceVersion": version});
+        Request::create("v1", "configmaps", json!({"metadata": metadata}))
+    };
+    let status = cluster.refusal(&create("x", "77"));
+    assert_eq!((status.code, status.reason), (500, ""));
+    assert_eq!(status.message, "resourceVersion should not be set on objects to be created");
+    assert_eq!(cluster.refusal(&create("Bad_", "77")).code, 422);
+    let dry = |version: &str| create("x", version).dry_run();
+    assert_eq!(cluster.ok(&dry("77"))["metadata"]["resourceVersion"], "77");
+    assert_eq!(cluster.ok(&dry("abc"))["metadata"]["resourceVersion"], "abc");
+    cluster.configmap("x", json!({}));
+    assert_eq!(cluster.refusal(&create("x", "77")).code, 500);
+    assert_eq!(cluster.refusal(&dry("77")).code, 409);
+}
+
 #[test]
 fn generated_names_are_distinct_and_repeatable() {
     let make = || {

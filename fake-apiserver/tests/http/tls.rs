@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use fake_apiserver::face::kubeconfig::Kubeconfig;
 use fake_apiserver::face::serve::serve;
-use fake_apiserver::face::tls::Identity;
+use fake_apiserver::face::tls::{Identity, TlsError};
 use fake_apiserver::face::{Authentication, HttpService};
 use fake_apiserver::request::User;
-use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::authentication::v1::{SelfSubjectReview, TokenRequest};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::{Api, ListParams, PostParams};
 use kube::config::KubeConfigOptions;
@@ -73,6 +73,43 @@ async fn a_certificate_or_a_token_is_let_in_and_nobody_else() {
     assert_eq!(client(&bearer(None)).await.apiserver_version().await.unwrap().major, "1");
     stop.send(()).unwrap();
     served.await.unwrap().unwrap();
+}
+
+/// As envtest sets its API server up: certificate, key and the authority of clients are its own.
+#[tokio::test]
+async fn others_certificates_are_served_with_and_name_their_users() {
+    let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
+    let (given, others) = (Identity::new(&[loopback]).unwrap(), Identity::new(&[]).unwrap());
+    let own = Identity::new(&[loopback]).unwrap();
+    let identity = own.serving(&given.server_certificate, &given.server_key).unwrap();
+    let identity = identity.trusting(&given.authority).unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let service = HttpService::new(server(), Some(Authentication::default().subjects()));
+    let acceptor = identity.acceptor().unwrap();
+    let serving = tokio::spawn(serve(listener, service, Some(acceptor), std::future::pending()));
+
+    let kubeconfig = Kubeconfig::secure(format!("https://{address}"), &given);
+    let reviews: Api<SelfSubjectReview> = Api::all(client(&kubeconfig).await);
+    let review = reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await.unwrap();
+    let user = review.status.unwrap().user_info.unwrap();
+    assert_eq!(user.username.as_deref(), Some("kubernetes-admin"));
+    assert_eq!(user.groups, Some(vec!["system:masters".into(), "system:authenticated".into()]));
+
+    let stranger = Some((others.client_certificate, others.client_key));
+    namespaces(&Kubeconfig { client: stranger, ..kubeconfig }).await.unwrap_err();
+    serving.abort();
+}
+
+#[test]
+fn what_is_no_certificate_is_refused() {
+    let refused = |result: Result<Identity, TlsError>| result.err().unwrap().to_string();
+    let new = || Identity::new(&[]).unwrap();
+    let key = new().server_key;
+    assert_eq!(refused(new().serving("", &key)), "the server's certificate is missing: give PEM");
+    assert_eq!(refused(new().trusting("x")), "the authority of clients is missing: give PEM");
+    let certificate = new().server_certificate;
+    assert!(refused(new().serving(&certificate, "x")).starts_with("the server's key cannot be read"));
 }
 
 #[tokio::test]

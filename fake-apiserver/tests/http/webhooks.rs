@@ -15,6 +15,12 @@ use tokio::net::TcpListener;
 
 /// A webhook that adds `seen: <user>` and warns; its address and authority.
 async fn webhook() -> (SocketAddr, String) {
+    let (address, identity) = serving().await;
+    (address, identity.authority)
+}
+
+/// The same with all that was made for it.
+async fn serving() -> (SocketAddr, Identity) {
     let identity = Identity::new(&[IpAddr::from(Ipv4Addr::LOCALHOST)]).unwrap();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -50,7 +56,7 @@ async fn webhook() -> (SocketAddr, String) {
             stream.flush().await.unwrap();
         }
     });
-    (address, identity.authority)
+    (address, identity)
 }
 
 fn configure(server: &Server, client: &Value) {
@@ -80,6 +86,21 @@ async fn a_webhook_is_called_over_https_and_changes_the_object() {
     );
     let data = create(&server).await.unwrap().data.unwrap();
     assert_eq!((data["a"].as_str(), data["seen"].as_str()), ("1", "admin"));
+}
+
+/// As Go has it, and envtest relies on it: the bundle may be the webhook's own certificate. Its path is as Go joins it.
+#[tokio::test]
+async fn a_certificate_that_is_in_the_bundle_itself_is_trusted() {
+    let (address, identity) = serving().await;
+    let server = Server::new(Config::default());
+    let bundle = BASE64.encode(identity.server_certificate);
+    configure(&server, &json!({"url": format!("https://{address}//mutate"), "caBundle": bundle}));
+    assert_eq!(create(&server).await.unwrap().data.unwrap()["seen"], "admin");
+    // The name has to be right all the same.
+    let client = json!({"url": format!("https://127.0.0.2:{}/", address.port()), "caBundle": bundle});
+    let server = Server::new(Config::default());
+    configure(&server, &client);
+    create(&server).await.unwrap_err();
 }
 
 #[tokio::test]

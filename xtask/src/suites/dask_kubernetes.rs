@@ -49,11 +49,12 @@ pub(super) fn run(run: &Run<'_>) -> Result<Results> {
         return pytest.run(run);
     }
     let place = data(NAME).join("operator.yaml");
-    run.cluster.apply(&place)?;
+    let cluster = run.cluster()?;
+    cluster.apply(&place)?;
     pytest.plugin = Some("operator_runner");
     pytest.env.push(("OPERATOR_ARGUMENTS", format!("--worker-carrier={}", run.suite.arm)));
     let results = pytest.run(run);
-    let removed = run.cluster.remove(&place);
+    let removed = cluster.remove(&place);
     results.and_then(|results| removed.map(|()| results))
 }
 

@@ -109,7 +109,7 @@ impl Step {
             arguments.iter().map(|word| charts.get(word.as_str()).map_or(Path::new(word), |chart| chart));
         let output = Command::new(program)
             .args(arguments)
-            .env("KUBECONFIG", &run.cluster.kubeconfig)
+            .env("KUBECONFIG", &run.cluster()?.kubeconfig)
             .env("HELM_CACHE_HOME", run.cache.join("home"))
             .env("HELM_CONFIG_HOME", run.cache.join("home"))
             .env("HELM_DATA_HOME", run.cache.join("home"))

@@ -13,7 +13,7 @@ pub(super) const VERSION: &str = "0.20.15";
 const ARGUMENTS: [&str; 7] = ["-q", "--keep-cluster", "-o", "addopts=", "-o", "timeout=180", "kr8s"];
 
 pub(super) fn run(run: &Run<'_>) -> Result<Results> {
-    run.cluster.deploy(&data(run.suite.name).join("cluster.yaml"))?;
+    run.cluster()?.deploy(&data(run.suite.name).join("cluster.yaml"))?;
     let python = python::environment(run.cache, &data(run.suite.name).join("requirements.txt"))?;
     let source = python::source(run.cache, &python, "kr8s", VERSION)?;
     Pytest::new(&python, &source, &ARGUMENTS).run(run)

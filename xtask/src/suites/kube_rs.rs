@@ -208,7 +208,7 @@ fn play(run: &Run<'_>, program: &Path, test: &str) -> Result<Ending> {
     let mut command = Command::new(program);
     command
         .args(["--ignored", "--exact", test])
-        .env("KUBECONFIG", &run.cluster.kubeconfig)
+        .env("KUBECONFIG", &run.cluster()?.kubeconfig)
         .env("RUST_BACKTRACE", "0");
     let ended = Running::start(&mut command, &log)?.finish(TEST_MAX)?;
     let said = std::fs::read_to_string(&log).with_context(|| format!("cannot read {}", log.display()))?;

@@ -6,6 +6,7 @@
 //! A suite may be run in several arms, for instance with one operator and with another; each has its own ledger.
 
 pub(crate) mod cluster;
+mod controller_runtime;
 mod dask_kubernetes;
 mod helm;
 mod kr8s;
@@ -14,6 +15,7 @@ mod ledger;
 mod pytest;
 pub(crate) mod python;
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -68,12 +70,14 @@ struct Run<'a> {
     suite: Suite,
     /// Where it keeps what it fetches and builds; survives from run to run.
     cache: &'a Path,
-    cluster: &'a Cluster,
+    /// The cluster to run against, if it is not to be one of ours.
+    kubeconfig: Option<&'a Path>,
+    cluster: OnceCell<Cluster>,
     filter: Option<&'a str>,
 }
 
 /// Cheapest first.
-const SUITES: [Suite; 7] = [
+const SUITES: [Suite; 8] = [
     helm(helm::THREE),
     helm(helm::FOUR),
     Suite {
@@ -82,6 +86,13 @@ const SUITES: [Suite; 7] = [
         version: kube_rs::VERSION,
         lacks: kube_rs::lacks,
         run: kube_rs::run,
+    },
+    Suite {
+        name: controller_runtime::NAME,
+        arm: "",
+        version: controller_runtime::VERSION,
+        lacks: controller_runtime::lacks,
+        run: controller_runtime::run,
     },
     Suite { name: "kr8s", arm: "", version: kr8s::VERSION, lacks: nothing, run: kr8s::run },
     dask_kubernetes(dask_kubernetes::PYTHON),
@@ -181,13 +192,23 @@ impl fmt::Display for Suite {
     }
 }
 
+impl Run<'_> {
+    /// The cluster to run against; started when it is first asked for.
+    fn cluster(&self) -> Result<&Cluster> {
+        if let Some(cluster) = self.cluster.get() {
+            return Ok(cluster);
+        }
+        let cluster = match self.kubeconfig {
+            Some(path) => Cluster::at(path)?,
+            None => Cluster::start(self.cache, &data(self.suite.name).join("images.yaml"))?,
+        };
+        Ok(self.cluster.get_or_init(|| cluster))
+    }
+}
+
 fn play(suite: Suite, kubeconfig: Option<&Path>, filter: Option<&str>) -> Result<Results> {
     let cache = cache(suite.name, suite.version)?;
-    let cluster = match kubeconfig {
-        Some(path) => Cluster::at(path)?,
-        None => Cluster::start(&cache, &data(suite.name).join("images.yaml"))?,
-    };
-    (suite.run)(&Run { suite, cache: &cache, cluster: &cluster, filter })
+    (suite.run)(&Run { suite, cache: &cache, kubeconfig, cluster: OnceCell::new(), filter })
         .with_context(|| format!("the suite {suite} could not be run; see {}", cache.display()))
 }
 

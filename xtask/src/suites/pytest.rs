@@ -91,7 +91,7 @@ fn stand_in_for_kind(run: &Run<'_>, folder: &Path) -> Result<()> {
     let link = place.join("kubectl-v1.25.3");
     let _ = std::fs::remove_file(&link);
     symlink(kubectl()?, &link)?;
-    std::fs::copy(&run.cluster.kubeconfig, place.join("kubeconfig"))
+    std::fs::copy(&run.cluster()?.kubeconfig, place.join("kubeconfig"))
         .context("the kubeconfig is not there")?;
     Ok(())
 }
