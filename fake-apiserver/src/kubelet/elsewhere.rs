@@ -50,7 +50,7 @@ pub struct KubeletConfig {
     pub cluster_domain: String,
     /// The program that runs as helper.
     pub helper: PathBuf,
-    /// Directories below `/tmp` that containers see.
+    /// As [`super::KubeletConfig::visible`].
     pub visible: Vec<PathBuf>,
     /// The logs of so many deleted pods stay on disk.
     pub retained_logs: usize,

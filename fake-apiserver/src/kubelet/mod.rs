@@ -102,7 +102,7 @@ pub struct KubeletConfig {
     pub cluster_domain: String,
     /// The program that runs as helper: one that calls [`maybe_run_helper`] first. This program itself if not set otherwise.
     pub helper: PathBuf,
-    /// Directories below `/tmp` that containers see although their `/tmp` is their own.
+    /// What containers see although a volume, or their own `/tmp`, lies over it; what images need is seen anyhow.
     pub visible: Vec<PathBuf>,
     /// The logs of so many deleted pods stay on disk.
     pub retained_logs: usize,

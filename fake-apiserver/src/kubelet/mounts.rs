@@ -49,6 +49,17 @@ fn refused<E: Into<io::Error>>(what: &'static str, path: &Path) -> impl FnOnce(E
     move |error| MountError::Refused { what, path: path.to_owned(), source: error.into() }
 }
 
+/// What would be hidden of these paths, shown at its place again: in a container of a real node it would be part of the
+/// image, at a path where no volume lies. A volume at the path itself is meant to hide it.
+pub(super) fn hidden(mounts: &[Mount], needed: impl Iterator<Item = PathBuf>) -> BTreeSet<Mount> {
+    let covered = |path: &PathBuf| {
+        let above = |mount: &Mount| path.starts_with(&mount.target) && *path != mount.target;
+        mounts.iter().any(above) && !mounts.iter().any(|mount| mount.target == *path)
+    };
+    let again = |path: PathBuf| Mount { target: path.clone(), source: path, read_only: false };
+    needed.filter(covered).map(again).collect()
+}
+
 const NONE: Option<&str> = None;
 
 /// Mounts everything in this process's mount namespace, which must be private, and makes the working directory exist.
@@ -246,6 +257,16 @@ mod tests {
         let targets = ["/data/a", "/data/b", "/etc/hosts", "/"].map(Path::new);
         let missing = missing_roots(&targets, |path| path == Path::new("/etc"));
         assert_eq!(missing.into_iter().collect::<Vec<_>>(), ["data"]);
+    }
+
+    #[test]
+    fn what_a_volume_hides_is_shown_again_unless_the_volume_is_meant_for_it() {
+        let mount = |target: &str| Mount { target: target.into(), source: "/v".into(), read_only: false };
+        let mounts = [mount("/tmp"), mount("/opt/python"), mount("/opt/python/site")];
+        let needed = ["/tmp/build/app", "/opt/python", "/opt/python/site", "/usr/bin/app"].map(PathBuf::from);
+        let shown: Vec<_> =
+            hidden(&mounts, needed.into_iter()).into_iter().map(|mount| mount.target).collect();
+        assert_eq!(shown, [Path::new("/tmp/build/app")]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::events::Level;
 use super::exec::Place;
 use super::helper::{ContainerOrder, Files};
 use super::lifecycle::{Exit, State};
-use super::mounts::Mount;
+use super::mounts::{self, Mount};
 use super::pod_files::ContainerFiles;
 use super::pod_worker::{Note, PodWorker};
 use super::probe::{ProbeKind, Rhythm, Tracker};
@@ -322,23 +322,22 @@ impl PodWorker {
         let empty = BTreeMap::new();
         let volumes = self.volumes.as_ref().unwrap_or(&empty);
         let mut all = volumes::mounts(spec, volumes, env)?;
-        let taken = |all: &[Mount], target: &str| all.iter().any(|mount| mount.target == Path::new(target));
         for mount in self.files.etc_mounts() {
             if !all.iter().any(|other| other.target == mount.target) {
                 all.push(mount);
             }
         }
-        if !taken(&all, "/tmp") {
+        if !all.iter().any(|mount| mount.target == Path::new("/tmp")) {
             all.push(Mount { target: "/tmp".into(), source: files.tmp(), read_only: false });
-            // What the container needs of the host's own /tmp stays visible.
-            let image = self.node.config.catalogue.find(spec.image.as_deref().unwrap_or_default());
-            let needed =
-                image.into_iter().flat_map(|image| &image.path_prepend).map(|path| installation(path));
-            let needed = needed.chain(self.node.config.visible.iter().cloned()).chain([files.scripts()]);
-            for path in needed.filter(|path| path.starts_with("/tmp") && path.exists()) {
-                all.push(Mount { target: path.clone(), source: path, read_only: false });
-            }
         }
+        let image = self.node.config.catalogue.find(spec.image.as_deref().unwrap_or_default());
+        let needed = image.into_iter().flat_map(|image| {
+            let installed = image.path_prepend.iter().map(|path| installation(path));
+            installed.chain(image.programs.values().cloned())
+        });
+        let needed = needed.chain(self.node.config.visible.iter().cloned()).chain([files.scripts()]);
+        let hidden = mounts::hidden(&all, needed.filter(|path| path.exists()));
+        all.extend(hidden);
         if let Some(path) =
             spec.termination_message_path.as_deref().filter(|path| *path != DEFAULT_MESSAGE_PATH)
         {

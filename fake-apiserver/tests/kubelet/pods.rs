@@ -12,6 +12,7 @@ use crate::world::{World, container, processes, until_processes};
 pub(crate) const TESTS: &[(&str, Body)] = &[
     ("a_pod_runs_to_its_end_with_its_environment_and_files", |world| end(world).boxed()),
     ("init_containers_run_first_and_share_volumes", |world| init(world).boxed()),
+    ("a_volume_over_the_images_files_hides_none_of_them", |world| volume_over_tmp(world).boxed()),
     ("a_failing_container_is_restarted_and_then_backed_off", |world| crash_loop(world).boxed()),
     ("a_container_killed_from_outside_is_restarted", |world| killed(world).boxed()),
     ("what_cannot_start_says_why", |world| refusals(world).boxed()),
@@ -128,6 +129,21 @@ async fn init(world: World) {
     let waiting =
         container(Some(&pod)).and_then(|status| status.state.clone()?.waiting).expect("a waiting container");
     assert_eq!(waiting.reason.as_deref(), Some("PodInitializing"));
+}
+
+/// The directory for temporary files is where the images' files are in these tests; a volume on it must not hide them.
+async fn volume_over_tmp(world: World) {
+    let volume = json!([{"name": "v", "mountPath": "/tmp"}]);
+    world
+        .pod(
+            "p",
+            json!({"restartPolicy": "Never", "volumes": [{"name": "v", "emptyDir": {}}],
+                "initContainers": [{"name": "script", "image": "tools:1", "args": ["true"], "volumeMounts": volume}],
+                "containers": [{"image": "tools:1", "command": ["/app"], "volumeMounts": volume}]}),
+        )
+        .await;
+    world.until_phase("p", "Succeeded").await;
+    assert_eq!(world.log("p", LogParams::default()).await, "app of the image\n");
 }
 
 async fn crash_loop(world: World) {

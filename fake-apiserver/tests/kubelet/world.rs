@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,13 +41,18 @@ pub(crate) fn program() -> String {
     std::env::current_exe().expect("this program has a path").to_string_lossy().into_owned()
 }
 
-fn catalogue() -> Catalogue {
+/// Images whose files are below this directory.
+fn catalogue(directory: &Path) -> Catalogue {
     let mut tools = Image::new("tools:*");
     tools.entrypoint = vec!["entry".into()];
     tools.scripts.insert("entry".into(), "#!/bin/sh\nexec \"$@\"\n".into());
     tools.scripts.insert("answer".into(), format!("#!/bin/sh\nexec {} answer \"$@\"\n", program()));
     tools.scripts.insert("fetch".into(), format!("#!/bin/sh\nexec {} fetch \"$@\"\n", program()));
     tools.env.insert("FROM_IMAGE".into(), "yes".into());
+    let app = directory.join("app");
+    std::fs::write(&app, "#!/bin/sh\necho app of the image\n").expect("a program");
+    std::fs::set_permissions(&app, std::fs::Permissions::from_mode(0o755)).expect("it can be run");
+    tools.programs.insert("/app".into(), app);
     let mut bare = Image::new("bare:*");
     bare.init = false;
     let mut catalogue = Catalogue::shells();
@@ -63,7 +69,7 @@ impl World {
         let nodes: Api<k8s_openapi::api::core::v1::Node> = Api::all(client.clone());
         let _ = nodes.delete(SIMULATED, &DeleteParams::default()).await;
         let state = tempfile::tempdir().expect("a state directory");
-        let mut config = KubeletConfig::new(NODE, state.path(), catalogue(), network);
+        let mut config = KubeletConfig::new(NODE, state.path(), catalogue(state.path()), network);
         // Every test waits for its pods to be gone.
         config.removal = Duration::ZERO;
         config.visible = PathBuf::from(program()).parent().map(PathBuf::from).into_iter().collect();

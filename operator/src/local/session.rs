@@ -123,8 +123,8 @@ impl Session {
             }
             session.serve_pods(network.api_address(), service, &identity, stopped.clone()).await?;
             let mut config = KubeletConfig::new(NODE, folder.join("node"), catalogue, network);
-            // The environment may have been made below /tmp, of which containers have their own.
-            config.visible.extend(Some(python.folder).filter(|folder| folder.starts_with("/tmp")));
+            // Volumes may lie over the place where the environment was made, and containers have a /tmp of their own.
+            config.visible.push(python.folder);
             let kubelet = Kubelet::new(client, config);
             server.set_node(NODE, kubelet.node_proxy());
             let until = raised(stopped.clone());
