@@ -44,6 +44,7 @@ mod node;
 mod pod_files;
 mod pod_start;
 mod pod_status;
+mod pod_stop;
 mod pod_worker;
 mod probe;
 mod prober;

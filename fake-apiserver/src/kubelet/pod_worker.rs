@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{Container as Spec, Pod, PodSpec};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use super::Node;
 use super::container::Container;
 use super::environment::Facts;
 use super::events::Level;
@@ -20,15 +21,9 @@ use super::probe::ProbeKind;
 use super::sandbox::Sandbox;
 use super::status::{Surroundings, Verdict};
 use super::volumes::Prepared;
-use super::{Node, prober};
 
-/// Grace period of a pod that states none.
-const GRACE: Duration = Duration::from_secs(30);
 /// After a refusal by the API server.
 const RETRY: SignedDuration = SignedDuration::from_secs(1);
-/// What a hook leaves of the grace period at least (`minimumGracePeriodInSeconds` of the kubelet).
-const GRACE_AFTER_HOOK: Duration = Duration::from_secs(2);
-
 /// What the API server says of the pod.
 #[derive(Clone, Debug)]
 pub(super) enum View {
@@ -65,7 +60,7 @@ pub(super) struct Live {
 
 /// How far the pod's end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Ending {
+pub(super) enum Ending {
     /// Containers may run.
     No,
     /// All containers have ended, and network and volumes are gone.
@@ -89,10 +84,10 @@ pub(super) struct PodWorker {
     pub(super) published: super::pod_status::Published,
     pub(super) note: mpsc::UnboundedSender<Note>,
     notes: mpsc::UnboundedReceiver<Note>,
-    gone: bool,
-    ending: Ending,
+    pub(super) gone: bool,
+    pub(super) ending: Ending,
     /// When network and volumes were taken down, if this worker did it.
-    torn_down: Option<Timestamp>,
+    pub(super) torn_down: Option<Timestamp>,
 }
 
 impl PodWorker {
@@ -279,78 +274,6 @@ impl PodWorker {
         wake.into_iter().chain(deadline).chain(holds).min()
     }
 
-    /// Ends what runs: sidecars after the others.
-    async fn wind_down(&mut self) -> Option<Timestamp> {
-        let running = |role: fn(Role) -> bool, records: &[Record]| -> Vec<usize> {
-            (0..records.len())
-                .filter(|&index| records[index].running() && role(records[index].role))
-                .collect()
-        };
-        let mut remaining = running(|role| role != Role::Sidecar, &self.records);
-        if remaining.is_empty() {
-            remaining = running(|role| role == Role::Sidecar, &self.records);
-        }
-        if remaining.is_empty() {
-            self.around.ended = true;
-            self.tear_down().await;
-            return None;
-        }
-        let grace = if self.gone { Duration::ZERO } else { self.grace() };
-        for index in remaining {
-            self.stop(index, grace, None);
-        }
-        None
-    }
-
-    /// The grace period in force.
-    fn grace(&self) -> Duration {
-        let deleted = self.pod.metadata.deletion_grace_period_seconds;
-        let stated = self.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
-        deleted.or(stated).and_then(|seconds| u64::try_from(seconds).ok()).map_or(GRACE, Duration::from_secs)
-    }
-
-    /// Asks a container to end within the grace period; repeated, it only shortens.
-    pub(super) fn stop(&mut self, index: usize, grace: Duration, why: Option<String>) {
-        let by = Timestamp::now() + SignedDuration::try_from(grace).unwrap_or(SignedDuration::MAX);
-        let live = &mut self.live[index];
-        let asked_before = live.stop_by.is_some();
-        if live.stop_by.is_some_and(|earlier| earlier <= by) {
-            return;
-        }
-        live.stop_by = Some(by);
-        let name = self.specs[index].name.clone();
-        if !asked_before {
-            let message = why.unwrap_or_else(|| format!("Stopping container {name}"));
-            self.event(Some(index), Level::Normal, "Killing", message);
-        }
-        let hook = self.specs[index].lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref());
-        let question = hook.filter(|_| !asked_before && !grace.is_zero()).map(prober::Question::from);
-        let whom = self.respondent(index);
-        let Some(container) = &self.live[index].container else { return };
-        let (Some(question), Some(whom)) = (question, whom) else {
-            container.stop(grace);
-            return;
-        };
-        let stop = container.stopper();
-        let (events, pod) = (self.node.events.clone(), self.pod.clone());
-        // Not one of the run's tasks: it must survive to the stop itself.
-        tokio::spawn(async move {
-            let began = tokio::time::Instant::now();
-            let asked = tokio::time::timeout(grace, prober::ask(&question, &whom, grace)).await;
-            if let Ok(Err(error)) = asked {
-                let message = format!("PreStopHook failed: {error}");
-                events.pod(
-                    &pod,
-                    Some(&format!("spec.containers{{{name}}}")),
-                    Level::Warning,
-                    "FailedPreStopHook",
-                    message,
-                );
-            }
-            stop(grace.saturating_sub(began.elapsed()).max(GRACE_AFTER_HOOK.min(grace)));
-        });
-    }
-
     fn take(&mut self, note: Note) {
         let (index, run) = match &note {
             Note::Exited { index, run, .. }
@@ -370,28 +293,6 @@ impl PodWorker {
         }
     }
 
-    fn exited(&mut self, index: usize, code: i32) {
-        let message = self.termination_message(index, code);
-        self.node.reach.ended(self.identity().2, &self.specs[index].name);
-        let live = &mut self.live[index];
-        live.container = None;
-        live.stop_by = None;
-        live.tasks = JoinSet::new();
-        let record = &mut self.records[index];
-        let finished = Timestamp::now();
-        let started = if let State::Running { since } = record.state { since } else { finished };
-        record.state = State::Exited(Exit {
-            code,
-            reason: if code == 0 { "Completed" } else { "Error" }.into(),
-            message,
-            started,
-            finished,
-            container_id: record.container_id.clone().unwrap_or_default(),
-        });
-        record.ready = false;
-        record.started = false;
-    }
-
     fn probed(&mut self, index: usize, kind: ProbeKind, ok: bool) {
         let stopping = self.live[index].stop_by.is_some();
         match (kind, ok) {
@@ -409,20 +310,6 @@ impl PodWorker {
             }
             (ProbeKind::Liveness, true) | (ProbeKind::Startup | ProbeKind::Liveness, false) => {}
         }
-    }
-
-    /// Network and volumes go; logs stay until the object is gone.
-    async fn tear_down(&mut self) {
-        self.node.reach.close(self.identity().2);
-        if let Some(sandbox) = self.sandbox.take() {
-            let address = sandbox.address;
-            sandbox.remove(&self.node.links).await;
-            self.node.addresses.release(address);
-        }
-        self.around.sandbox = false;
-        self.files.remove();
-        self.ending = Ending::TornDown;
-        self.torn_down = Some(Timestamp::now());
     }
 
     /// Announces something about the pod or one of its containers.

@@ -56,7 +56,7 @@ impl Runnable {
         let server = Server::new(Config::default());
         let cluster = Cluster::up(server.clone())?;
         // The image's user is not who made the file. Its key is that of a server that ends with this check.
-        let kubeconfig = folder().join("kubeconfig");
+        let kubeconfig = cluster.kubeconfig().with_file_name("kubeconfig-of-the-image");
         fs::copy(cluster.kubeconfig(), &kubeconfig).context("cannot copy the kubeconfig")?;
         shell::run(Command::new("chmod").arg("0644").arg(&kubeconfig))?;
         for definition in dask_operator::api::crds::crds() {
