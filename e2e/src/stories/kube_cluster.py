@@ -12,7 +12,7 @@ import dask_kubernetes
 import kr8s
 from dask_kubernetes.operator import KubeCluster, make_cluster_spec
 from dask_kubernetes.operator.kubecluster.kubecluster import CreateMode
-from distributed import Client
+from distributed import Client, Event
 from kr8s.objects import Deployment, Pod, Service
 
 STORY, NAMESPACE = sys.argv[1:]
@@ -31,6 +31,11 @@ def slow(x):
     import time
 
     time.sleep(0.5)
+    return x + 1
+
+
+def held_up(x):
+    Event("go on").wait()
     return x + 1
 
 
@@ -103,8 +108,10 @@ def sizes():
         assert client.gather(held) == list(range(1, 13))
 
         cluster.adapt(minimum=1, maximum=3)
-        busy = client.map(slow, range(100, 140))
+        # As much work as there is until the autoscaler has seen it, however many threads a worker has.
+        busy = client.map(held_up, range(100, 140))
         until(lambda: workers(client) > 1)
+        Event("go on", client=client).set()
         assert client.gather(busy) == list(range(101, 141))
         # Ends the adaptivity, too.
         cluster.scale(2)
