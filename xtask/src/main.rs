@@ -6,6 +6,7 @@ mod chart;
 mod codegen;
 mod control_plane;
 mod demo;
+mod deny;
 mod dist;
 mod docs;
 mod e2e;
@@ -33,6 +34,7 @@ enum Verb {
     E2e(e2e::E2e),
     Chart(chart::Chart),
     Workflows(workflows::Workflows),
+    Deny(deny::Deny),
     Dist(dist::Dist),
     Docs(docs::Docs),
     Sim(sim::Sim),
@@ -52,6 +54,7 @@ fn main() -> std::process::ExitCode {
         Verb::E2e(verb) => verb.run(),
         Verb::Chart(verb) => verb.run(),
         Verb::Workflows(verb) => verb.run(),
+        Verb::Deny(verb) => verb.run(),
         Verb::Dist(verb) => verb.run(),
         Verb::Docs(verb) => verb.run(),
         Verb::Sim(verb) => verb.run(),

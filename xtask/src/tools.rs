@@ -1,4 +1,4 @@
-//! Programs of other projects: taken from the path, or built once from their Go modules below `target/tools`.
+//! Programs of other projects: taken from the path, or built once from their released sources below `target/tools`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,8 @@ use crate::shell;
 pub(crate) struct Tool {
     /// Name of the program.
     program: &'static str,
-    /// Go package of its `main`.
-    package: &'static str,
+    /// What it is built from.
+    source: Source,
     /// Version that is built.
     pub(crate) version: &'static str,
     /// How the program is asked for its version.
@@ -22,10 +22,19 @@ pub(crate) struct Tool {
     answer: &'static str,
 }
 
+/// Where the registries have a program's source.
+#[derive(Clone, Copy)]
+enum Source {
+    /// The Go package of its `main`.
+    Go(&'static str),
+    /// The crate of its name.
+    Crate,
+}
+
 /// Helm 3: renders and checks the chart.
 pub(crate) const HELM: Tool = Tool {
     program: "helm",
-    package: "helm.sh/helm/v3/cmd/helm",
+    source: Source::Go("helm.sh/helm/v3/cmd/helm"),
     version: "v3.22.0",
     ask: &["version", "--short"],
     answer: "v3.",
@@ -34,7 +43,7 @@ pub(crate) const HELM: Tool = Tool {
 /// Helm 4: installs the charts that Helm 3 does.
 pub(crate) const HELM_4: Tool = Tool {
     program: "helm",
-    package: "helm.sh/helm/v4/cmd/helm",
+    source: Source::Go("helm.sh/helm/v4/cmd/helm"),
     version: "v4.3.1",
     ask: &["version", "--short"],
     answer: "v4.",
@@ -43,7 +52,7 @@ pub(crate) const HELM_4: Tool = Tool {
 /// actionlint: checks the workflows of GitHub Actions.
 pub(crate) const ACTIONLINT: Tool = Tool {
     program: "actionlint",
-    package: "github.com/rhysd/actionlint/cmd/actionlint",
+    source: Source::Go("github.com/rhysd/actionlint/cmd/actionlint"),
     version: "v1.7.7",
     ask: &["-version"],
     answer: "",
@@ -52,7 +61,7 @@ pub(crate) const ACTIONLINT: Tool = Tool {
 /// kubeconform: checks manifests by schemas, without a cluster.
 pub(crate) const KUBECONFORM: Tool = Tool {
     program: "kubeconform",
-    package: "github.com/yannh/kubeconform/cmd/kubeconform",
+    source: Source::Go("github.com/yannh/kubeconform/cmd/kubeconform"),
     version: "v0.8.0",
     ask: &["-v"],
     // One that was built from its module says `development`, one from a release its version.
@@ -62,35 +71,54 @@ pub(crate) const KUBECONFORM: Tool = Tool {
 /// GopherLua, which Argo CD judges health with: checks the chart's script for it.
 pub(crate) const GLUA: Tool = Tool {
     program: "glua",
-    package: "github.com/yuin/gopher-lua/cmd/glua",
+    source: Source::Go("github.com/yuin/gopher-lua/cmd/glua"),
     version: "v1.1.1",
     ask: &["-v"],
     answer: "GopherLua",
 };
 
+/// cargo-deny: what dependencies may be, by `deny.toml`.
+pub(crate) const CARGO_DENY: Tool = Tool {
+    program: "cargo-deny",
+    source: Source::Crate,
+    version: "0.18.5",
+    ask: &["--version"],
+    answer: "cargo-deny",
+};
+
 impl Tool {
     /// Where the program is, if it is there: on the path in a version that will do, or built before.
     pub(crate) fn found(&self) -> Option<PathBuf> {
-        let built = self.folder().join(self.program);
-        [PathBuf::from(self.program), built].into_iter().find(|program| self.will_do(program))
+        [PathBuf::from(self.program), self.built()].into_iter().find(|program| self.will_do(program))
     }
 
-    /// Where the program is; builds it if it is not there, which needs Go and takes minutes.
+    /// Where the program is; builds it if it is not there, which takes minutes and may need Go.
     pub(crate) fn ready(&self) -> Result<PathBuf> {
         if let Some(program) = self.found() {
             return Ok(program);
         }
         let folder = self.folder();
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        println!("building {} {} from {}", self.program, self.version, self.package);
-        let mut build = Command::new("go");
-        build
-            .args(["install", "-trimpath", "-ldflags=-s -w"])
-            .arg(format!("{}@{}", self.package, self.version));
-        shell::run(build.env("GOBIN", &folder).env("CGO_ENABLED", "0").env_remove("GOFLAGS")).with_context(
-            || format!("{} is not on the path and cannot be built: install it, or Go", self.program),
-        )?;
-        Ok(folder.join(self.program))
+        let (program, version) = (self.program, self.version);
+        match self.source {
+            Source::Go(package) => {
+                println!("building {program} {version} from {package}");
+                let mut build = Command::new("go");
+                build.args(["install", "-trimpath", "-ldflags=-s -w", &format!("{package}@{version}")]);
+                build.env("GOBIN", &folder).env("CGO_ENABLED", "0").env_remove("GOFLAGS");
+                shell::run(&mut build).with_context(|| {
+                    format!("{program} is not on the path and cannot be built: install it, or Go")
+                })?;
+            }
+            Source::Crate => {
+                println!("building {program} {version} from its crate");
+                let mut build = Command::new("cargo");
+                build.args(["install", "--locked", &format!("{program}@{version}"), "--root"]).arg(&folder);
+                shell::run(&mut build)
+                    .with_context(|| format!("{program} is not on the path and cannot be built"))?;
+            }
+        }
+        Ok(self.built())
     }
 
     /// Where the program is, for a test that is skipped without it: built if it is not there, where there is Go.
@@ -101,13 +129,22 @@ impl Tool {
         if let Some(program) = self.found() {
             return Ok(program);
         }
-        if !has_go() {
+        if matches!(self.source, Source::Go(_)) && !has_go() {
             let (program, version) = (self.program, self.version);
             return Err(format!(
                 "{program} {version} is not on the path, and there is no Go to build it with"
             ));
         }
         self.ready().map_err(|error| format!("{error:#}"))
+    }
+
+    /// Where the program lies when it was built.
+    fn built(&self) -> PathBuf {
+        let inside = match self.source {
+            Source::Go(_) => "",
+            Source::Crate => "bin",
+        };
+        self.folder().join(inside).join(self.program)
     }
 
     fn folder(&self) -> PathBuf {
