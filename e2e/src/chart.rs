@@ -52,12 +52,8 @@ impl Stage {
     /// # Errors
     /// When Helm or the cluster refuses, or they do not become ready.
     pub async fn install_replicas(&self, replicas: usize) -> Result<()> {
-        let namespace = format!("kopfArgs={{--namespace={}}}", self.namespace);
         let number = format!("replicas={replicas}");
-        let values = ["rbac.cluster=false", &namespace, &number];
-        // The definitions are everybody's, and there already.
-        self.helm_with("install", &ours(), &["--skip-crds"], &values).await?;
-        self.operator_is_ready(replicas).await
+        self.for_namespace("install", &["--set", &number], replicas).await
     }
 
     /// Installs the operator for this namespace alone with a file of values, and waits until it is ready.
@@ -78,10 +74,15 @@ impl Stage {
 
     async fn with_values(&self, verb: &str, values: &Path) -> Result<()> {
         let file = values.to_str().context("the path of the values is not UTF-8")?;
+        self.for_namespace(verb, &["--values", file], 1).await
+    }
+
+    async fn for_namespace(&self, verb: &str, options: &[&str], replicas: usize) -> Result<()> {
         let namespace = format!("kopfArgs={{--namespace={}}}", self.namespace);
-        let options = ["--skip-crds", "--values", file];
+        // The definitions are everybody's, and there already.
+        let options = [&["--skip-crds"], options].concat();
         self.helm_with(verb, &ours(), &options, &["rbac.cluster=false", &namespace]).await?;
-        self.operator_is_ready(1).await
+        self.operator_is_ready(replicas).await
     }
 
     /// Installs the operator for all namespaces, with these values besides, and waits until it is ready.
