@@ -67,7 +67,7 @@ impl Cluster {
         }
         shell::run(
             self.kubectl()?
-                .args(["delete", "--ignore-not-found", "--wait=false", "--filename"])
+                .args(["delete", "--ignore-not-found", "--timeout=2m", "--filename"])
                 .arg(manifest),
         )
     }
