@@ -21,6 +21,7 @@ mod object_meta;
 mod path;
 mod prune;
 mod quantities;
+mod structs;
 mod structural;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -126,6 +127,13 @@ impl Schema {
     /// The first value that the Go types of a built-in kind could not hold.
     pub(crate) fn misfit(&self, value: &Value) -> Option<Misfit> {
         self.root().filter(|root| root.graph.built_in).and_then(|root| go_type::misfit(value, root))
+    }
+
+    /// Adds the structs that an object of a built-in kind has though nobody said them.
+    pub(crate) fn fill_structs(&self, value: &mut Value) {
+        if let Some(root) = self.root().filter(|root| root.graph.built_in) {
+            structs::fill(value, root);
+        }
     }
 
     /// Writes the quantities of a built-in kind in their canonical unit.

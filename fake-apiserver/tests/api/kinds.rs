@@ -186,3 +186,32 @@ fn events_are_one_collection_in_two_groups() {
     let mut watch = cluster.watch(&Request::watch("events.k8s.io/v1", "events"));
     assert_eq!(cluster.events(&mut watch)[0].object.value()["note"], "hello");
 }
+
+/// What a real server of 1.36 answered, as `cargo xtask hunt` found it.
+#[test]
+fn a_spec_that_nobody_says_is_there_and_has_its_defaults() {
+    let mut cluster = Cluster::new();
+    let metadata = json!({"name": "x", "namespace": "default"});
+    let headless = json!({"metadata": metadata, "spec": {"clusterIP": "None"}});
+    cluster.ok(&Request::create("v1", "services", headless));
+    let bare = Request::update("v1", "services", json!({"metadata": metadata}));
+    let spec = cluster.ok(&bare)["spec"].clone();
+    assert_eq!((&spec["type"], &spec["clusterIP"]), (&json!("ClusterIP"), &json!("None")));
+    for (version, plural, expected) in [
+        ("v1", "resourcequotas", json!({})),
+        ("v1", "limitranges", json!({"limits": null})),
+        ("coordination.k8s.io/v1", "leases", json!({})),
+        ("networking.k8s.io/v1", "networkpolicies", json!({"podSelector": {}, "policyTypes": ["Ingress"]})),
+        ("resource.k8s.io/v1", "resourceclaims", json!({"devices": {"requests": null}})),
+    ] {
+        let made = cluster.ok(&Request::create(version, plural, json!({"metadata": metadata})));
+        assert_eq!(made["spec"], expected, "{plural}");
+    }
+    let refusal = cluster.refusal(&Request::create("apps/v1", "deployments", json!({"metadata": metadata})));
+    let fields: Vec<&str> = refusal.details.causes.iter().map(|cause| cause.field.as_str()).collect();
+    assert_eq!(
+        fields,
+        ["spec.selector", "spec.template.metadata.labels", "spec.template.spec.containers"],
+        "its strategy has a default"
+    );
+}

@@ -78,6 +78,8 @@ fn has_all_rules(resource: &Resource) -> bool {
                 | "networking.k8s.io"
                 | "batch"
                 | "storage.k8s.io"
+                | "certificates.k8s.io"
+                | "rbac.authorization.k8s.io"
                 | "apps",
             _,
         ) | ("node.k8s.io", "runtimeclasses")
