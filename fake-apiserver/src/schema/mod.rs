@@ -14,14 +14,15 @@ mod default;
 mod expression;
 mod forbidden;
 mod format;
+mod go_struct;
 mod go_type;
 mod list_type;
+pub(crate) mod messages;
 pub(crate) mod node;
 mod object_meta;
 mod path;
 mod prune;
 mod quantities;
-mod structs;
 mod structural;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -129,10 +130,10 @@ impl Schema {
         self.root().filter(|root| root.graph.built_in).and_then(|root| go_type::misfit(value, root))
     }
 
-    /// Adds the structs that an object of a built-in kind has though nobody said them.
-    pub(crate) fn fill_structs(&self, value: &mut Value) {
+    /// Brings an object of a built-in kind through its Go type: what this leaves out goes, what it always has comes.
+    pub(crate) fn through_go(&self, value: &mut Value) {
         if let Some(root) = self.root().filter(|root| root.graph.built_in) {
-            structs::fill(value, root);
+            go_struct::pass(value, root);
         }
     }
 

@@ -55,7 +55,7 @@ fn into_type<'a>(
         }
         if let Some(schema) = resource.schema() {
             schema.write_quantities(value);
-            schema.fill_structs(value);
+            schema.through_go(value);
         }
     }
     let whole = strict.then(|| Refused::new(call, value));

@@ -42,6 +42,7 @@ impl ApiServer {
         let resource = &call.resource;
         let name = old.key.name.as_str();
         check_identity(call, old, &mut new)?;
+        let deletion = meta::unsaid_deletion(&new["metadata"]);
         let mut causes = meta::keep(&old_value["metadata"], meta::of(&mut new)?);
         strategy::prepare_update(call, &mut new, old_value);
         if let (Some(_), Some(schema)) = (&resource.custom, resource.schema()) {
@@ -51,7 +52,10 @@ impl ApiServer {
         // As on the real server: what admission and allocators add belongs to nobody.
         strategy::complete(resource, &mut new);
         if fields == Fields::Tracked {
+            // What the server itself says of a deletion is not there yet: whoever owns it loses it to those who do not say it.
+            let kept = meta::withhold(meta::of(&mut new)?, &deletion);
             self.track(call, Some(old_value), &mut new);
+            meta::of(&mut new)?.extend(kept);
         }
         strategy::settle(call, &mut new, old_value);
         self.mutate(call, Operation::Update, &mut new, Some(old_value))?;

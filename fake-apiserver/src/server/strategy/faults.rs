@@ -196,7 +196,7 @@ pub(in crate::server) fn validate_update(
             causes
         }
         ("", "services") => {
-            service_rules::faults(new).into_iter().chain(service_rules::update_faults(new, old)).collect()
+            service_rules::update_faults(new, old).into_iter().chain(service_rules::faults(new)).collect()
         }
         ("apps", "deployments" | "replicasets" | "statefulsets" | "daemonsets") => {
             let causes = workload_rules::faults(resource, new);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::schema::cause;
 use crate::server::ApiServer;
 use crate::server::call::Call;
-use crate::status::Status;
+use crate::status::{Cause, Status};
 
 /// Defaults that depend on the type.
 pub(super) fn fill(service: &mut Value) {
@@ -162,6 +162,21 @@ pub(super) fn is_headless(service: &Value) -> bool {
     service["spec"]["clusterIP"] == "None"
 }
 
+/// What a cluster of one family cannot give.
+fn family_faults(spec: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    if spec["ipFamilyPolicy"] == "RequireDualStack" {
+        let why = "this cluster is not configured for dual-stack services";
+        causes.push(cause::invalid("spec.ipFamilyPolicy", &json!("RequireDualStack"), why));
+    }
+    let families = spec["ipFamilies"].as_array().into_iter().flatten().enumerate();
+    for (index, family) in families.filter(|(_, family)| *family == "IPv6") {
+        let at = format!("spec.ipFamilies[{index}]");
+        causes.push(cause::invalid(at, family, "not configured on this cluster"));
+    }
+    causes
+}
+
 impl ApiServer {
     /// Allocates cluster IP and node ports; a dry run allocates nothing that lasts.
     pub(in crate::server) fn assign_service(
@@ -170,9 +185,7 @@ impl ApiServer {
         service: &mut Value,
     ) -> Result<(), Status> {
         let name = service["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        let refuse = |field: &str, value: Value, fault: String| {
-            call.invalid(&name, vec![cause::invalid(field, &value, &fault)])
-        };
+        let refuse = |causes: Vec<Cause>| call.invalid(&name, causes);
         if service["spec"]["type"] == "ExternalName" {
             return Ok(());
         }
@@ -191,22 +204,17 @@ impl ApiServer {
     fn allocate(
         &mut self,
         service: &mut Value,
-        refuse: &dyn Fn(&str, Value, String) -> Status,
+        refuse: &dyn Fn(Vec<Cause>) -> Status,
     ) -> Result<(), Status> {
         let spec = &service["spec"];
-        let families = spec["ipFamilies"].as_array().into_iter().flatten();
-        if let Some(index) = families.clone().position(|family| family == "IPv6") {
-            let why = "not configured on this cluster".to_owned();
-            // Headless services without a selector may have any family.
-            if !is_headless(service) {
-                return Err(refuse(&format!("spec.ipFamilies[{index}]"), json!("IPv6"), why));
-            }
-        }
-        let headless =
+        let any =
             is_headless(service) && spec["selector"].as_object().is_none_or(serde_json::Map::is_empty);
-        if spec["ipFamilyPolicy"] == "RequireDualStack" && !headless {
-            let why = "this cluster is not configured for dual-stack services".to_owned();
-            return Err(refuse("spec.ipFamilyPolicy", json!("RequireDualStack"), why));
+        // Headless services without a selector may have endpoints of any family.
+        if !any {
+            let faults = family_faults(spec);
+            if !faults.is_empty() {
+                return Err(refuse(faults));
+            }
         }
         let asked = service["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned();
         match asked.as_str() {
@@ -219,15 +227,12 @@ impl ApiServer {
             }
             ip => {
                 if let Some(fault) = self.addresses.ip_fault(ip) {
-                    return Err(refuse("spec.clusterIPs", json!([ip]), fault));
+                    return Err(refuse(vec![cause::invalid("spec.clusterIPs", &json!([ip]), &fault)]));
                 }
             }
         }
         let spec = &mut service["spec"];
         spec["clusterIPs"] = json!([spec["clusterIP"]]);
-        // A headless service without a selector may have endpoints of any family.
-        let any =
-            spec["clusterIP"] == "None" && spec["selector"].as_object().is_none_or(serde_json::Map::is_empty);
         let any = any && spec.get("ipFamilies").is_none() && spec.get("ipFamilyPolicy").is_none();
         if spec.get("ipFamilies").is_none() {
             spec["ipFamilies"] = if any { json!(["IPv4", "IPv6"]) } else { json!(["IPv4"]) };
@@ -262,7 +267,8 @@ impl ApiServer {
             let protocols = (asked, port["protocol"].as_str().unwrap_or("TCP").to_owned());
             // Ports of several protocols may share a number.
             if let Some(fault) = held.filter(|_| !shared.contains(&asked) || seen.contains(&protocols)) {
-                return Err(refuse(&format!("spec.ports[{index}].nodePort"), json!(asked), fault));
+                let at = format!("spec.ports[{index}].nodePort");
+                return Err(refuse(vec![cause::invalid(at, &json!(asked), &fault)]));
             }
             own.insert(asked);
             shared.insert(asked);
