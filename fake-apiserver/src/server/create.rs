@@ -69,6 +69,7 @@ impl ApiServer {
         }
         strategy::identify(resource, &mut value);
         warnings.extend(strategy::warnings(resource, &value));
+        strategy::work_out(call, &mut value, None)?;
         self.check_escalation(call, &value, None)?;
         let causes = faults(call, &value, None)?;
         if !causes.is_empty() {

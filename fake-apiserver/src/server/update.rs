@@ -60,6 +60,7 @@ impl ApiServer {
         strategy::settle(call, &mut new, old_value);
         self.mutate(call, Operation::Update, &mut new, Some(old_value))?;
         strategy::complete(resource, &mut new);
+        strategy::work_out(call, &mut new, Some(old_value))?;
         self.check_escalation(call, &new, Some(old_value))?;
         let lasting = call.request.subresource.is_none();
         let said = if lasting { strategy::lasting_warnings(resource, &new) } else { Vec::new() };

@@ -258,3 +258,18 @@ fn a_service_that_changes_its_address_is_refused_for_that_first() {
     let fields: Vec<&str> = refusal.details.causes.iter().map(|cause| cause.field.as_str()).collect();
     assert_eq!(fields, ["spec.clusterIPs[0]", "spec.ports[0].name", "spec.ports[1].name"]);
 }
+
+#[test]
+fn ports_of_a_service_keep_their_numbers_by_name() {
+    let mut cluster = Cluster::new();
+    let service = |ports: Value| {
+        let spec = json!({"type": "NodePort", "ports": ports});
+        json!({"metadata": {"name": "x", "namespace": "default"}, "spec": spec})
+    };
+    let made = service(json!([{"name": "a", "port": 80, "nodePort": 30080}, {"name": "b", "port": 81}]));
+    let made = cluster.ok(&Request::create("v1", "services", made));
+    let moved = service(json!([{"name": "b", "port": 80}, {"name": "a", "port": 81}]));
+    let moved = cluster.ok(&Request::update("v1", "services", moved));
+    let ports = |service: &Value, at: usize| service["spec"]["ports"][at]["nodePort"].clone();
+    assert_eq!((ports(&moved, 0), ports(&moved, 1)), (ports(&made, 1), json!(30080)));
+}

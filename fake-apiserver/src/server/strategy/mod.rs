@@ -42,6 +42,7 @@ pub(super) mod rules;
 mod runtime_class;
 mod security;
 mod service;
+mod service_families;
 mod service_rules;
 mod storage_class;
 mod storage_kinds;
@@ -128,6 +129,16 @@ pub(super) fn begin(call: &Call<'_>, value: &mut Value) {
         _ => {}
     }
     complete(resource, value);
+}
+
+/// What a kind works out before its rules are asked; what is wrong with it if it cannot.
+pub(super) fn work_out(call: &Call<'_>, value: &mut Value, old: Option<&Value>) -> Result<(), Status> {
+    if kind(&call.resource) != ("", "services") || call.request.subresource.is_some() {
+        return Ok(());
+    }
+    let causes = service_families::infer(value, old);
+    let name = value["metadata"]["name"].as_str().unwrap_or_default();
+    if causes.is_empty() { Ok(()) } else { Err(call.invalid(name, causes)) }
 }
 
 /// What an endpoint does not let through although it counts as said.

@@ -63,38 +63,42 @@ pub(super) fn carry(new: &mut Value, old: &Value) {
     if external(new) || external(old) {
         return;
     }
-    // Who changes the one address means the first of the list too.
-    let (has, had) = (new["spec"]["clusterIP"].clone(), &old["spec"]["clusterIP"]);
-    if has.as_str().is_some_and(|ip| !ip.is_empty())
-        && has != *had
-        && new["spec"]["clusterIPs"] == old["spec"]["clusterIPs"]
-    {
-        new["spec"]["clusterIPs"] = json!([has]);
-    }
-    for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+    for field in ["clusterIP", "clusterIPs"] {
         let missing = new["spec"].get(field).is_none_or(|value| *value == "" || *value == json!([]));
         if let Some(value) = old["spec"].get(field).filter(|_| missing) {
             new["spec"][field] = value.clone();
         }
     }
-    let had = old["spec"]["ports"].as_array().cloned().unwrap_or_default();
-    if needs_node_ports(new) {
-        for port in super::defaults::items(&mut new["spec"], "ports") {
-            let same = had.iter().find(|h| {
-                h["port"] == port["port"] && h["protocol"] == *port.get("protocol").unwrap_or(&json!("TCP"))
-            });
-            if port["nodePort"].as_u64().unwrap_or_default() == 0
-                && let Some(number) = same.and_then(|same| same.get("nodePort"))
-            {
-                port["nodePort"] = number.clone();
-            }
-        }
+    // Who changes the one address means the first of the list too.
+    let has = new["spec"]["clusterIP"].clone();
+    if has != old["spec"]["clusterIP"] && new["spec"]["clusterIPs"] == old["spec"]["clusterIPs"] {
+        new["spec"]["clusterIPs"] = json!([has]);
+    }
+    if needs_node_ports(new) && needs_node_ports(old) {
+        carry_node_ports(new, old);
     }
     if needs_health_port(&new["spec"])
         && new["spec"]["healthCheckNodePort"].as_u64().unwrap_or_default() == 0
         && let Some(port) = old["spec"].get("healthCheckNodePort").cloned()
     {
         new["spec"]["healthCheckNodePort"] = port;
+    }
+}
+
+/// Ports of the same name keep their numbers, unless another port has taken them.
+fn carry_node_ports(new: &mut Value, old: &Value) {
+    let number = |port: &Value| port["nodePort"].as_u64().filter(|number| *number != 0);
+    let ports = |service: &Value| service["spec"]["ports"].as_array().cloned().unwrap_or_default();
+    let (has, had) = (ports(new), ports(old));
+    let taken: BTreeSet<u64> = has.iter().filter_map(number).collect();
+    let kept: BTreeSet<u64> = had.iter().filter_map(number).filter(|number| taken.contains(number)).collect();
+    let name = |port: &Value| port["name"].as_str().unwrap_or_default().to_owned();
+    for port in super::defaults::items(&mut new["spec"], "ports") {
+        // The last of a name counts.
+        let before = had.iter().rev().find(|before| name(before) == name(port)).and_then(number);
+        if let Some(before) = before.filter(|before| number(port).is_none() && !kept.contains(before)) {
+            port["nodePort"] = json!(before);
+        }
     }
 }
 
@@ -162,21 +166,6 @@ pub(super) fn is_headless(service: &Value) -> bool {
     service["spec"]["clusterIP"] == "None"
 }
 
-/// What a cluster of one family cannot give.
-fn family_faults(spec: &Value) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    if spec["ipFamilyPolicy"] == "RequireDualStack" {
-        let why = "this cluster is not configured for dual-stack services";
-        causes.push(cause::invalid("spec.ipFamilyPolicy", &json!("RequireDualStack"), why));
-    }
-    let families = spec["ipFamilies"].as_array().into_iter().flatten().enumerate();
-    for (index, family) in families.filter(|(_, family)| *family == "IPv6") {
-        let at = format!("spec.ipFamilies[{index}]");
-        causes.push(cause::invalid(at, family, "not configured on this cluster"));
-    }
-    causes
-}
-
 impl ApiServer {
     /// Allocates cluster IP and node ports; a dry run allocates nothing that lasts.
     pub(in crate::server) fn assign_service(
@@ -206,16 +195,6 @@ impl ApiServer {
         service: &mut Value,
         refuse: &dyn Fn(Vec<Cause>) -> Status,
     ) -> Result<(), Status> {
-        let spec = &service["spec"];
-        let any =
-            is_headless(service) && spec["selector"].as_object().is_none_or(serde_json::Map::is_empty);
-        // Headless services without a selector may have endpoints of any family.
-        if !any {
-            let faults = family_faults(spec);
-            if !faults.is_empty() {
-                return Err(refuse(faults));
-            }
-        }
         let asked = service["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned();
         match asked.as_str() {
             "None" => {}
@@ -233,13 +212,6 @@ impl ApiServer {
         }
         let spec = &mut service["spec"];
         spec["clusterIPs"] = json!([spec["clusterIP"]]);
-        let any = any && spec.get("ipFamilies").is_none() && spec.get("ipFamilyPolicy").is_none();
-        if spec.get("ipFamilies").is_none() {
-            spec["ipFamilies"] = if any { json!(["IPv4", "IPv6"]) } else { json!(["IPv4"]) };
-        }
-        if spec.get("ipFamilyPolicy").is_none() {
-            spec["ipFamilyPolicy"] = json!(if any { "RequireDualStack" } else { "SingleStack" });
-        }
         if !needs_node_ports(service) {
             return Ok(());
         }

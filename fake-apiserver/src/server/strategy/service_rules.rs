@@ -45,6 +45,13 @@ pub(super) fn faults(service: &Value) -> Vec<Cause> {
     causes
 }
 
+/// What is wrong with its addresses and families alone.
+pub(super) fn address_faults(spec: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    addresses(spec, "spec", &mut causes);
+    causes
+}
+
 /// What of a service may not change: its address, for as long as it has one, and who balances its load.
 pub(super) fn update_faults(new: &Value, old: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
