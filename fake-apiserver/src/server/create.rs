@@ -87,6 +87,7 @@ impl ApiServer {
             if there.meta.deleting {
                 status.message = format!("object is being deleted: {}", status.message);
             }
+            status.warnings = warnings;
             return Err(status);
         }
         drop_empty(call, &mut value);

@@ -20,7 +20,7 @@ impl ApiServer {
         let warnings = body::decode(&self.registry, call, &mut value)?;
         body::to_storage(call, &mut value);
         let Some(old) = self.storage.get(&call.resource.storage, &key).cloned() else {
-            if strategy::creates_on_update(&call.resource) && call.request.subresource.is_none() {
+            if strategy::creates_on_update(call) {
                 return self.create_value(call, value, warnings, Fields::Tracked);
             }
             return Err(call.not_found(&key.name));
