@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use super::node::{Types, View};
 
-/// Parts of an object that have rules of their own.
-const APART: [&str; 2] = ["metadata", "status"];
+/// The part of an object that has rules of its own.
+const APART: [&str; 1] = ["metadata"];
 
 /// Adds the structs that are away, and drops the zeros that are not written.
 pub(super) fn pass(value: &mut Value, root: View<'_>) {

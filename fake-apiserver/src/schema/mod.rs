@@ -130,6 +130,13 @@ impl Schema {
         self.root().filter(|root| root.graph.built_in).and_then(|root| go_type::misfit(value, root))
     }
 
+    /// Decodes the nulls of an object of a built-in kind: a field of a struct is away then, an item holds its type's zero.
+    pub(crate) fn decode_nulls(&self, value: &mut Value) {
+        if let Some(root) = self.root().filter(|root| root.graph.built_in) {
+            go_type::decode_nulls(value, root);
+        }
+    }
+
     /// Brings an object of a built-in kind through its Go type: what this leaves out goes, what it always has comes.
     pub(crate) fn through_go(&self, value: &mut Value) {
         if let Some(root) = self.root().filter(|root| root.graph.built_in) {

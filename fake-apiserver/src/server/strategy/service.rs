@@ -19,7 +19,7 @@ pub(super) fn fill(service: &mut Value) {
     let Some(spec) = service.get_mut("spec").filter(|spec| spec.is_object()) else { return };
     for port in super::defaults::items(spec, "ports") {
         if port.get("targetPort").is_none_or(|target| *target == 0 || *target == "") {
-            port["targetPort"] = port["port"].clone();
+            port["targetPort"] = json!(port["port"].as_i64().unwrap_or_default());
         }
     }
     let set = |spec: &mut Value, field: &str, value: Value| {
