@@ -34,7 +34,8 @@ impl ApiServer {
         let mut value = call.body()?.clone();
         let warnings = body::decode(&self.registry, call, &mut value)?;
         body::to_storage(call, &mut value);
-        self.create_value(call, value, warnings, Fields::Tracked)
+        let said = warnings.clone();
+        self.create_value(call, value, warnings, Fields::Tracked).map_err(|refused| refused.warned(said))
     }
 
     /// Creates from a decoded body in the storage version.

@@ -25,7 +25,9 @@ impl ApiServer {
         let mut new = patched(call, patch_type, &shown, change)?;
         let warnings = body::decode(&self.registry, call, &mut new)?;
         body::to_storage(call, &mut new);
+        let said = warnings.clone();
         self.update_value(call, &old, &old_value, new, warnings, Fields::Tracked)
+            .map_err(|refused| refused.warned(said))
     }
 
     fn apply(&mut self, call: &Call<'_>) -> Result<Response, Status> {

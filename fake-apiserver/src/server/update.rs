@@ -23,10 +23,12 @@ impl ApiServer {
             if strategy::creates_on_update(call) {
                 return self.create_value(call, value, warnings, Fields::Tracked);
             }
-            return Err(call.not_found(&key.name));
+            return Err(call.not_found(&key.name).warned(warnings));
         };
         let old_value = old.value();
+        let said = warnings.clone();
         self.update_value(call, &old, &old_value, value, warnings, Fields::Tracked)
+            .map_err(|refused| refused.warned(said))
     }
 
     /// Writes `new`, decoded and in the storage version, over `old`.

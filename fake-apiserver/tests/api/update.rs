@@ -1,6 +1,6 @@
 //! PUT.
 
-use fake_apiserver::request::{PatchType, Request};
+use fake_apiserver::request::{FieldValidation, PatchType, Request};
 use serde_json::{Value, json};
 
 use crate::{Cluster, configmap, pod};
@@ -109,4 +109,15 @@ fn who_owns_what_the_server_says_of_a_deletion_loses_it_to_an_update_that_does_n
     let updated = cluster.ok(&Request::update("v1", "configmaps", body));
     assert_eq!(fields(&updated)["f:deletionTimestamp"], Value::Null);
     assert_eq!(updated["metadata"]["deletionTimestamp"], owned["metadata"]["deletionTimestamp"]);
+}
+
+#[test]
+fn an_unknown_field_is_told_too_when_the_write_is_refused_for_something_else() {
+    let mut cluster = Cluster::new();
+    cluster.configmap("x", json!({}));
+    let body = json!({"metadata": {"name": "x", "namespace": "default", "resourceVersion": "1"}, "other": 1});
+    let mut stale = Request::update("v1", "configmaps", body);
+    stale.params.field_validation = FieldValidation::Warn;
+    let refusal = cluster.refusal(&stale);
+    assert_eq!((refusal.code, refusal.warnings.as_slice()), (409, &["unknown field \"other\"".to_owned()][..]));
 }
