@@ -188,6 +188,40 @@ impl Status {
         value
     }
 
+    /// The same as text, byte for byte as Go writes it: clients show it as it comes, and compare it.
+    pub fn to_text(&self) -> String {
+        let metadata = match &self.continue_token {
+            Some(token) => serde_json::json!({"continue": token}),
+            None => serde_json::json!({}),
+        };
+        let reason = self.other_reason.as_deref().unwrap_or(self.reason);
+        let said = self.generic || *self.details != Details::default();
+        let written = Written {
+            kind: "Status",
+            api_version: "v1",
+            metadata,
+            status: "Failure",
+            message: &self.message,
+            reason,
+            details: said.then_some(&*self.details),
+            code: self.code,
+        };
+        let mut text = serde_json::to_string(&written).unwrap_or_default();
+        for (char, escaped) in [('<', "\\u003c"), ('>', "\\u003e"), ('&', "\\u0026")] {
+            text = text.replace(char, escaped);
+        }
+        text.push('\n');
+        text
+    }
+
+    /// Adds what was said of the request before it was refused, if nothing else was.
+    pub(crate) fn warned(mut self, warnings: Vec<String>) -> Self {
+        if self.warnings.is_empty() {
+            self.warnings = warnings;
+        }
+        self
+    }
+
     fn of(code: u16, reason: &'static str, group: &str, kind: &str, name: &str, said: &str) -> Self {
         Self {
             code,
@@ -207,7 +241,39 @@ impl Status {
     }
 }
 
+/// The fields of a Status in the order of the Go type.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Written<'a> {
+    kind: &'static str,
+    api_version: &'static str,
+    metadata: Value,
+    status: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    message: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<&'a Details>,
+    code: u16,
+}
+
 /// `deployments.apps`, or `pods` for the core group.
 fn qualified(resource: &str, group: &str) -> String {
     if group.is_empty() { resource.into() } else { format!("{resource}.{group}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_written_as_go_writes_it() {
+        let status = Status::already_exists("apps", "deployments", "a<b");
+        let expected = "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\
+            \"message\":\"deployments.apps \\\"a\\u003cb\\\" already exists\",\"reason\":\"AlreadyExists\",\
+            \"details\":{\"name\":\"a\\u003cb\",\"group\":\"apps\",\"kind\":\"deployments\"},\"code\":409}\n";
+        assert_eq!(status.to_text(), expected);
+        assert_eq!(serde_json::from_str::<Value>(&status.to_text()).ok(), Some(status.to_value()));
+    }
 }

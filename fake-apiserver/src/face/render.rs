@@ -69,14 +69,18 @@ pub(super) fn json(code: u16, value: &Value) -> Response<ResponseBody> {
 
 pub(super) fn value(code: u16, value: &Value, encoding: Encoding) -> Response<ResponseBody> {
     match encoding {
-        Encoding::Json => bytes(status_code(code), "application/json", value.to_string()),
+        // Go's encoder ends each document with a new line.
+        Encoding::Json => bytes(status_code(code), "application/json", format!("{value}\n")),
         Encoding::Yaml => bytes(status_code(code), "application/yaml", yaml::text(value)),
     }
 }
 
 /// A refusal, with `Retry-After` where the status has one.
 pub(super) fn status(status: &Status, encoding: Encoding) -> Response<ResponseBody> {
-    let mut response = value(status.code, &status.to_value(), encoding);
+    let mut response = match encoding {
+        Encoding::Json => bytes(status_code(status.code), "application/json", status.to_text()),
+        Encoding::Yaml => value(status.code, &status.to_value(), encoding),
+    };
     let retry = status.details.retry_after_seconds;
     if retry > 0 {
         response.headers_mut().insert(header::RETRY_AFTER, retry.into());
@@ -151,7 +155,7 @@ fn whole_list(list: &List, metadata: &Value) -> Bytes {
         json!(list.api_version)
     );
     let size: usize = list.items.iter().map(|item| item.bytes.len() + 1).sum();
-    let mut text = Vec::with_capacity(head.len() + size + 2);
+    let mut text = Vec::with_capacity(head.len() + size + 3);
     text.extend_from_slice(head.as_bytes());
     for (at, item) in list.items.iter().enumerate() {
         if at > 0 {
@@ -163,7 +167,7 @@ fn whole_list(list: &List, metadata: &Value) -> Bytes {
             text.extend_from_slice(&item.bytes);
         }
     }
-    text.extend_from_slice(b"]}");
+    text.extend_from_slice(b"]}\n");
     text.into()
 }
 

@@ -43,7 +43,7 @@ pub(super) async fn answer(
         Reply::Object(stored) if form.is_whole_json() => render::bytes(
             http::StatusCode::from_u16(code).unwrap_or_default(),
             "application/json",
-            stored.bytes.clone(),
+            [&stored.bytes[..], b"\n"].concat(),
         ),
         Reply::Object(stored) => render::value(code, &form.object(&stored.value()), form.accept.encoding),
         Reply::Value(value) => {

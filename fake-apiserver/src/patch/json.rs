@@ -32,12 +32,13 @@ pub fn json(target: &Value, operations: &Value) -> Result<Value, Status> {
 
 /// The same, or why not, as the library of the real server says it.
 pub(crate) fn json_or_why(target: &Value, operations: &Value) -> Result<Value, String> {
-    let operations = lenient(target, operations);
-    let patch: json_patch::Patch = serde_json::from_value(operations).map_err(|error| error.to_string())?;
+    let patch: json_patch::Patch =
+        serde_json::from_value(operations.clone()).map_err(|error| error.to_string())?;
     let mut patched = target.clone();
     for operation in patch.0 {
-        let one = json_patch::Patch(vec![operation.clone()]);
-        json_patch::patch(&mut patched, &one).map_err(|error| why(&operation, &error))?;
+        let Some(lenient) = lenient(&patched, operation) else { continue };
+        let one = json_patch::Patch(vec![lenient]);
+        json_patch::patch(&mut patched, &one).map_err(|error| why(&one.0[0], &error))?;
     }
     Ok(patched)
 }
@@ -63,18 +64,25 @@ fn why(operation: &json_patch::PatchOperation, error: &json_patch::PatchError) -
     }
 }
 
-/// The library of the real server replaces a member of an object that is not there, which the RFC forbids.
-fn lenient(target: &Value, operations: &Value) -> Value {
-    let mut operations = operations.clone();
-    let all = operations.as_array_mut().into_iter().flatten();
-    for operation in all.filter(|operation| operation["op"] == "replace") {
-        let path = operation["path"].as_str().unwrap_or_default();
-        let parent = path.rsplit_once('/').map(|(parent, _)| parent);
-        if parent.and_then(|parent| target.pointer(parent)).is_some_and(Value::is_object) {
-            operation["op"] = "add".into();
+/// The library of the real server replaces a member of an object that is not there, which the RFC forbids; to others such a member
+/// is a null: it can be copied, and tested for being none.
+fn lenient(target: &Value, operation: json_patch::PatchOperation) -> Option<json_patch::PatchOperation> {
+    use json_patch::PatchOperation as Operation;
+    let missing = |path: &str| {
+        let parent = path.rsplit_once('/').and_then(|(parent, _)| target.pointer(parent));
+        parent.is_some_and(Value::is_object) && target.pointer(path).is_none()
+    };
+    match operation {
+        Operation::Replace(replace) if missing(replace.path.as_str()) => {
+            let (path, value) = (replace.path, replace.value);
+            Some(Operation::Add(json_patch::AddOperation { path, value }))
         }
+        Operation::Copy(copy) if missing(copy.from.as_str()) => {
+            Some(Operation::Add(json_patch::AddOperation { path: copy.path, value: Value::Null }))
+        }
+        Operation::Test(test) if test.value.is_null() && missing(test.path.as_str()) => None,
+        other => Some(other),
     }
-    operations
 }
 
 /// The real server keeps the reason to itself (`NewGenericServerResponse` of 422).

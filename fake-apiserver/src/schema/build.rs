@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::cel::Rules;
 use super::components::Components;
 use super::format::Format;
+use super::messages::MESSAGES;
 use super::node::{
     Additional, Bound, Checks, Graph, ListType, MapKey, Node, NodeId, PatchStrategy, Pattern, Types, View,
 };
@@ -63,7 +64,8 @@ impl Builder<'_> {
         let id = self.push(Node::default());
         self.known.insert(name.into(), id);
         self.unfinished.push(id);
-        let mut node = Node { go: go_type(name), ..self.parse(&schema) };
+        let mut node =
+            Node { go: go_type(name), omitted: MESSAGES.omitted(name), ..self.parse(&schema) };
         if node.go.as_deref() == Some("runtime.RawExtension") {
             // Raw JSON, which belongs to its owner as a whole.
             node.types = Types::default();

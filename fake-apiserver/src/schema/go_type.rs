@@ -44,6 +44,50 @@ pub(super) fn misfit(value: &Value, root: View<'_>) -> Option<Misfit> {
     Walk { path: Vec::new() }.value(value, root, "")
 }
 
+/// Decodes nulls as `encoding/json` does: into the zero value, which a struct leaves out and a map or list has.
+pub(super) fn decode_nulls(value: &mut Value, schema: View<'_>) {
+    match (value, Shape::of(schema)) {
+        // Raw JSON stays as it is.
+        (_, Shape::Any) => {}
+        (Value::Object(map), Shape::Map) => {
+            let Some(schema) = schema.additional() else { return };
+            for child in map.values_mut() {
+                decode_item(child, schema);
+            }
+        }
+        (Value::Object(map), _) => {
+            map.retain(|_, child| !child.is_null());
+            for (key, child) in map.iter_mut() {
+                if let Some(schema) = schema.property(key) {
+                    decode_nulls(child, schema);
+                }
+            }
+        }
+        (Value::Array(items), Shape::List) => {
+            let Some(schema) = schema.items() else { return };
+            for item in items {
+                decode_item(item, schema);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn decode_item(item: &mut Value, schema: View<'_>) {
+    if item.is_null() {
+        *item = match Shape::of(schema) {
+            Shape::Struct | Shape::Map => Value::Object(serde_json::Map::new()),
+            Shape::Text | Shape::Bytes => "".into(),
+            Shape::Quantity => "0".into(),
+            Shape::Bool => false.into(),
+            Shape::Whole(_) | Shape::Float | Shape::WholeOrText => 0.into(),
+            Shape::Any | Shape::List | Shape::Time | Shape::MicroTime => Value::Null,
+        };
+    } else {
+        decode_nulls(item, schema);
+    }
+}
+
 struct Walk<'a> {
     /// The fields from the root on; keys of maps and places in lists are not among them.
     path: Vec<&'a str>,

@@ -14,8 +14,10 @@ mod default;
 mod expression;
 mod forbidden;
 mod format;
+mod go_struct;
 mod go_type;
 mod list_type;
+pub(crate) mod messages;
 pub(crate) mod node;
 mod object_meta;
 mod path;
@@ -126,6 +128,20 @@ impl Schema {
     /// The first value that the Go types of a built-in kind could not hold.
     pub(crate) fn misfit(&self, value: &Value) -> Option<Misfit> {
         self.root().filter(|root| root.graph.built_in).and_then(|root| go_type::misfit(value, root))
+    }
+
+    /// Decodes the nulls of an object of a built-in kind: a field of a struct is away then, an item holds its type's zero.
+    pub(crate) fn decode_nulls(&self, value: &mut Value) {
+        if let Some(root) = self.root().filter(|root| root.graph.built_in) {
+            go_type::decode_nulls(value, root);
+        }
+    }
+
+    /// Brings an object of a built-in kind through its Go type: what this leaves out goes, what it always has comes.
+    pub(crate) fn through_go(&self, value: &mut Value) {
+        if let Some(root) = self.root().filter(|root| root.graph.built_in) {
+            go_struct::pass(value, root);
+        }
     }
 
     /// Writes the quantities of a built-in kind in their canonical unit.

@@ -43,6 +43,8 @@ pub(crate) struct Node {
     pub(crate) zero: bool,
     /// The Go type of a definition of a built-in kind: `v1.PodSpec`.
     pub(crate) go: Option<Arc<str>>,
+    /// The fields of that type that are not written when they hold a zero.
+    pub(crate) omitted: &'static [String],
     pub(crate) default: Option<Arc<Value>>,
     /// The default is filled in; those of Go zero values only serve as keys of map lists.
     pub(crate) fills: bool,

@@ -49,12 +49,15 @@ fn into_type<'a>(
 ) -> Result<(Option<Refused<'a>>, Vec<String>), Status> {
     let resource = &call.resource;
     if resource.custom.is_none() {
-        drop_nulls(value);
+        if let Some(schema) = resource.schema() {
+            schema.decode_nulls(value);
+        }
         if let Some(misfit) = resource.schema().and_then(|schema| schema.misfit(value)) {
             return Err(Refused::new(call, value).misfit(&resource.kind, &resource.version, &misfit));
         }
         if let Some(schema) = resource.schema() {
             schema.write_quantities(value);
+            schema.through_go(value);
         }
     }
     let whole = strict.then(|| Refused::new(call, value));
@@ -164,16 +167,4 @@ fn check_kind(registry: &Registry, call: &Call<'_>, body: &mut Value) -> Result<
 pub(super) fn no_conversion(from: &Resource, group: &str, kind: &str) -> String {
     let package = if group.is_empty() { "core" } else { group.split('.').next().unwrap_or_default() };
     format!("converting ({}.{}) to ({package}.{kind}): unknown conversion", from.version, from.kind)
-}
-
-/// Go decodes a null into the zero value, which is then left out.
-fn drop_nulls(value: &mut Value) {
-    match value {
-        Value::Object(map) => {
-            map.retain(|_, value| !value.is_null());
-            map.values_mut().for_each(drop_nulls);
-        }
-        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
-        _ => {}
-    }
 }

@@ -34,7 +34,8 @@ impl ApiServer {
         let mut value = call.body()?.clone();
         let warnings = body::decode(&self.registry, call, &mut value)?;
         body::to_storage(call, &mut value);
-        self.create_value(call, value, warnings, Fields::Tracked)
+        let said = warnings.clone();
+        self.create_value(call, value, warnings, Fields::Tracked).map_err(|refused| refused.warned(said))
     }
 
     /// Creates from a decoded body in the storage version.
@@ -69,6 +70,7 @@ impl ApiServer {
         }
         strategy::identify(resource, &mut value);
         warnings.extend(strategy::warnings(resource, &value));
+        strategy::work_out(call, &mut value, None)?;
         self.check_escalation(call, &value, None)?;
         let causes = faults(call, &value, None)?;
         if !causes.is_empty() {
@@ -86,6 +88,7 @@ impl ApiServer {
             if there.meta.deleting {
                 status.message = format!("object is being deleted: {}", status.message);
             }
+            status.warnings = warnings;
             return Err(status);
         }
         drop_empty(call, &mut value);

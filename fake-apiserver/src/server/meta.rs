@@ -42,6 +42,9 @@ pub(super) fn of(value: &mut Value) -> Result<&mut Map<String, Value>, Status> {
     metadata.as_object_mut().ok_or_else(|| Status::bad_request("metadata is not an object"))
 }
 
+/// What the server says of a deletion that has begun.
+const DELETION: [&str; 2] = ["deletionTimestamp", "deletionGracePeriodSeconds"];
+
 const KNOWN: &[&str] = &[
     "annotations",
     "creationTimestamp",
@@ -247,7 +250,7 @@ pub(super) fn keep(old: &Value, new: &mut Map<String, Value>) -> Vec<Cause> {
     if !new.contains_key("uid") {
         carry(new, "uid");
     }
-    for field in ["deletionTimestamp", "deletionGracePeriodSeconds"] {
+    for field in DELETION {
         if !old[field].is_null() {
             carry(new, field);
         } else if let Some(value) = new.get(field) {
@@ -256,6 +259,16 @@ pub(super) fn keep(old: &Value, new: &mut Map<String, Value>) -> Vec<Cause> {
     }
     causes.extend(new_finalizers(old, new));
     causes
+}
+
+/// What the server says of a deletion that this metadata does not.
+pub(super) fn unsaid_deletion(metadata: &Value) -> Vec<&'static str> {
+    DELETION.into_iter().filter(|field| metadata[*field].is_null()).collect()
+}
+
+/// Takes fields out, to be put back.
+pub(super) fn withhold(metadata: &mut Map<String, Value>, fields: &[&str]) -> Map<String, Value> {
+    fields.iter().filter_map(|field| metadata.remove_entry(*field)).collect()
 }
 
 fn new_finalizers(old: &Value, new: &Map<String, Value>) -> Option<Cause> {

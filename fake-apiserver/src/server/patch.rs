@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::call::Call;
 use super::create::Fields;
-use super::{ApiServer, body, convert, meta};
+use super::{ApiServer, body, convert, meta, strategy};
 use crate::patch;
 use crate::request::PatchType;
 use crate::response::Response;
@@ -25,7 +25,9 @@ impl ApiServer {
         let mut new = patched(call, patch_type, &shown, change)?;
         let warnings = body::decode(&self.registry, call, &mut new)?;
         body::to_storage(call, &mut new);
+        let said = warnings.clone();
         self.update_value(call, &old, &old_value, new, warnings, Fields::Tracked)
+            .map_err(|refused| refused.warned(said))
     }
 
     fn apply(&mut self, call: &Call<'_>) -> Result<Response, Status> {
@@ -45,7 +47,7 @@ impl ApiServer {
         place_applied(call, &mut applied, &key)?;
         let schema = call.resource.schema().map(AsRef::as_ref);
         let Some(old) = self.storage.get(&call.resource.storage, &key).cloned() else {
-            if call.request.subresource.is_some() {
+            if call.request.subresource.is_some() && !strategy::creates_on_update(call) {
                 return Err(call.not_found(&key.name));
             }
             if let Some(uid) = applied["metadata"]["uid"].as_str().filter(|uid| !uid.is_empty()) {

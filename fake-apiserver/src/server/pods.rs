@@ -32,7 +32,6 @@ impl ApiServer {
         }
         let pods = self.registry.get("", "v1", "pods").cloned().ok_or_else(super::no_such_resource)?;
         let call = Call { now: call.now, request: call.request, resource: pods };
-        let old = self.storage.get(&super::PODS, &key).cloned().ok_or_else(|| call.not_found(&key.name))?;
         // The real server passes on what its validation says, and nothing else.
         let kind = binding["target"]["kind"].as_str().unwrap_or_default();
         if !matches!(kind, "" | "Node") {
@@ -44,6 +43,7 @@ impl ApiServer {
         if node.is_empty() {
             return Err(Status::new(500, "", "target.name: Required value"));
         }
+        let old = self.storage.get(&super::PODS, &key).cloned().ok_or_else(|| call.not_found(&key.name))?;
         let mut value = old.value();
         if old.meta.deleting {
             return Err(call.conflict(

@@ -20,13 +20,15 @@ impl ApiServer {
         let warnings = body::decode(&self.registry, call, &mut value)?;
         body::to_storage(call, &mut value);
         let Some(old) = self.storage.get(&call.resource.storage, &key).cloned() else {
-            if strategy::creates_on_update(&call.resource) && call.request.subresource.is_none() {
+            if strategy::creates_on_update(call) {
                 return self.create_value(call, value, warnings, Fields::Tracked);
             }
-            return Err(call.not_found(&key.name));
+            return Err(call.not_found(&key.name).warned(warnings));
         };
         let old_value = old.value();
+        let said = warnings.clone();
         self.update_value(call, &old, &old_value, value, warnings, Fields::Tracked)
+            .map_err(|refused| refused.warned(said))
     }
 
     /// Writes `new`, decoded and in the storage version, over `old`.
@@ -42,6 +44,7 @@ impl ApiServer {
         let resource = &call.resource;
         let name = old.key.name.as_str();
         check_identity(call, old, &mut new)?;
+        let deletion = meta::unsaid_deletion(&new["metadata"]);
         let mut causes = meta::keep(&old_value["metadata"], meta::of(&mut new)?);
         strategy::prepare_update(call, &mut new, old_value);
         if let (Some(_), Some(schema)) = (&resource.custom, resource.schema()) {
@@ -51,11 +54,15 @@ impl ApiServer {
         // As on the real server: what admission and allocators add belongs to nobody.
         strategy::complete(resource, &mut new);
         if fields == Fields::Tracked {
+            // What the server itself says of a deletion is not there yet: whoever owns it loses it to those who do not say it.
+            let kept = meta::withhold(meta::of(&mut new)?, &deletion);
             self.track(call, Some(old_value), &mut new);
+            meta::of(&mut new)?.extend(kept);
         }
         strategy::settle(call, &mut new, old_value);
         self.mutate(call, Operation::Update, &mut new, Some(old_value))?;
         strategy::complete(resource, &mut new);
+        strategy::work_out(call, &mut new, Some(old_value))?;
         self.check_escalation(call, &new, Some(old_value))?;
         let lasting = call.request.subresource.is_none();
         let said = if lasting { strategy::lasting_warnings(resource, &new) } else { Vec::new() };

@@ -145,3 +145,25 @@ fn the_namespaces_of_every_cluster_exist() {
     assert_eq!(names, ["default", "kube-node-lease", "kube-public", "kube-system"]);
     assert!(cluster.names(&configmaps()).is_empty());
 }
+
+/// What a real server of 1.36 answered, as `cargo xtask hunt` found it.
+#[test]
+fn what_is_said_of_an_object_is_said_too_when_its_name_is_taken() {
+    let mut cluster = Cluster::new();
+    let spec = json!({"clusterIP": "None", "externalIPs": ["10.9.0.1"]});
+    let service = json!({"metadata": {"name": "x", "namespace": "default"}, "spec": spec});
+    let request = Request::create("v1", "services", service);
+    cluster.ok(&request);
+    let refusal = cluster.refusal(&request);
+    assert_eq!((refusal.code, refusal.warnings.as_slice()), (409, &["spec.externalIPs is ignored for headless services".to_owned()][..]));
+}
+
+#[test]
+fn a_null_in_a_map_or_list_is_the_zero_of_its_type() {
+    let mut cluster = Cluster::new();
+    let metadata = json!({"name": "x", "namespace": "default", "labels": {"a": null}, "annotations": null});
+    let made = cluster.ok(&Request::create("v1", "configmaps", json!({"metadata": metadata, "data": {"a": null}})));
+    assert_eq!((&made["data"], &made["metadata"]["labels"]), (&json!({"a": ""}), &json!({"a": ""})));
+    let quota = json!({"metadata": metadata, "spec": {"hard": {"pods": null}}});
+    assert_eq!(cluster.ok(&Request::create("v1", "resourcequotas", quota))["spec"]["hard"], json!({"pods": "0"}));
+}

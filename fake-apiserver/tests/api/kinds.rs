@@ -1,6 +1,6 @@
 //! Rules of single kinds.
 
-use fake_apiserver::request::Request;
+use fake_apiserver::request::{PatchType, Request};
 use fake_apiserver::server::{ApiServer, Config};
 use serde_json::{Value, json};
 
@@ -185,4 +185,91 @@ fn events_are_one_collection_in_two_groups() {
     );
     let mut watch = cluster.watch(&Request::watch("events.k8s.io/v1", "events"));
     assert_eq!(cluster.events(&mut watch)[0].object.value()["note"], "hello");
+}
+
+/// What a real server of 1.36 answered, as `cargo xtask hunt` found it.
+#[test]
+fn a_spec_that_nobody_says_is_there_and_has_its_defaults() {
+    let mut cluster = Cluster::new();
+    let metadata = json!({"name": "x", "namespace": "default"});
+    let headless = json!({"metadata": metadata, "spec": {"clusterIP": "None"}});
+    cluster.ok(&Request::create("v1", "services", headless));
+    let bare = Request::update("v1", "services", json!({"metadata": metadata}));
+    let spec = cluster.ok(&bare)["spec"].clone();
+    assert_eq!((&spec["type"], &spec["clusterIP"]), (&json!("ClusterIP"), &json!("None")));
+    for (version, plural, expected) in [
+        ("v1", "resourcequotas", json!({})),
+        ("v1", "limitranges", json!({"limits": null})),
+        ("coordination.k8s.io/v1", "leases", json!({})),
+        ("networking.k8s.io/v1", "networkpolicies", json!({"podSelector": {}, "policyTypes": ["Ingress"]})),
+        ("resource.k8s.io/v1", "resourceclaims", json!({"devices": {"requests": null}})),
+    ] {
+        let made = cluster.ok(&Request::create(version, plural, json!({"metadata": metadata})));
+        assert_eq!(made["spec"], expected, "{plural}");
+    }
+    let refusal = cluster.refusal(&Request::create("apps/v1", "deployments", json!({"metadata": metadata})));
+    let fields: Vec<&str> = refusal.details.causes.iter().map(|cause| cause.field.as_str()).collect();
+    assert_eq!(
+        fields,
+        ["spec.selector", "spec.template.metadata.labels", "spec.template.spec.containers"],
+        "its strategy has a default"
+    );
+}
+
+#[test]
+fn a_service_that_gets_a_selector_is_told_of_all_families_that_the_cluster_has_not() {
+    let mut cluster = Cluster::new();
+    let headless = json!({"metadata": {"name": "x", "namespace": "default"}, "spec": {"clusterIP": "None"}});
+    let made = cluster.ok(&Request::create("v1", "services", headless));
+    assert_eq!(made["spec"]["ipFamilies"], json!(["IPv4", "IPv6"]));
+    let change = json!({"spec": {"selector": {"a": "b"}}});
+    let patch = Request::patch(PatchType::Merge, "v1", "services", change).namespace("default").name("x");
+    let refusal = cluster.refusal(&patch);
+    let fields: Vec<&str> = refusal.details.causes.iter().map(|cause| cause.field.as_str()).collect();
+    assert_eq!(fields, ["spec.ipFamilyPolicy", "spec.ipFamilies[1]"]);
+}
+
+#[test]
+fn a_zero_that_go_does_not_write_counts_as_unsaid() {
+    let mut cluster = Cluster::new();
+    let metadata = json!({"name": "x", "namespace": "default"});
+    let spec = json!({"clusterIP": "None", "publishNotReadyAddresses": false, "sessionAffinity": ""});
+    let made = cluster.ok(&Request::create("v1", "services", json!({"metadata": metadata, "spec": spec})));
+    assert_eq!(made["spec"]["publishNotReadyAddresses"], Value::Null);
+    assert_eq!(made["spec"]["sessionAffinity"], "None");
+    let owned = &made["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"];
+    assert_eq!(owned["f:publishNotReadyAddresses"], Value::Null);
+    let mut job = json!({"metadata": metadata, "spec": {"suspend": false, "template": {"spec": pod("x")["spec"]}}});
+    job["spec"]["template"]["spec"]["restartPolicy"] = json!("Never");
+    job["spec"]["template"]["spec"]["hostNetwork"] = json!(false);
+    let made = cluster.ok(&Request::create("batch/v1", "jobs", job));
+    assert_eq!(made["spec"]["suspend"], false, "a pointer tells false from nothing");
+    assert_eq!(made["spec"]["template"]["spec"]["hostNetwork"], Value::Null);
+}
+
+#[test]
+fn a_service_that_changes_its_address_is_refused_for_that_first() {
+    let mut cluster = Cluster::new();
+    let service = |spec: Value| json!({"metadata": {"name": "x", "namespace": "default"}, "spec": spec});
+    let ports = json!([{"port": 80}]);
+    cluster.ok(&Request::create("v1", "services", service(json!({"ports": ports}))));
+    let changed = json!({"clusterIP": "None", "ports": [{"port": 80}, {"port": 81}]});
+    let refusal = cluster.refusal(&Request::update("v1", "services", service(changed)));
+    let fields: Vec<&str> = refusal.details.causes.iter().map(|cause| cause.field.as_str()).collect();
+    assert_eq!(fields, ["spec.clusterIPs[0]", "spec.ports[0].name", "spec.ports[1].name"]);
+}
+
+#[test]
+fn ports_of_a_service_keep_their_numbers_by_name() {
+    let mut cluster = Cluster::new();
+    let service = |ports: Value| {
+        let spec = json!({"type": "NodePort", "ports": ports});
+        json!({"metadata": {"name": "x", "namespace": "default"}, "spec": spec})
+    };
+    let made = service(json!([{"name": "a", "port": 80, "nodePort": 30080}, {"name": "b", "port": 81}]));
+    let made = cluster.ok(&Request::create("v1", "services", made));
+    let moved = service(json!([{"name": "b", "port": 80}, {"name": "a", "port": 81}]));
+    let moved = cluster.ok(&Request::update("v1", "services", moved));
+    let ports = |service: &Value, at: usize| service["spec"]["ports"][at]["nodePort"].clone();
+    assert_eq!((ports(&moved, 0), ports(&moved, 1)), (ports(&made, 1), json!(30080)));
 }

@@ -113,3 +113,17 @@ fn a_name_that_is_still_taken_by_what_is_being_deleted_is_refused_for_that() {
     let why = "object is being deleted: configmaps \"x\" already exists";
     assert_eq!((refusal.code, refusal.message.as_str()), (409, why));
 }
+
+#[test]
+fn each_operation_of_a_json_patch_sees_what_those_before_it_have_done() {
+    let mut cluster = Cluster::new();
+    cluster.configmap("x", json!({}));
+    let operations = json!([
+        {"op": "add", "path": "/metadata/labels", "value": {"a": "1"}},
+        {"op": "replace", "path": "/metadata/labels/b", "value": "2"},
+        {"op": "test", "path": "/metadata/labels/c", "value": null},
+        {"op": "copy", "from": "/metadata/labels/c", "path": "/metadata/labels/d"},
+    ]);
+    let patched = cluster.ok(&patch(PatchType::Json, operations));
+    assert_eq!(patched["metadata"]["labels"], json!({"a": "1", "b": "2", "d": ""}));
+}

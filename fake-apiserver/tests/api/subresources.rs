@@ -111,3 +111,17 @@ fn reviews_say_that_everything_is_allowed_and_who_asks() {
     let who = cluster.ok(&review("authentication.k8s.io/v1/tokenreviews", json!({"spec": {"token": "x"}})));
     assert!(who["status"].get("authenticated").is_none());
 }
+
+/// What a real server of 1.36 answered, as `cargo xtask hunt` found it.
+#[test]
+fn applying_the_status_of_a_service_that_is_not_there_tries_to_make_it() {
+    let mut cluster = Cluster::new();
+    let apply = |version: &str, kind: &str, plural: &str| {
+        let metadata = json!({"name": "x", "namespace": "default"});
+        let body = json!({"apiVersion": version, "kind": kind, "metadata": metadata});
+        Request::apply("me", version, plural, body).subresource("status")
+    };
+    let refusal = cluster.refusal(&apply("v1", "Service", "services"));
+    assert_eq!(refusal.message, "Service \"x\" is invalid: spec.ports: Required value");
+    assert_eq!(cluster.refusal(&apply("v1", "ResourceQuota", "resourcequotas")).code, 404);
+}

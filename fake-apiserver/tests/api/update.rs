@@ -1,7 +1,7 @@
 //! PUT.
 
-use fake_apiserver::request::Request;
-use serde_json::json;
+use fake_apiserver::request::{FieldValidation, PatchType, Request};
+use serde_json::{Value, json};
 
 use crate::{Cluster, configmap, pod};
 
@@ -89,4 +89,35 @@ fn leases_need_a_version_and_may_be_created_by_put() {
     assert_eq!(status.code, 422);
     assert_eq!(status.details.causes[0].field, "metadata.resourceVersion");
     assert_eq!(cluster.refusal(&configmap("none")).code, 404);
+}
+
+/// What a real server of 1.36 answered, as `cargo xtask hunt` found it.
+#[test]
+fn who_owns_what_the_server_says_of_a_deletion_loses_it_to_an_update_that_does_not_say_it() {
+    let mut cluster = Cluster::new();
+    let body =
+        json!({"metadata": {"name": "x", "namespace": "default", "finalizers": ["example.org/a"]}, "data": {"a": "1"}});
+    cluster.ok(&Request::create("v1", "configmaps", body.clone()));
+    cluster.ok(&Request::delete("v1", "configmaps").namespace("default").name("x"));
+    let forget = json!([{"op": "add", "path": "/metadata/managedFields", "value": []}]);
+    cluster
+        .ok(&Request::patch(PatchType::Json, "v1", "configmaps", forget).namespace("default").name("x"));
+    let applied = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "default"}});
+    let owned = cluster.ok(&Request::apply("me", "v1", "configmaps", applied));
+    let fields = |object: &Value| object["metadata"]["managedFields"][0]["fieldsV1"]["f:metadata"].clone();
+    assert_eq!(fields(&owned)["f:deletionTimestamp"], json!({}));
+    let updated = cluster.ok(&Request::update("v1", "configmaps", body));
+    assert_eq!(fields(&updated)["f:deletionTimestamp"], Value::Null);
+    assert_eq!(updated["metadata"]["deletionTimestamp"], owned["metadata"]["deletionTimestamp"]);
+}
+
+#[test]
+fn an_unknown_field_is_told_too_when_the_write_is_refused_for_something_else() {
+    let mut cluster = Cluster::new();
+    cluster.configmap("x", json!({}));
+    let body = json!({"metadata": {"name": "x", "namespace": "default", "resourceVersion": "1"}, "other": 1});
+    let mut stale = Request::update("v1", "configmaps", body);
+    stale.params.field_validation = FieldValidation::Warn;
+    let refusal = cluster.refusal(&stale);
+    assert_eq!((refusal.code, refusal.warnings.as_slice()), (409, &["unknown field \"other\"".to_owned()][..]));
 }

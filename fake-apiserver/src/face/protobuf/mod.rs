@@ -6,40 +6,15 @@
 mod special;
 mod wire;
 
-use std::collections::BTreeMap;
-use std::sync::LazyLock;
-
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::schema::messages::{Field, MESSAGES};
 use crate::status::Status;
 use wire::{Payload, Reader};
 
 const MAGIC: &[u8] = b"k8s\0";
 /// Deeper than any built-in kind; bounds the recursion.
 const MAX_DEPTH: usize = 40;
-
-#[derive(Deserialize)]
-struct Tables {
-    /// Message name by `group/version/kind`.
-    kinds: BTreeMap<String, String>,
-    /// Fields by message name.
-    messages: BTreeMap<String, Vec<Field>>,
-}
-
-#[derive(Deserialize)]
-struct Field(u32, String, String, String);
-
-impl Field {
-    fn is(&self, flag: char) -> bool {
-        self.3.contains(flag)
-    }
-}
-
-static TABLES: LazyLock<Tables> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("../../../data/protobuf.json"))
-        .unwrap_or(Tables { kinds: BTreeMap::new(), messages: BTreeMap::new() })
-});
 
 /// Whether the bytes begin as the Kubernetes protobuf envelope does.
 pub(super) fn is_message(body: &[u8]) -> bool {
@@ -89,10 +64,10 @@ fn message_of(api_version: &str, kind: &str) -> Result<&'static str, Status> {
     } else {
         format!("/{api_version}/{kind}")
     };
-    let found = TABLES.kinds.get(&key).map(String::as_str);
+    let found = MESSAGES.kinds.get(&key).map(String::as_str);
     // DeleteOptions and its like are registered in every group version.
     let found = found.or_else(|| {
-        TABLES.kinds.get(&format!("/v1/{kind}")).map(String::as_str).filter(|m| m.contains(".meta.v1."))
+        MESSAGES.kinds.get(&format!("/v1/{kind}")).map(String::as_str).filter(|m| m.contains(".meta.v1."))
     });
     found.ok_or_else(|| {
         Status::unsupported_media_type(format!(
@@ -108,7 +83,7 @@ fn decode_message(name: &str, bytes: &[u8], depth: usize) -> Result<Value, Statu
     if let Some(value) = special::decode(name, bytes)? {
         return Ok(value);
     }
-    let fields = TABLES.messages.get(name).ok_or_else(|| malformed(&format!("unknown message {name}")))?;
+    let fields = MESSAGES.messages.get(name).ok_or_else(|| malformed(&format!("unknown message {name}")))?;
     let mut object = Map::new();
     let mut reader = Reader::new(bytes);
     while let Some((number, payload)) = reader.next_field()? {

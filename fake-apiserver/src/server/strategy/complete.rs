@@ -61,9 +61,15 @@ pub(super) fn object(kind: (&str, &str), value: &mut Value) {
                     .for_each(|t| set(t, "metadata", json!({})));
             }
         }
+        ("", "limitranges") => value.get_mut("spec").into_iter().for_each(|s| set(s, "limits", Value::Null)),
+        ("storage.k8s.io", "csinodes") => {
+            value.get_mut("spec").into_iter().for_each(|spec| set(spec, "drivers", Value::Null));
+        }
+        ("scheduling.k8s.io", "priorityclasses") => set(value, "value", json!(0)),
         ("resource.k8s.io", "resourceclaims") => {
             if let Some(spec) = value.get_mut("spec") {
-                set(spec, "devices", json!({"requests": null}));
+                set(spec, "devices", json!({}));
+                set(&mut spec["devices"], "requests", Value::Null);
             }
         }
         ("apps", "statefulsets") => {

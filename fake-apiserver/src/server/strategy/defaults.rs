@@ -157,7 +157,7 @@ const OBJECTS: &[(&str, &str, Rows)] = &[
             ("spec.volumeClaimTemplates[].apiVersion", r#""v1""#),
             ("spec.volumeClaimTemplates[].kind", r#""PersistentVolumeClaim""#),
             ("spec.volumeClaimTemplates[].spec.volumeMode", r#""Filesystem""#),
-            ("spec.volumeClaimTemplates[].status", r#"{"phase": "Pending"}"#),
+            ("spec.volumeClaimTemplates[].status.phase", r#""Pending""#),
         ],
     ),
     (

@@ -69,30 +69,7 @@ pub(in crate::server) fn in_status(causes: Vec<Cause>) -> Vec<Cause> {
 
 /// Kinds whose own rules say all that is required, in their own order.
 fn has_all_rules(resource: &Resource) -> bool {
-    matches!(
-        kind(resource),
-        (
-            "autoscaling"
-                | "coordination.k8s.io"
-                | "discovery.k8s.io"
-                | "networking.k8s.io"
-                | "batch"
-                | "storage.k8s.io"
-                | "apps",
-            _,
-        ) | ("node.k8s.io", "runtimeclasses")
-            | (
-                "",
-                "pods"
-                    | "podtemplates"
-                    | "events"
-                    | "endpoints"
-                    | "nodes"
-                    | "persistentvolumes"
-                    | "persistentvolumeclaims"
-                    | "replicationcontrollers"
-            )
-    )
+    !matches!(kind(resource).0, "apiregistration.k8s.io" | "flowcontrol.apiserver.k8s.io" | "resource.k8s.io")
 }
 
 /// The rules of kinds for which a table says all.
@@ -194,7 +171,7 @@ pub(in crate::server) fn validate_update(
             causes
         }
         ("", "services") => {
-            service_rules::faults(new).into_iter().chain(service_rules::update_faults(new, old)).collect()
+            service_rules::update_faults(new, old).into_iter().chain(service_rules::faults(new)).collect()
         }
         ("apps", "deployments" | "replicasets" | "statefulsets" | "daemonsets") => {
             let causes = workload_rules::faults(resource, new);

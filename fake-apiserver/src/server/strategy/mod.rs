@@ -42,6 +42,7 @@ pub(super) mod rules;
 mod runtime_class;
 mod security;
 mod service;
+mod service_families;
 mod service_rules;
 mod storage_class;
 mod storage_kinds;
@@ -128,6 +129,20 @@ pub(super) fn begin(call: &Call<'_>, value: &mut Value) {
         _ => {}
     }
     complete(resource, value);
+}
+
+/// What a kind works out before its rules are asked; what is wrong with it if it cannot.
+pub(super) fn work_out(call: &Call<'_>, value: &mut Value, old: Option<&Value>) -> Result<(), Status> {
+    if kind(&call.resource) != ("", "services") {
+        return Ok(());
+    }
+    let causes = match (&call.request.subresource, old) {
+        (None, _) => service_families::infer(value, old),
+        (Some(_), None) => service_rules::unprepared_faults(&value["spec"]),
+        (Some(_), Some(_)) => return Ok(()),
+    };
+    let name = value["metadata"]["name"].as_str().unwrap_or_default();
+    if causes.is_empty() { Ok(()) } else { Err(call.invalid(name, causes)) }
 }
 
 /// What an endpoint does not let through although it counts as said.
@@ -342,10 +357,13 @@ fn fill(resource: &Resource, value: &mut Value) {
     }
 }
 
-/// PUT of an object that does not exist creates it (`AllowCreateOnUpdate`).
-pub(super) fn creates_on_update(resource: &Resource) -> bool {
+/// PUT of an object that does not exist creates it (`AllowCreateOnUpdate`); a status alone makes nothing, but for services.
+pub(super) fn creates_on_update(call: &Call<'_>) -> bool {
+    if call.request.subresource.is_some() {
+        return kind(&call.resource) == ("", "services");
+    }
     matches!(
-        kind(resource),
+        kind(&call.resource),
         ("", "events" | "endpoints" | "limitranges" | "resourcequotas" | "services")
             | ("coordination.k8s.io", "leases")
             | ("rbac.authorization.k8s.io", _)

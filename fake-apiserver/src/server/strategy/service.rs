@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::schema::cause;
 use crate::server::ApiServer;
 use crate::server::call::Call;
-use crate::status::Status;
+use crate::status::{Cause, Status};
 
 /// Defaults that depend on the type.
 pub(super) fn fill(service: &mut Value) {
@@ -19,7 +19,7 @@ pub(super) fn fill(service: &mut Value) {
     let Some(spec) = service.get_mut("spec").filter(|spec| spec.is_object()) else { return };
     for port in super::defaults::items(spec, "ports") {
         if port.get("targetPort").is_none_or(|target| *target == 0 || *target == "") {
-            port["targetPort"] = port["port"].clone();
+            port["targetPort"] = json!(port["port"].as_i64().unwrap_or_default());
         }
     }
     let set = |spec: &mut Value, field: &str, value: Value| {
@@ -63,38 +63,42 @@ pub(super) fn carry(new: &mut Value, old: &Value) {
     if external(new) || external(old) {
         return;
     }
-    // Who changes the one address means the first of the list too.
-    let (has, had) = (new["spec"]["clusterIP"].clone(), &old["spec"]["clusterIP"]);
-    if has.as_str().is_some_and(|ip| !ip.is_empty())
-        && has != *had
-        && new["spec"]["clusterIPs"] == old["spec"]["clusterIPs"]
-    {
-        new["spec"]["clusterIPs"] = json!([has]);
-    }
-    for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+    for field in ["clusterIP", "clusterIPs"] {
         let missing = new["spec"].get(field).is_none_or(|value| *value == "" || *value == json!([]));
         if let Some(value) = old["spec"].get(field).filter(|_| missing) {
             new["spec"][field] = value.clone();
         }
     }
-    let had = old["spec"]["ports"].as_array().cloned().unwrap_or_default();
-    if needs_node_ports(new) {
-        for port in super::defaults::items(&mut new["spec"], "ports") {
-            let same = had.iter().find(|h| {
-                h["port"] == port["port"] && h["protocol"] == *port.get("protocol").unwrap_or(&json!("TCP"))
-            });
-            if port["nodePort"].as_u64().unwrap_or_default() == 0
-                && let Some(number) = same.and_then(|same| same.get("nodePort"))
-            {
-                port["nodePort"] = number.clone();
-            }
-        }
+    // Who changes the one address means the first of the list too.
+    let has = new["spec"]["clusterIP"].clone();
+    if has != old["spec"]["clusterIP"] && new["spec"]["clusterIPs"] == old["spec"]["clusterIPs"] {
+        new["spec"]["clusterIPs"] = json!([has]);
+    }
+    if needs_node_ports(new) && needs_node_ports(old) {
+        carry_node_ports(new, old);
     }
     if needs_health_port(&new["spec"])
         && new["spec"]["healthCheckNodePort"].as_u64().unwrap_or_default() == 0
         && let Some(port) = old["spec"].get("healthCheckNodePort").cloned()
     {
         new["spec"]["healthCheckNodePort"] = port;
+    }
+}
+
+/// Ports of the same name keep their numbers, unless another port has taken them.
+fn carry_node_ports(new: &mut Value, old: &Value) {
+    let number = |port: &Value| port["nodePort"].as_u64().filter(|number| *number != 0);
+    let ports = |service: &Value| service["spec"]["ports"].as_array().cloned().unwrap_or_default();
+    let (has, had) = (ports(new), ports(old));
+    let taken: BTreeSet<u64> = has.iter().filter_map(number).collect();
+    let kept: BTreeSet<u64> = had.iter().filter_map(number).filter(|number| taken.contains(number)).collect();
+    let name = |port: &Value| port["name"].as_str().unwrap_or_default().to_owned();
+    for port in super::defaults::items(&mut new["spec"], "ports") {
+        // The last of a name counts.
+        let before = had.iter().rev().find(|before| name(before) == name(port)).and_then(number);
+        if let Some(before) = before.filter(|before| number(port).is_none() && !kept.contains(before)) {
+            port["nodePort"] = json!(before);
+        }
     }
 }
 
@@ -170,9 +174,7 @@ impl ApiServer {
         service: &mut Value,
     ) -> Result<(), Status> {
         let name = service["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        let refuse = |field: &str, value: Value, fault: String| {
-            call.invalid(&name, vec![cause::invalid(field, &value, &fault)])
-        };
+        let refuse = |causes: Vec<Cause>| call.invalid(&name, causes);
         if service["spec"]["type"] == "ExternalName" {
             return Ok(());
         }
@@ -191,23 +193,8 @@ impl ApiServer {
     fn allocate(
         &mut self,
         service: &mut Value,
-        refuse: &dyn Fn(&str, Value, String) -> Status,
+        refuse: &dyn Fn(Vec<Cause>) -> Status,
     ) -> Result<(), Status> {
-        let spec = &service["spec"];
-        let families = spec["ipFamilies"].as_array().into_iter().flatten();
-        if let Some(index) = families.clone().position(|family| family == "IPv6") {
-            let why = "not configured on this cluster".to_owned();
-            // Headless services without a selector may have any family.
-            if !is_headless(service) {
-                return Err(refuse(&format!("spec.ipFamilies[{index}]"), json!("IPv6"), why));
-            }
-        }
-        let headless =
-            is_headless(service) && spec["selector"].as_object().is_none_or(serde_json::Map::is_empty);
-        if spec["ipFamilyPolicy"] == "RequireDualStack" && !headless {
-            let why = "this cluster is not configured for dual-stack services".to_owned();
-            return Err(refuse("spec.ipFamilyPolicy", json!("RequireDualStack"), why));
-        }
         let asked = service["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned();
         match asked.as_str() {
             "None" => {}
@@ -219,22 +206,12 @@ impl ApiServer {
             }
             ip => {
                 if let Some(fault) = self.addresses.ip_fault(ip) {
-                    return Err(refuse("spec.clusterIPs", json!([ip]), fault));
+                    return Err(refuse(vec![cause::invalid("spec.clusterIPs", &json!([ip]), &fault)]));
                 }
             }
         }
         let spec = &mut service["spec"];
         spec["clusterIPs"] = json!([spec["clusterIP"]]);
-        // A headless service without a selector may have endpoints of any family.
-        let any =
-            spec["clusterIP"] == "None" && spec["selector"].as_object().is_none_or(serde_json::Map::is_empty);
-        let any = any && spec.get("ipFamilies").is_none() && spec.get("ipFamilyPolicy").is_none();
-        if spec.get("ipFamilies").is_none() {
-            spec["ipFamilies"] = if any { json!(["IPv4", "IPv6"]) } else { json!(["IPv4"]) };
-        }
-        if spec.get("ipFamilyPolicy").is_none() {
-            spec["ipFamilyPolicy"] = json!(if any { "RequireDualStack" } else { "SingleStack" });
-        }
         if !needs_node_ports(service) {
             return Ok(());
         }
@@ -262,7 +239,8 @@ impl ApiServer {
             let protocols = (asked, port["protocol"].as_str().unwrap_or("TCP").to_owned());
             // Ports of several protocols may share a number.
             if let Some(fault) = held.filter(|_| !shared.contains(&asked) || seen.contains(&protocols)) {
-                return Err(refuse(&format!("spec.ports[{index}].nodePort"), json!(asked), fault));
+                let at = format!("spec.ports[{index}].nodePort");
+                return Err(refuse(vec![cause::invalid(at, &json!(asked), &fault)]));
             }
             own.insert(asked);
             shared.insert(asked);

@@ -45,6 +45,21 @@ pub(super) fn faults(service: &Value) -> Vec<Cause> {
     causes
 }
 
+/// What is wrong with its addresses and families alone.
+pub(super) fn address_faults(spec: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    addresses(spec, "spec", &mut causes);
+    causes
+}
+
+/// What is wrong with one that is made through its status, where its addresses are not prepared.
+pub(super) fn unprepared_faults(spec: &Value) -> Vec<Cause> {
+    let missing = |field: &str| items(&spec[field]).is_empty();
+    let ports = missing("ports").then(|| cause::required("spec.ports", ""));
+    let addresses = !text(&spec["clusterIP"]).is_empty() && missing("clusterIPs");
+    ports.into_iter().chain(addresses.then(|| cause::required("spec.clusterIPs", ""))).collect()
+}
+
 /// What of a service may not change: its address, for as long as it has one, and who balances its load.
 pub(super) fn update_faults(new: &Value, old: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();

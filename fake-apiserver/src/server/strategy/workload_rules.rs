@@ -113,6 +113,13 @@ pub(super) fn faults(resource: &Resource, value: &Value) -> Vec<Cause> {
         // Those of ReplicaSets were copied.
         _ => return causes,
     };
+    if kind == "daemonset" {
+        // Of those the selector is not asked for, and what it means not said twice.
+        causes.retain(|cause| {
+            cause.field != "spec.selector"
+                || !(cause.reason == "FieldValueRequired" || cause.message.ends_with("invalid label selector"))
+        });
+    }
     for cause in &mut causes {
         if cause.field == "spec.selector" {
             cause.message = cause.message.replace("for deployment", &format!("for {kind}"));
