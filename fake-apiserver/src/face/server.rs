@@ -276,7 +276,27 @@ impl Follow {
             }
             let wake = Arc::clone(&self.wake);
             let notified = wake.notified();
-            let polled = self.guard.server.lock().api.poll_watch(&mut self.watch, BATCH);
+            let (polled, needed) = {
+                let mut state = self.guard.server.lock();
+                let polled = state.api.poll_watch(&mut self.watch, BATCH);
+                (polled, state.api.needed_conversion())
+            };
+            if let Some(call) = needed {
+                let answer = super::webhook::call(&self.guard.server, &call).await;
+                let taken = self.guard.server.lock().api.take_conversion(&call, answer);
+                if let Err(refused) = taken {
+                    self.over = true;
+                    return Some((Err(refused), self));
+                }
+                match polled {
+                    Ok(events) => self.ready = events.into_iter(),
+                    Err(gone) => {
+                        self.over = true;
+                        return Some((Err(gone), self));
+                    }
+                }
+                continue;
+            }
             match polled {
                 Err(gone) => {
                     self.over = true;

@@ -93,8 +93,8 @@ impl ApiServer {
         }
         drop_empty(call, &mut value);
         self.assign(call, &mut value)?;
-        self.uids += 1;
         if call.request.params.dry_run {
+            self.uids += 1;
             super::convert::from_storage(resource, &mut value);
             // Only what is stored gets a version of its own.
             if let Some(version) = version.filter(|version| *version != "") {
@@ -102,8 +102,10 @@ impl ApiServer {
             }
             return Ok(Response { code: 201, reply: Reply::Value(value), warnings });
         }
+        let value = self.encoded(call, value)?;
+        self.uids += 1;
         let object = self.put(call, value);
-        let mut response = call.answer(super::convert::present(resource, &object), warnings);
+        let mut response = call.answer(self.show(resource, &object)?, warnings);
         response.code = 201;
         Ok(response)
     }

@@ -65,6 +65,7 @@ impl ApiServer {
             return;
         }
         self.editions += 1;
+        self.forget_conversions();
         if let Ok(resources) = Registry::custom(value, self.editions) {
             self.registry.set_custom(&object.key.name, resources);
             self.served_specs.insert(object.key.name.clone(), value["spec"].clone());

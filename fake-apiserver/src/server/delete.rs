@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::admission::Operation;
 use super::call::Call;
-use super::{ApiServer, NAMESPACES, convert, meta, strategy};
+use super::{ApiServer, NAMESPACES, meta, strategy};
 use crate::response::{List, Reply, Response};
 use crate::status::{Cause, Status};
 use crate::storage::{Key, Stored};
@@ -126,6 +126,9 @@ impl ApiServer {
         let options = Options::read(call)?;
         let mut warnings: Vec<String> = call.resource.deprecation.iter().cloned().collect();
         warnings.extend(self.admit_delete(call, &key, &options)?);
+        if let Some(old) = self.storage.get(&call.resource.storage, &key).cloned() {
+            self.prepare(&call.resource, &[old])?;
+        }
         let outcome = self.delete_object(call, &key, &options)?;
         let resource = &call.resource;
         let accepted = options.orphan == Some(false);
@@ -140,7 +143,7 @@ impl ApiServer {
                 Ok(Response { code: 200, reply: Reply::Value(status), warnings })
             }
             outcome => {
-                let mut response = call.answer(convert::present(resource, outcome.object()), warnings);
+                let mut response = call.answer(self.show(resource, outcome.object())?, warnings);
                 if matches!(outcome, Outcome::Pending(_)) && accepted {
                     response.code = 202;
                 }
@@ -179,11 +182,12 @@ impl ApiServer {
                 self.ask_about_deletion(call, &old)?;
             }
         }
+        self.prepare(&call.resource, &found)?;
         let mut items = Vec::with_capacity(found.len());
         for object in found {
             match self.delete_object(call, &object.key, &options) {
                 // As they were when they were listed.
-                Ok(_) => items.push(convert::present(&call.resource, &object)),
+                Ok(_) => items.push(self.show(&call.resource, &object)?),
                 Err(gone) if gone.code == 404 => {}
                 Err(status) => return Err(status),
             }

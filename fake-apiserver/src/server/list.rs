@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::call::Call;
-use super::{ApiServer, convert, go_text};
+use super::{ApiServer, go_text};
 use crate::response::{List, Reply, Response};
 use crate::status::{Cause, Status};
 use crate::storage::{FieldSelector, Key, LabelSelector, Selection, Stored};
@@ -44,10 +44,11 @@ impl ApiServer {
             more.then(|| items.last().map(|last| encode_token(revision, &last.key))).flatten();
         let counted = selection.labels.is_empty() && selection.fields == FieldSelector::default();
         let resource = &call.resource;
+        self.prepare(resource, &items)?;
         let list = List {
             kind: resource.list_kind.clone(),
             api_version: resource.api_version(),
-            items: items.iter().map(|object| convert::present(resource, object)).collect(),
+            items: items.iter().map(|object| self.show(resource, object)).collect::<Result<_, _>>()?,
             resource_version: revision,
             continue_token,
             remaining: (more && counted).then_some(left),

@@ -25,7 +25,7 @@ impl ApiServer {
             }
             return Err(call.not_found(&key.name).warned(warnings));
         };
-        let old_value = old.value();
+        let old_value = self.decoded(call, &old)?;
         let said = warnings.clone();
         self.update_value(call, &old, &old_value, value, warnings, Fields::Tracked)
             .map_err(|refused| refused.warned(said))
@@ -68,7 +68,7 @@ impl ApiServer {
         let said = if lasting { strategy::lasting_warnings(resource, &new) } else { Vec::new() };
         if new == *old_value && !self.has_webhooks() && !self.has_policies() {
             warnings.extend(said);
-            return Ok(call.answer(convert::present(resource, old), warnings));
+            return Ok(call.answer(self.show(resource, old)?, warnings));
         }
         causes.extend(super::create::faults(call, &new, Some(old_value))?);
         if !causes.is_empty() {
@@ -89,20 +89,23 @@ impl ApiServer {
         }
         self.assign(call, &mut new)?;
         if same_but_for_times(old_value, &new) {
-            return Ok(call.answer(convert::present(resource, old), warnings));
+            return Ok(call.answer(self.show(resource, old)?, warnings));
         }
         if call.request.params.dry_run {
             convert::from_storage(resource, &mut new);
             return Ok(Response { code: 200, reply: Reply::Value(new), warnings });
         }
-        if finished(resource, &new) {
+        let finished = finished(resource, &new);
+        let new = self.encoded(call, new)?;
+        if finished {
             // The write itself is never stored, so that it has no version of its own.
             let last = Stored::from_value(&new, &resource.selectable_fields, old.edition);
+            let last = self.show(resource, &Arc::new(last))?;
             self.remove(call, new);
-            return Ok(call.answer(convert::present(resource, &Arc::new(last)), warnings));
+            return Ok(call.answer(last, warnings));
         }
         let object = self.put(call, new);
-        Ok(call.answer(convert::present(resource, &object), warnings))
+        Ok(call.answer(self.show(resource, &object)?, warnings))
     }
 }
 
