@@ -196,6 +196,14 @@ pub fn lose(schema: Option<&Schema>, old: &Value, new: &Value, api_version: &str
     managers.store(object);
 }
 
+/// Takes all away from who writes, as far as they own it by writes of this sort.
+pub(crate) fn disown(object: &mut Value, by: &Applier) {
+    let Some(mut managers) = Managers::of(object) else { return };
+    if managers.take(&Entry::new(by, false, FieldSet::default())).is_some() {
+        managers.store(object);
+    }
+}
+
 /// Records the ownership of fields that a create, update or patch other than apply has changed.
 ///
 /// `old` is `None` on create. `new.metadata.managedFields` is what the client sent; it is replaced. When nothing

@@ -13,8 +13,10 @@ mod tests;
 mod typed;
 
 pub use apply::apply;
+pub(crate) use apply::conflict;
 pub use json::json;
 pub(crate) use json::json_or_why;
+pub(crate) use managed_fields::disown;
 pub use managed_fields::{lose, track_update};
 pub use merge::merge;
 pub(crate) use scale::{apply_scale, managers_of_scale};

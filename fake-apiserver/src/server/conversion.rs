@@ -7,7 +7,7 @@
 //!
 //! Follows `k8s.io/apiextensions-apiserver/pkg/apiserver/conversion`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use super::admission::{Destination, WebhookCall};
 use super::call::Call;
 use super::{ApiServer, convert, meta};
+use crate::patch;
 use crate::registry::Resource;
 use crate::status::Status;
 use crate::storage::Stored;
@@ -113,6 +114,62 @@ impl ApiServer {
             return Err(self.missing(resource, &stored));
         }
         Ok(stored)
+    }
+
+    /// What a dry run answers: an object that was stored and read back.
+    pub(super) fn as_if_stored(&self, call: &Call<'_>, mut value: Value) -> Result<Value, Status> {
+        let resource = &call.resource;
+        if hook(resource).is_some() {
+            let stored = self.encoded(call, value)?;
+            value = stored.clone();
+            let wanted = resource.api_version();
+            value = self.converted(resource, value, &wanted).ok_or_else(|| self.missing(resource, &stored))?;
+        }
+        convert::from_storage(resource, &mut value);
+        Ok(value)
+    }
+
+    /// Who owns fields of another version loses those that change there; an apply is refused for them instead, unless it is forced.
+    pub(super) fn mind_other_versions(
+        &self,
+        call: &Call<'_>,
+        old: &Value,
+        new: &mut Value,
+        applies: bool,
+    ) -> Result<(), Status> {
+        let resource = &call.resource;
+        if hook(resource).is_none() {
+            return Ok(());
+        }
+        let own = resource.api_version();
+        let said = |value: &Value| {
+            let mut value = value.clone();
+            value["apiVersion"] = json!(own);
+            value
+        };
+        let (old, changed) = (said(old), said(new));
+        let entries = new["metadata"]["managedFields"].as_array().into_iter().flatten();
+        let versions: BTreeSet<String> = entries
+            .filter_map(|entry| entry["apiVersion"].as_str())
+            .filter(|version| *version != own)
+            .map(str::to_owned)
+            .collect();
+        for version in versions {
+            let name = version.rsplit('/').next().unwrap_or_default();
+            let Some(other) = self.registry.get(&resource.group, name, &resource.plural) else { continue };
+            let schema = other.schema().map(AsRef::as_ref);
+            let into = |value: &Value| {
+                let converted = self.converted(other, value.clone(), &version);
+                converted.ok_or_else(|| self.missing(other, value))
+            };
+            let (before, after) = (into(&old)?, into(&changed)?);
+            if applies && !call.request.params.force {
+                let conflict = patch::conflict(schema, &before, &after, &version, new);
+                conflict.map_or(Ok(()), Err)?;
+            }
+            patch::lose(schema, &before, &after, &version, new);
+        }
+        Ok(())
     }
 
     /// Has everything asked for that showing these objects needs.

@@ -95,7 +95,7 @@ impl ApiServer {
         self.assign(call, &mut value)?;
         if call.request.params.dry_run {
             self.uids += 1;
-            super::convert::from_storage(resource, &mut value);
+            let mut value = self.as_if_stored(call, value)?;
             // Only what is stored gets a version of its own.
             if let Some(version) = version.filter(|version| *version != "") {
                 meta::of(&mut value)?.insert("resourceVersion".into(), version);

@@ -71,6 +71,7 @@ impl ApiServer {
         let mut shown = old_value.clone();
         convert::from_storage(&call.resource, &mut shown);
         let mut new = patch::apply(schema, Some(&shown), &applied, &call.applier())?;
+        self.mind_other_versions(call, &shown, &mut new, true)?;
         body::decode_outcome(call, &mut new)?;
         body::to_storage(call, &mut new);
         self.update_value(call, &old, &old_value, new, warnings, Fields::Applied)

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::admission::Operation;
 use super::call::Call;
 use super::create::Fields;
-use super::{ApiServer, body, convert, meta, strategy};
+use super::{ApiServer, body, meta, strategy};
+use crate::patch;
 use crate::request::Verb;
 use crate::response::{Reply, Response};
 use crate::status::{Cause, Status};
@@ -58,6 +59,10 @@ impl ApiServer {
             let kept = meta::withhold(meta::of(&mut new)?, &deletion);
             self.track(call, Some(old_value), &mut new);
             meta::of(&mut new)?.extend(kept);
+            if super::scale::says_nothing(call, &new) {
+                patch::disown(&mut new, &call.applier());
+            }
+            self.mind_other_versions(call, old_value, &mut new, false)?;
         }
         strategy::settle(call, &mut new, old_value);
         self.mutate(call, Operation::Update, &mut new, Some(old_value))?;
@@ -92,7 +97,7 @@ impl ApiServer {
             return Ok(call.answer(self.show(resource, old)?, warnings));
         }
         if call.request.params.dry_run {
-            convert::from_storage(resource, &mut new);
+            let new = self.as_if_stored(call, new)?;
             return Ok(Response { code: 200, reply: Reply::Value(new), warnings });
         }
         let finished = finished(resource, &new);

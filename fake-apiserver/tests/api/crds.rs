@@ -194,3 +194,23 @@ fn broken_definitions_are_refused() {
         assert_eq!(status.code, 422, "{path}: {}", status.message);
     }
 }
+
+/// What a real server of 1.36 answered.
+#[test]
+fn a_definition_is_answered_as_it_goes() {
+    let mut cluster = Cluster::new();
+    let schema = json!({"openAPIV3Schema": {"type": "object"}});
+    let version = json!({"name": "v1", "served": true, "storage": true, "schema": schema});
+    let spec = json!({"group": "example.org", "scope": "Namespaced", "names": {"kind": "Thing", "plural": "things"},
+        "versions": [version]});
+    let definitions = |verb: fn(&str, &str) -> Request| {
+        verb("apiextensions.k8s.io/v1", "customresourcedefinitions").name("things.example.org")
+    };
+    let body = json!({"metadata": {"name": "things.example.org"}, "spec": spec});
+    cluster.ok(&Request::create("apiextensions.k8s.io/v1", "customresourcedefinitions", body));
+    let going = cluster.ok(&definitions(Request::delete));
+    assert_eq!(going["status"]["conditions"][2]["reason"], "InstanceDeletionPending");
+    assert_eq!(going["metadata"]["generation"], 1);
+    assert!(going["metadata"]["deletionTimestamp"].is_string());
+    assert_eq!(cluster.refusal(&definitions(Request::get)).code, 404);
+}

@@ -125,3 +125,18 @@ fn applying_the_status_of_a_service_that_is_not_there_tries_to_make_it() {
     assert_eq!(refusal.message, "Service \"x\" is invalid: spec.ports: Required value");
     assert_eq!(cluster.refusal(&apply("v1", "ResourceQuota", "resourcequotas")).code, 404);
 }
+
+#[test]
+fn a_scale_of_none_owns_no_replicas() {
+    let mut cluster = Cluster::new();
+    cluster.ok(&deployment());
+    let mut scale = |replicas: i64| {
+        let body = json!({"spec": {"replicas": replicas}});
+        let request = Request::patch(PatchType::Merge, "apps/v1", "deployments", body).namespace("default");
+        cluster.ok(&request.name("d").subresource("scale").manager("me"));
+        let made = cluster.ok(&Request::get("apps/v1", "deployments").namespace("default").name("d"));
+        let owners = made["metadata"]["managedFields"].as_array().unwrap().clone();
+        owners.iter().any(|owner| owner["subresource"] == "scale")
+    };
+    assert_eq!((scale(5), scale(0)), (true, false));
+}
