@@ -110,7 +110,8 @@ impl Registry {
         for resource in resources {
             self.insert(resource);
         }
-        let converts = |resource: &Arc<Resource>| resource.custom.as_ref().is_some_and(|c| c.conversion.is_some());
+        let converts =
+            |resource: &Arc<Resource>| resource.custom.as_ref().is_some_and(|c| c.conversion.is_some());
         let any = self.resources().any(converts);
         self.converts = any;
     }

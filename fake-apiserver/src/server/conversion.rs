@@ -26,8 +26,9 @@ use crate::storage::Stored;
 const MOST: usize = 50_000;
 /// Seconds a conversion may take.
 const TIMEOUT_SECONDS: u64 = 30;
-/// What an answer is wrapped in, whatever becomes of it.
-const API_VERSION: &str = "apiextensions.k8s.io/v1";
+/// The versions of a review, of which a definition names the one to use first.
+const REVIEWS: [(&str, &str); 2] =
+    [("v1", "apiextensions.k8s.io/v1"), ("v1beta1", "apiextensions.k8s.io/v1beta1")];
 
 /// An object and the version that it is wanted in.
 type Question = (String, String);
@@ -73,7 +74,11 @@ impl ApiServer {
     }
 
     /// The same, or nothing where it must be converted first.
-    pub(super) fn show_if_known(&self, resource: &Arc<Resource>, object: &Arc<Stored>) -> Option<Arc<Stored>> {
+    pub(super) fn show_if_known(
+        &self,
+        resource: &Arc<Resource>,
+        object: &Arc<Stored>,
+    ) -> Option<Arc<Stored>> {
         if hook(resource).is_none() {
             return Some(convert::present(resource, object));
         }
@@ -106,9 +111,8 @@ impl ApiServer {
         value["apiVersion"] = json!(resource.api_version());
         let wanted = resource.storage_api_version.clone();
         let before = value.clone();
-        let mut stored = self
-            .converted(resource, value, &wanted)
-            .ok_or_else(|| self.missing(resource, &before))?;
+        let mut stored =
+            self.converted(resource, value, &wanted).ok_or_else(|| self.missing(resource, &before))?;
         self.complete_as_stored(resource, &mut stored);
         if self.converted(resource, stored.clone(), &resource.api_version()).is_none() {
             return Err(self.missing(resource, &stored));
@@ -123,7 +127,8 @@ impl ApiServer {
             let stored = self.encoded(call, value)?;
             value = stored.clone();
             let wanted = resource.api_version();
-            value = self.converted(resource, value, &wanted).ok_or_else(|| self.missing(resource, &stored))?;
+            value =
+                self.converted(resource, value, &wanted).ok_or_else(|| self.missing(resource, &stored))?;
         }
         convert::from_storage(resource, &mut value);
         Ok(value)
@@ -188,18 +193,12 @@ impl ApiServer {
         }
         let asked = question(&object, wanted);
         let mut state = self.conversions.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match state.known.get(&asked) {
-            Some(known) => {
-                let mut known = known.clone();
-                restore(&object, &mut known);
-                Some(known)
-            }
-            None => {
-                let needed = Needed { resource: Arc::clone(resource), wanted: wanted.to_owned(), object };
-                state.needed.push(needed);
-                None
-            }
-        }
+        let Some(mut known) = state.known.get(&asked).cloned() else {
+            state.needed.push(Needed { resource: Arc::clone(resource), wanted: wanted.to_owned(), object });
+            return None;
+        };
+        restore(&object, &mut known);
+        Some(known)
     }
 
     /// The way out of a request to whoever can ask, or why it ends here.
@@ -220,9 +219,9 @@ impl ApiServer {
         let (resource, wanted) = (Arc::clone(&first.resource), first.wanted.clone());
         state.asked += 1;
         let uid = meta::uid((1 << 45) + state.asked);
-        let same = needed.into_iter().filter(|other| {
-            other.wanted == wanted && other.resource.storage == resource.storage
-        });
+        let same = needed
+            .into_iter()
+            .filter(|other| other.wanted == wanted && other.resource.storage == resource.storage);
         let objects = same.map(|needed| {
             let mut object = needed.object;
             if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -233,13 +232,22 @@ impl ApiServer {
         });
         let request =
             json!({"uid": uid, "desiredAPIVersion": wanted, "objects": objects.collect::<Vec<_>>()});
-        let client = &hook(&resource)?["clientConfig"];
+        let webhook = hook(&resource)?;
+        let client = &webhook["clientConfig"];
+        let versions = webhook["conversionReviewVersions"].as_array().into_iter().flatten();
+        let api_version = versions
+            .filter_map(|version| REVIEWS.iter().find(|(known, _)| version == known))
+            .map(|(_, api_version)| *api_version)
+            .next()?;
         Some(WebhookCall {
             webhook: format!("conversion_webhook_for_{}", resource.custom.as_ref()?.definition),
             destination: Destination::read(client),
-            ca_bundle: client["caBundle"].as_str().and_then(|pem| BASE64.decode(pem).ok()).unwrap_or_default(),
+            ca_bundle: client["caBundle"]
+                .as_str()
+                .and_then(|pem| BASE64.decode(pem).ok())
+                .unwrap_or_default(),
             timeout_seconds: TIMEOUT_SECONDS,
-            review: json!({"kind": "ConversionReview", "apiVersion": API_VERSION, "request": request,
+            review: json!({"kind": "ConversionReview", "apiVersion": api_version, "request": request,
                 "response": {"uid": "", "convertedObjects": null, "result": {"metadata": {}}}}),
         })
     }
@@ -263,7 +271,7 @@ impl ApiServer {
             let why = why.strip_prefix("failed to call webhook: ").unwrap_or(&why);
             refuse(&format!("failed: {why}"))
         })?;
-        let converted = of_answer(&answer, &request["uid"]).map_err(|why| refuse(&format!("failed: {why}")))?;
+        let converted = of_answer(&answer, &call.review).map_err(|why| refuse(&format!("failed: {why}")))?;
         if converted.len() != objects.len() {
             let why = format!("returned {} objects, expected {}", converted.len(), objects.len());
             return Err(refuse(&why));
@@ -295,20 +303,23 @@ fn failed(api_version: &str, kind: &str, why: &str) -> Status {
 }
 
 /// The objects of an answer that says it has succeeded.
-fn of_answer(answer: &Value, uid: &Value) -> Result<Vec<Value>, String> {
+fn of_answer(answer: &Value, review: &Value) -> Result<Vec<Value>, String> {
     let said = |field: &str| answer[field].as_str().unwrap_or_default().to_owned();
-    let version = said("apiVersion");
-    if said("kind") != "ConversionReview" || version != API_VERSION {
+    // Of the older version neither this nor the uid is looked at.
+    let strict = review["apiVersion"] == REVIEWS[0].1;
+    if strict && (answer["kind"] != review["kind"] || answer["apiVersion"] != review["apiVersion"]) {
         return Err(format!(
-            "expected webhook response of {API_VERSION}, Kind=ConversionReview, got {version}, Kind={}",
+            "expected webhook response of {}, Kind=ConversionReview, got {}, Kind={}",
+            REVIEWS[0].1,
+            said("apiVersion"),
             said("kind")
         ));
     }
-    let response = &answer["response"];
+    let (response, uid) = (&answer["response"], &review["request"]["uid"]);
     if response.is_null() {
         return Err("no response provided".into());
     }
-    if response["uid"] != *uid {
+    if strict && response["uid"] != *uid {
         let got = response["uid"].as_str().unwrap_or_default();
         return Err(format!("expected response.uid={uid}, got {got:?}"));
     }
@@ -363,7 +374,9 @@ fn restore(object: &Value, converted: &mut Value) {
     for field in ["labels", "annotations"] {
         metadata.remove(field);
         let entries = converted["metadata"].get_mut(field).map(Value::take);
-        if let Some(entries) = entries.filter(|entries| entries.as_object().is_some_and(|all| !all.is_empty())) {
+        if let Some(entries) =
+            entries.filter(|entries| entries.as_object().is_some_and(|all| !all.is_empty()))
+        {
             metadata.insert(field.into(), entries);
         }
     }

@@ -239,7 +239,8 @@ fn a_zero_that_go_does_not_write_counts_as_unsaid() {
     assert_eq!(made["spec"]["sessionAffinity"], "None");
     let owned = &made["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"];
     assert_eq!(owned["f:publishNotReadyAddresses"], Value::Null);
-    let mut job = json!({"metadata": metadata, "spec": {"suspend": false, "template": {"spec": pod("x")["spec"]}}});
+    let mut job =
+        json!({"metadata": metadata, "spec": {"suspend": false, "template": {"spec": pod("x")["spec"]}}});
     job["spec"]["template"]["spec"]["restartPolicy"] = json!("Never");
     job["spec"]["template"]["spec"]["hostNetwork"] = json!(false);
     let made = cluster.ok(&Request::create("batch/v1", "jobs", job));

@@ -52,7 +52,8 @@ fn answer(body: &[u8]) -> Vec<u8> {
         None => json!({"status": "Failed", "message": "cannot convert bad"}),
     };
     let response = json!({"uid": request["uid"], "convertedObjects": all, "result": result});
-    let review = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview", "response": response});
+    let review =
+        json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "ConversionReview", "response": response});
     review.to_string().into_bytes()
 }
 
@@ -126,9 +127,16 @@ async fn an_object_is_kept_in_one_version_and_served_in_both() {
     let made = ask(&server, &host(&json!({"host": "a:8"}))).await.unwrap();
     assert_eq!((&made["apiVersion"], &made["spec"]), (&json!(version("v1")), &json!({"host": "a:8"})));
     let kept = ask(&server, &named(Request::get(&version("v2"), "hosts"))).await.unwrap();
-    assert_eq!((&kept["apiVersion"], &kept["spec"]), (&json!(version("v2")), &json!({"hostname": "a", "port": 8})));
+    assert_eq!(
+        (&kept["apiVersion"], &kept["spec"]),
+        (&json!(version("v2")), &json!({"hostname": "a", "port": 8}))
+    );
     assert_eq!(kept["metadata"]["annotations"], json!({"converted": "yes"}));
-    assert_eq!(kept["metadata"]["finalizers"], Value::Null, "only labels and annotations are a webhook's to change");
+    assert_eq!(
+        kept["metadata"]["finalizers"],
+        Value::Null,
+        "only labels and annotations are a webhook's to change"
+    );
     let change = Request::patch(PatchType::Merge, &version("v1"), "hosts", json!({"spec": {"host": "b:9"}}));
     assert_eq!(ask(&server, &named(change)).await.unwrap()["spec"], json!({"host": "b:9"}));
     let listed = ask(&server, &Request::list(&version("v1"), "hosts").namespace("default")).await.unwrap();

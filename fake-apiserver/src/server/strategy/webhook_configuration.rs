@@ -133,7 +133,9 @@ fn path_faults(way: &str, at: &str, causes: &mut Vec<Cause>) {
             refuse(&format!("segment[{index}] may not be empty"));
             continue;
         }
-        names::dns_subdomain(step).iter().for_each(|fault| refuse(&format!("segment[{index}]: {fault}")));
+        for fault in names::dns_subdomain(step) {
+            refuse(&format!("segment[{index}]: {fault}"));
+        }
     }
 }
 

@@ -117,7 +117,8 @@ pub(super) fn faults(resource: &Resource, value: &Value) -> Vec<Cause> {
         // Of those the selector is not asked for, and what it means not said twice.
         causes.retain(|cause| {
             cause.field != "spec.selector"
-                || !(cause.reason == "FieldValueRequired" || cause.message.ends_with("invalid label selector"))
+                || !(cause.reason == "FieldValueRequired"
+                    || cause.message.ends_with("invalid label selector"))
         });
     }
     for cause in &mut causes {
