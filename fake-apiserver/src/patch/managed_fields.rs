@@ -84,7 +84,14 @@ impl Managers {
     /// The entries of an object; one unreadable entry makes all unreadable, as in the real server.
     pub(crate) fn of(object: &Value) -> Option<Self> {
         let Some(entries) = raw(object) else { return Some(Self::default()) };
-        entries.iter().map(Entry::from_value).collect::<Option<Vec<Entry>>>().map(Self)
+        let read = entries.iter().map(Entry::from_value).collect::<Option<Vec<Entry>>>()?;
+        // Of several with one identity, which a scale leaves behind, the last counts.
+        let mut all: Vec<Entry> = Vec::with_capacity(read.len());
+        for entry in read {
+            all.retain(|known| !known.is_of(&entry));
+            all.push(entry);
+        }
+        Some(Self(all))
     }
 
     /// Takes away what changed hands or is gone, from everybody; entries that own nothing any more go.
@@ -194,14 +201,6 @@ pub fn lose(schema: Option<&Schema>, old: &Value, new: &Value, api_version: &str
         !entry.set.is_empty()
     });
     managers.store(object);
-}
-
-/// Takes all away from who writes, as far as they own it by writes of this sort.
-pub(crate) fn disown(object: &mut Value, by: &Applier) {
-    let Some(mut managers) = Managers::of(object) else { return };
-    if managers.take(&Entry::new(by, false, FieldSet::default())).is_some() {
-        managers.store(object);
-    }
 }
 
 /// Records the ownership of fields that a create, update or patch other than apply has changed.

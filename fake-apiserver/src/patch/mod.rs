@@ -16,10 +16,9 @@ pub use apply::apply;
 pub(crate) use apply::conflict;
 pub use json::json;
 pub(crate) use json::json_or_why;
-pub(crate) use managed_fields::disown;
 pub use managed_fields::{lose, track_update};
 pub use merge::merge;
-pub(crate) use scale::{apply_scale, managers_of_scale};
+pub(crate) use scale::{apply_scale, managers_of_scale, track_scale};
 pub use strategic::strategic;
 
 /// Who applies or writes, and how.

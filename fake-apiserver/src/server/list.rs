@@ -214,7 +214,12 @@ fn encode_token(revision: u64, after: &Key) -> String {
 fn decode_token(token: &str) -> Result<Continue, Status> {
     let refused =
         |why: &str| Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
-    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| refused("illegal base64 data at input byte 0"))?;
+    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| {
+        let is_known = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        let wrong = token.bytes().position(|byte| !is_known(&byte));
+        let at = wrong.unwrap_or_else(|| token.len().saturating_sub(1));
+        refused(&format!("illegal base64 data at input byte {at}"))
+    })?;
     let token: Value =
         serde_json::from_slice(&bytes).map_err(|error| refused(&go_text::syntax_error(&bytes, &error)))?;
     let parse = || {

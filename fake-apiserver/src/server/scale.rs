@@ -100,12 +100,6 @@ impl ApiServer {
     }
 }
 
-/// A Scale of no replicas says nothing of them, as Go writes it, so that nobody owns them.
-pub(super) fn says_nothing(call: &Call<'_>, object: &Value) -> bool {
-    let paths = call.resource.scale.as_ref().filter(|_| call.request.subresource.as_deref() == Some("scale"));
-    paths.is_some_and(|paths| at(object, &paths.spec_replicas).is_some_and(|replicas| *replicas == 0))
-}
-
 fn answer(scale: Value) -> Response {
     Response { code: 200, reply: Reply::Value(scale), warnings: Vec::new() }
 }

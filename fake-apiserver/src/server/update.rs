@@ -54,15 +54,17 @@ impl ApiServer {
         Self::admit_update(call, &mut new);
         // As on the real server: what admission and allocators add belongs to nobody.
         strategy::complete(resource, &mut new);
-        if fields == Fields::Tracked {
-            // What the server itself says of a deletion is not there yet: whoever owns it loses it to those who do not say it.
-            let kept = meta::withhold(meta::of(&mut new)?, &deletion);
-            self.track(call, Some(old_value), &mut new);
-            meta::of(&mut new)?.extend(kept);
-            if super::scale::says_nothing(call, &new) {
-                patch::disown(&mut new, &call.applier());
+        let scaled = resource.scale.as_ref().filter(|_| call.request.subresource.as_deref() == Some("scale"));
+        match scaled {
+            _ if fields == Fields::Applied => {}
+            Some(paths) => patch::track_scale(old_value, &mut new, &paths.spec_replicas, &call.applier()),
+            None => {
+                // What the server itself says of a deletion is not there yet: whoever owns it loses it to those who do not say it.
+                let kept = meta::withhold(meta::of(&mut new)?, &deletion);
+                self.track(call, Some(old_value), &mut new);
+                meta::of(&mut new)?.extend(kept);
+                self.mind_other_versions(call, old_value, &mut new, false)?;
             }
-            self.mind_other_versions(call, old_value, &mut new, false)?;
         }
         strategy::settle(call, &mut new, old_value);
         self.mutate(call, Operation::Update, &mut new, Some(old_value))?;
