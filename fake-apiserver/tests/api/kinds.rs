@@ -274,3 +274,16 @@ fn ports_of_a_service_keep_their_numbers_by_name() {
     let ports = |service: &Value, at: usize| service["spec"]["ports"][at]["nodePort"].clone();
     assert_eq!((ports(&moved, 0), ports(&moved, 1)), (ports(&made, 1), json!(30080)));
 }
+
+#[test]
+fn labels_that_do_not_match_are_shown_as_they_were_said() {
+    let mut cluster = Cluster::new();
+    let mut shown = |template: Value| {
+        let spec = json!({"selector": {"matchLabels": {"a": "b"}}, "template": template});
+        let body = json!({"metadata": {"name": "x", "namespace": "default"}, "spec": spec});
+        cluster.refusal(&Request::create("apps/v1", "deployments", body)).details.causes[0].message.clone()
+    };
+    let why = "`selector` does not match template `labels`";
+    assert_eq!(shown(json!({})), format!("Invalid value: null: {why}"));
+    assert_eq!(shown(json!({"metadata": {"labels": {}}})), format!("Invalid value: {{}}: {why}"));
+}

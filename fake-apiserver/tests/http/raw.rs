@@ -196,3 +196,22 @@ async fn a_watch_that_is_about_to_end_says_how_far_it_has_come() {
     let kinds: Vec<&str> = events.iter().map(|event| event.as_ref().unwrap().kind.as_str()).collect();
     assert_eq!(kinds, ["BOOKMARK"]);
 }
+
+#[tokio::test]
+async fn a_scale_is_a_table_of_its_own_columns() {
+    let service = server().service();
+    let spec = json!({"replicas": 2, "selector": {"matchLabels": {"a": "b"}}, "template": {
+        "metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}});
+    let body = json!({"metadata": {"name": "d"}, "spec": spec}).to_string();
+    let deployments = "/apis/apps/v1/namespaces/default/deployments";
+    send(&service, "POST", deployments, &[("content-type", "application/json")], body).await;
+    let table = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")];
+    let response = send(&service, "GET", &format!("{deployments}/d/scale"), &table, "").await;
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let table: Value = serde_json::from_slice(&body).unwrap();
+    let columns: Vec<&str> =
+        table["columnDefinitions"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
+    assert_eq!(columns, ["Name", "Desired", "Available", "Age"]);
+    assert_eq!(table["rows"][0]["cells"][0], "d");
+    assert_eq!(table["rows"][0]["cells"][1], 2);
+}
