@@ -30,7 +30,10 @@
 //!   server goes to 250 levels and counts costs.
 //! - Admission plugins are those listed in [`server`]'s `admission`; where no controller makes service accounts, pods of a
 //!   namespace without the account `default` are admitted without a token. Quotas have no scope `VolumeAttributesClass`.
-//! - Conversion webhooks: versions of a custom resource differ in `apiVersion` alone.
+//! - Conversion webhooks are asked once about what an object says, where a real server asks at each
+//!   read and write that its caches do not answer; quotas, policies and selectors by field look at objects as they are stored, and
+//!   admission webhooks for another version than the request's see them unconverted. Requests in process that nobody makes calls for
+//!   ([`ApiServer::handle`]) are refused where they need a conversion.
 //! - Definitions are accepted and established at once, where a real server needs some milliseconds.
 //! - Bodies in YAML are read as YAML 1.2: a bare `y` is a text. Messages do not quote the internal Go types of objects: a
 //!   refused change of a pod does not show the difference of the two.

@@ -126,10 +126,11 @@ fn form(service: &HttpService, request: &Request, incoming: &Incoming) -> Result
             .with(|api| api.registry().get(&request.group, &request.version, &request.resource).cloned());
         found.filter(|_| request.subresource.is_none() || request.subresource.as_deref() == Some("status"))
     };
-    let printer = matches!(accept.shape, Shape::Table(_))
-        .then(resource)
-        .flatten()
-        .map(|resource| Printer::new(&resource));
+    let printer = || match request.subresource.as_deref() {
+        Some("scale") => Some(Printer::of_scales()),
+        _ => resource().map(|resource| Printer::new(&resource)),
+    };
+    let printer = matches!(accept.shape, Shape::Table(_)).then(printer).flatten();
     Ok(Form { accept, include, printer, now: service.server().now() })
 }
 

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::stream::{BoxStream, Stream, StreamExt};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::NodeProxy;
 use crate::request::{Request, Verb};
@@ -50,6 +52,8 @@ pub struct WatchStream {
 const BATCH: usize = 256;
 /// Seconds between bookmarks.
 const BOOKMARK_SECONDS: u64 = 60;
+/// Seconds between the last of them and the end of a watch.
+const LAST_SECONDS: u64 = 2;
 
 impl Server {
     /// A new cluster.
@@ -147,11 +151,14 @@ impl Server {
             wake,
             ready: Vec::new().into_iter(),
             over: false,
+            last_bookmark: end
+                .and_then(|end| end.checked_sub(LAST_SECONDS))
+                .map(|wait| Instant::now() + Duration::from_secs(wait)),
         };
         let events = futures::stream::unfold(follow, Follow::next);
         let inner = match end {
             Some(seconds) => {
-                let end = tokio::time::sleep(std::time::Duration::from_secs(seconds));
+                let end = tokio::time::sleep(Duration::from_secs(seconds));
                 events.take_until(end).boxed()
             }
             None => events.boxed(),
@@ -191,7 +198,7 @@ impl Server {
                 None => timer.await,
                 Some(due) => {
                     let wait = due.duration_since(self.now());
-                    let wait = std::time::Duration::try_from(wait).unwrap_or_default();
+                    let wait = Duration::try_from(wait).unwrap_or_default();
                     tokio::select! {
                         biased;
                         () = timer => {}
@@ -263,9 +270,17 @@ struct Follow {
     wake: Arc<Notify>,
     ready: std::vec::IntoIter<WatchEvent>,
     over: bool,
+    /// When the bookmark before the end of the watch is due, until it was sent.
+    last_bookmark: Option<Instant>,
 }
 
 impl Follow {
+    /// One a minute, and one shortly before the watch ends, so that its client knows where to go on.
+    fn next_bookmark(&self) -> Instant {
+        let next = Instant::now() + Duration::from_secs(BOOKMARK_SECONDS);
+        self.last_bookmark.map_or(next, |last| last.min(next))
+    }
+
     async fn next(mut self) -> Option<(Result<WatchEvent, Status>, Self)> {
         loop {
             if let Some(event) = self.ready.next() {
@@ -276,7 +291,27 @@ impl Follow {
             }
             let wake = Arc::clone(&self.wake);
             let notified = wake.notified();
-            let polled = self.guard.server.lock().api.poll_watch(&mut self.watch, BATCH);
+            let (polled, needed) = {
+                let mut state = self.guard.server.lock();
+                let polled = state.api.poll_watch(&mut self.watch, BATCH);
+                (polled, state.api.needed_conversion())
+            };
+            if let Some(call) = needed {
+                let answer = super::webhook::call(&self.guard.server, &call).await;
+                let taken = self.guard.server.lock().api.take_conversion(&call, answer);
+                if let Err(refused) = taken {
+                    self.over = true;
+                    return Some((Err(refused), self));
+                }
+                match polled {
+                    Ok(events) => self.ready = events.into_iter(),
+                    Err(gone) => {
+                        self.over = true;
+                        return Some((Err(gone), self));
+                    }
+                }
+                continue;
+            }
             match polled {
                 Err(gone) => {
                     self.over = true;
@@ -285,11 +320,12 @@ impl Follow {
                 Ok(events) if !events.is_empty() => self.ready = events.into_iter(),
                 Ok(_) if !self.watch.bookmarks => notified.await,
                 Ok(_) => {
-                    let bookmark = tokio::time::sleep(std::time::Duration::from_secs(BOOKMARK_SECONDS));
+                    let bookmark = self.next_bookmark();
                     tokio::select! {
                         biased;
                         () = notified => {}
-                        () = bookmark => {
+                        () = tokio::time::sleep_until(bookmark) => {
+                            self.last_bookmark = self.last_bookmark.filter(|last| *last > bookmark);
                             let event = self.guard.server.lock().api.bookmark(&self.watch);
                             return Some((Ok(event), self));
                         }

@@ -55,6 +55,21 @@ pub fn apply(
     Ok(result)
 }
 
+/// The conflict with those who own fields of another version of the object, which the change that an apply makes would touch there.
+pub(crate) fn conflict(
+    schema: Option<&Schema>,
+    old: &Value,
+    new: &Value,
+    api_version: &str,
+    object: &Value,
+) -> Option<Status> {
+    let changes = compare::compare(Some(old), new, schema.and_then(Schema::root));
+    let mut managers = Managers::of(object)?;
+    managers.0.retain(|entry| entry.api_version == api_version);
+    let found = Conflicts::find(&managers, &changes);
+    (!found.0.is_empty()).then(|| found.status())
+}
+
 fn misfit_message(applied: &Value, misfits: &[String]) -> String {
     let text = |pointer: &str| applied.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let why = match misfits {

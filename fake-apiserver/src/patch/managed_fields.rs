@@ -84,7 +84,14 @@ impl Managers {
     /// The entries of an object; one unreadable entry makes all unreadable, as in the real server.
     pub(crate) fn of(object: &Value) -> Option<Self> {
         let Some(entries) = raw(object) else { return Some(Self::default()) };
-        entries.iter().map(Entry::from_value).collect::<Option<Vec<Entry>>>().map(Self)
+        let read = entries.iter().map(Entry::from_value).collect::<Option<Vec<Entry>>>()?;
+        // Of several with one identity, which a scale leaves behind, the last counts.
+        let mut all: Vec<Entry> = Vec::with_capacity(read.len());
+        for entry in read {
+            all.retain(|known| !known.is_of(&entry));
+            all.push(entry);
+        }
+        Some(Self(all))
     }
 
     /// Takes away what changed hands or is gone, from everybody; entries that own nothing any more go.

@@ -13,11 +13,12 @@ mod tests;
 mod typed;
 
 pub use apply::apply;
+pub(crate) use apply::conflict;
 pub use json::json;
 pub(crate) use json::json_or_why;
 pub use managed_fields::{lose, track_update};
 pub use merge::merge;
-pub(crate) use scale::{apply_scale, managers_of_scale};
+pub(crate) use scale::{apply_scale, managers_of_scale, track_scale};
 pub use strategic::strategic;
 
 /// Who applies or writes, and how.

@@ -38,6 +38,39 @@ fn owners(object: &Value, path: &str) -> Managers {
     )
 }
 
+/// Records who owns the replicas of an object after an update of its Scale.
+///
+/// Whom nobody has been recorded for stays so. Who owns them by updates of the object itself and sees them unchanged keeps them in an
+/// entry of its own, since the versions of the two entries differ; and a Scale of none says nothing that could be owned.
+pub(crate) fn track_scale(old: &Value, new: &mut Value, path: &str, by: &Applier) {
+    let replicas = only(path);
+    let mut managers = Managers::of(old).unwrap_or_default();
+    let owns = |entry: &Entry| !entry.set.intersection(&replicas).is_empty();
+    let owners: Vec<Entry> = managers.0.iter().filter(|entry| owns(entry)).cloned().collect();
+    if owners.is_empty() {
+        managers.store(new);
+        return;
+    }
+    let at = |value: &Value| {
+        let found = path.split('.').try_fold(value, |at, name| at.get(name));
+        found.and_then(Value::as_i64).unwrap_or_default()
+    };
+    let (before, now) = (at(old), at(new));
+    managers.0.retain_mut(|entry| {
+        if before != now || !entry.applied {
+            entry.set.subtract(&replicas);
+        }
+        !entry.set.is_empty()
+    });
+    if before == now {
+        let apart = |owner: Entry| Entry { set: replicas.clone(), time: None, ..owner };
+        managers.0.extend(owners.into_iter().filter(|owner| !owner.applied).map(apart));
+    } else if now != 0 {
+        managers.0.push(Entry::new(by, false, replicas));
+    }
+    managers.store(new);
+}
+
 /// Applies a Scale: the object's managers as they are then, and the number of replicas.
 ///
 /// # Errors

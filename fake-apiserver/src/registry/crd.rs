@@ -73,6 +73,8 @@ fn resource(definition: &Value, version: &Value, schema: Schema, stored: &str, e
             definition: text(&definition["metadata"]["name"]).into(),
             edition,
             openapi: Arc::new(version["schema"]["openAPIV3Schema"].clone()),
+            conversion: (spec["conversion"]["strategy"] == "Webhook")
+                .then(|| Arc::new(spec["conversion"]["webhook"].clone())),
         }),
     }
 }

@@ -19,6 +19,8 @@ pub use resource::{Column, Custom, Resource, ScalePaths, SchemaSource, Subresour
 pub struct Registry {
     groups: BTreeMap<String, Group>,
     generation: u64,
+    /// Whether webhooks convert objects of any resource.
+    converts: bool,
 }
 
 /// One API group.
@@ -77,6 +79,11 @@ impl Registry {
         self.groups.values().flat_map(|group| group.versions.values()).flat_map(BTreeMap::values)
     }
 
+    /// Whether webhooks convert objects of any resource.
+    pub(crate) fn has_conversions(&self) -> bool {
+        self.converts
+    }
+
     /// Counts changes: documents built for one generation hold until the next.
     pub fn generation(&self) -> u64 {
         self.generation
@@ -103,6 +110,10 @@ impl Registry {
         for resource in resources {
             self.insert(resource);
         }
+        let converts =
+            |resource: &Arc<Resource>| resource.custom.as_ref().is_some_and(|c| c.conversion.is_some());
+        let any = self.resources().any(converts);
+        self.converts = any;
     }
 
     fn insert(&mut self, resource: Resource) {

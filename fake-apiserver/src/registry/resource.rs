@@ -62,6 +62,8 @@ pub struct Custom {
     pub edition: u64,
     /// `openAPIV3Schema` as it was written.
     pub openapi: Arc<Value>,
+    /// `spec.conversion.webhook`, where a webhook converts objects from version to version.
+    pub conversion: Option<Arc<Value>>,
 }
 
 /// One subresource.

@@ -64,8 +64,7 @@ impl Builder<'_> {
         let id = self.push(Node::default());
         self.known.insert(name.into(), id);
         self.unfinished.push(id);
-        let mut node =
-            Node { go: go_type(name), omitted: MESSAGES.omitted(name), ..self.parse(&schema) };
+        let mut node = Node { go: go_type(name), omitted: MESSAGES.omitted(name), ..self.parse(&schema) };
         if node.go.as_deref() == Some("runtime.RawExtension") {
             // Raw JSON, which belongs to its owner as a whole.
             node.types = Types::default();

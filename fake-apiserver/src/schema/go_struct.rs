@@ -36,7 +36,9 @@ fn walk(value: &mut Value, schema: View<'_>) {
         }
         Value::Array(items) => {
             let Some(schema) = schema.items() else { return };
-            items.iter_mut().for_each(|item| walk(item, schema));
+            for item in items {
+                walk(item, schema);
+            }
         }
         _ => {}
     }

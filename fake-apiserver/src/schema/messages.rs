@@ -11,7 +11,8 @@ pub(crate) struct Messages {
     /// Message name by `group/version/kind`.
     pub(crate) kinds: BTreeMap<String, String>,
     /// Fields by message name.
-    pub(crate) messages: BTreeMap<String, Vec<Field>>,
+    #[serde(rename = "messages")]
+    pub(crate) fields: BTreeMap<String, Vec<Field>>,
     /// By definition of the OpenAPI documents: the fields that are not written when they hold a zero.
     #[serde(skip)]
     omitted: BTreeMap<String, Vec<String>>,
@@ -32,7 +33,7 @@ pub(crate) static MESSAGES: LazyLock<Messages> = LazyLock::new(|| {
     let mut all: Messages =
         serde_json::from_str(include_str!("../../data/protobuf.json")).unwrap_or_default();
     let omitted = |name: &String| (name.replacen("k8s.io.", "io.k8s.", 1), all.omitted_of(name));
-    all.omitted = all.messages.keys().map(omitted).filter(|(_, fields)| !fields.is_empty()).collect();
+    all.omitted = all.fields.keys().map(omitted).filter(|(_, fields)| !fields.is_empty()).collect();
     all
 });
 
@@ -44,7 +45,7 @@ impl Messages {
 
     fn omitted_of(&self, message: &str) -> Vec<String> {
         let mut names = Vec::new();
-        for field in self.messages.get(message).into_iter().flatten() {
+        for field in self.fields.get(message).into_iter().flatten() {
             let Field(_, name, declared, _) = field;
             if field.is('i') {
                 names.extend(self.omitted_of(declared));

@@ -1,6 +1,6 @@
 //! The versions an object is kept and served in.
 //!
-//! Custom resources are converted as `strategy: None` does: only `apiVersion` differs. Events are kept as core/v1 and
+//! Custom resources without a webhook ([`super::conversion`]) are converted as `strategy: None` does: only `apiVersion` differs. Events are kept as core/v1 and
 //! served as events.k8s.io/v1 too; autoscalers are kept as v2.
 
 use std::collections::BTreeSet;

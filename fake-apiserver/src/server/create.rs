@@ -93,17 +93,19 @@ impl ApiServer {
         }
         drop_empty(call, &mut value);
         self.assign(call, &mut value)?;
-        self.uids += 1;
         if call.request.params.dry_run {
-            super::convert::from_storage(resource, &mut value);
+            self.uids += 1;
+            let mut value = self.as_if_stored(call, value)?;
             // Only what is stored gets a version of its own.
             if let Some(version) = version.filter(|version| *version != "") {
                 meta::of(&mut value)?.insert("resourceVersion".into(), version);
             }
             return Ok(Response { code: 201, reply: Reply::Value(value), warnings });
         }
+        let value = self.encoded(call, value)?;
+        self.uids += 1;
         let object = self.put(call, value);
-        let mut response = call.answer(super::convert::present(resource, &object), warnings);
+        let mut response = call.answer(self.show(resource, &object)?, warnings);
         response.code = 201;
         Ok(response)
     }

@@ -65,6 +65,7 @@ impl ApiServer {
             return;
         }
         self.editions += 1;
+        self.forget_conversions();
         if let Ok(resources) = Registry::custom(value, self.editions) {
             self.registry.set_custom(&object.key.name, resources);
             self.served_specs.insert(object.key.name.clone(), value["spec"].clone());
@@ -150,7 +151,15 @@ impl ApiServer {
 }
 
 /// A definition that begins to go waits for its custom resources.
-pub(super) fn begin_delete(value: &mut Value) {
+pub(super) fn begin_delete(value: &mut Value, now: &str) {
+    let terminating = |condition: &Value| condition["type"] == "Terminating";
+    if let Some(conditions) = value["status"]["conditions"].as_array_mut()
+        && !conditions.iter().any(terminating)
+    {
+        let message = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
+        conditions.push(json!({"type": "Terminating", "status": "True", "reason": "InstanceDeletionPending",
+            "message": message, "lastTransitionTime": now}));
+    }
     let mut finalizers = value["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
     if value["metadata"]["deletionTimestamp"].is_null() && !finalizers.iter().any(|f| f == CLEANUP) {
         finalizers.push(json!(CLEANUP));

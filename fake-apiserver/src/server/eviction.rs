@@ -22,6 +22,10 @@ impl ApiServer {
     /// Evicts a pod: takes one from its budget's allowance, says so in the pod's conditions, and deletes it.
     pub(super) fn evict(&mut self, call: &Call<'_>) -> Result<Response, Status> {
         let key = call.key()?;
+        let said = |body: &Value| body["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        if call.request.body.as_ref().is_some_and(|body| said(body) != key.name) {
+            return Err(Status::bad_request("name in URL does not match name in Eviction object"));
+        }
         let pod = self.storage.get(&PODS, &key).cloned().ok_or_else(|| call.not_found(&key.name))?;
         let options = call.request.body.as_ref().map(|body| body["deleteOptions"].clone());
         let request = Request { body: options, params: call.request.params.clone(), ..Request::default() };

@@ -1,7 +1,7 @@
 //! GET of one object.
 
 use super::call::Call;
-use super::{ApiServer, convert, list};
+use super::{ApiServer, list};
 use crate::response::Response;
 use crate::status::Status;
 
@@ -12,6 +12,6 @@ impl ApiServer {
         let object =
             self.storage.get(&call.resource.storage, &key).ok_or_else(|| call.not_found(&key.name))?;
         let warnings = call.resource.deprecation.iter().cloned().collect();
-        Ok(call.answer(convert::present(&call.resource, object), warnings))
+        Ok(call.answer(self.show(&call.resource, object)?, warnings))
     }
 }

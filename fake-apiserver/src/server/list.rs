@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::call::Call;
-use super::{ApiServer, convert, go_text};
+use super::{ApiServer, go_text};
 use crate::response::{List, Reply, Response};
 use crate::status::{Cause, Status};
 use crate::storage::{FieldSelector, Key, LabelSelector, Selection, Stored};
@@ -44,10 +44,11 @@ impl ApiServer {
             more.then(|| items.last().map(|last| encode_token(revision, &last.key))).flatten();
         let counted = selection.labels.is_empty() && selection.fields == FieldSelector::default();
         let resource = &call.resource;
+        self.prepare(resource, &items)?;
         let list = List {
             kind: resource.list_kind.clone(),
             api_version: resource.api_version(),
-            items: items.iter().map(|object| convert::present(resource, object)).collect(),
+            items: items.iter().map(|object| self.show(resource, object)).collect::<Result<_, _>>()?,
             resource_version: revision,
             continue_token,
             remaining: (more && counted).then_some(left),
@@ -213,7 +214,12 @@ fn encode_token(revision: u64, after: &Key) -> String {
 fn decode_token(token: &str) -> Result<Continue, Status> {
     let refused =
         |why: &str| Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
-    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| refused("illegal base64 data at input byte 0"))?;
+    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| {
+        let is_known = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        let wrong = token.bytes().position(|byte| !is_known(&byte));
+        let at = wrong.unwrap_or_else(|| token.len().saturating_sub(1));
+        refused(&format!("illegal base64 data at input byte {at}"))
+    })?;
     let token: Value =
         serde_json::from_slice(&bytes).map_err(|error| refused(&go_text::syntax_error(&bytes, &error)))?;
     let parse = || {

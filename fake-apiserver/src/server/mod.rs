@@ -9,6 +9,7 @@ mod body;
 mod call;
 mod components;
 mod config;
+mod conversion;
 mod convert;
 mod create;
 mod cron;
@@ -91,6 +92,7 @@ pub struct ApiServer {
     webhooks: std::sync::Arc<admission::Webhooks>,
     policies: std::sync::Arc<admission::Policies>,
     calls: admission::Calls,
+    conversions: conversion::Conversions,
     /// `spec` of each served definition: a write that does not change it changes nothing that is served.
     served_specs: BTreeMap<String, Value>,
 }
@@ -121,6 +123,7 @@ impl ApiServer {
             webhooks: std::sync::Arc::default(),
             policies: std::sync::Arc::default(),
             calls: admission::Calls::default(),
+            conversions: conversion::Conversions::default(),
             served_specs: BTreeMap::new(),
         };
         server.bootstrap(now);

@@ -19,7 +19,7 @@ impl ApiServer {
         }
         let old = self.storage.get(&call.resource.storage, &key).cloned();
         let old = old.ok_or_else(|| call.not_found(&key.name))?;
-        let old_value = old.value();
+        let old_value = self.decoded(call, &old)?;
         let mut shown = old_value.clone();
         convert::from_storage(&call.resource, &mut shown);
         let mut new = patched(call, patch_type, &shown, change)?;
@@ -67,10 +67,11 @@ impl ApiServer {
             body::to_storage(call, &mut new);
             return self.create_value(call, new, warnings, Fields::Applied);
         };
-        let old_value = old.value();
+        let old_value = self.decoded(call, &old)?;
         let mut shown = old_value.clone();
         convert::from_storage(&call.resource, &mut shown);
         let mut new = patch::apply(schema, Some(&shown), &applied, &call.applier())?;
+        self.mind_other_versions(call, &shown, &mut new, true)?;
         body::decode_outcome(call, &mut new)?;
         body::to_storage(call, &mut new);
         self.update_value(call, &old, &old_value, new, warnings, Fields::Applied)

@@ -50,7 +50,7 @@ impl ApiServer {
         let key = call.key()?;
         let old = self.storage.get(&call.resource.storage, &key).cloned();
         let old = old.ok_or_else(|| call.not_found(&key.name))?;
-        let old_value = old.value();
+        let old_value = self.decoded(call, &old)?;
         let mut shown = scale_of(paths, &old_value)?;
         if call.request.verb == Verb::Get {
             return Ok(answer(shown));

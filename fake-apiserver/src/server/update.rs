@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::admission::Operation;
 use super::call::Call;
 use super::create::Fields;
-use super::{ApiServer, body, convert, meta, strategy};
+use super::{ApiServer, body, meta, strategy};
+use crate::patch;
 use crate::request::Verb;
 use crate::response::{Reply, Response};
 use crate::status::{Cause, Status};
@@ -25,7 +26,7 @@ impl ApiServer {
             }
             return Err(call.not_found(&key.name).warned(warnings));
         };
-        let old_value = old.value();
+        let old_value = self.decoded(call, &old)?;
         let said = warnings.clone();
         self.update_value(call, &old, &old_value, value, warnings, Fields::Tracked)
             .map_err(|refused| refused.warned(said))
@@ -53,11 +54,17 @@ impl ApiServer {
         Self::admit_update(call, &mut new);
         // As on the real server: what admission and allocators add belongs to nobody.
         strategy::complete(resource, &mut new);
-        if fields == Fields::Tracked {
-            // What the server itself says of a deletion is not there yet: whoever owns it loses it to those who do not say it.
-            let kept = meta::withhold(meta::of(&mut new)?, &deletion);
-            self.track(call, Some(old_value), &mut new);
-            meta::of(&mut new)?.extend(kept);
+        let scaled = resource.scale.as_ref().filter(|_| call.request.subresource.as_deref() == Some("scale"));
+        match scaled {
+            _ if fields == Fields::Applied => {}
+            Some(paths) => patch::track_scale(old_value, &mut new, &paths.spec_replicas, &call.applier()),
+            None => {
+                // What the server itself says of a deletion is not there yet: whoever owns it loses it to those who do not say it.
+                let kept = meta::withhold(meta::of(&mut new)?, &deletion);
+                self.track(call, Some(old_value), &mut new);
+                meta::of(&mut new)?.extend(kept);
+                self.mind_other_versions(call, old_value, &mut new, false)?;
+            }
         }
         strategy::settle(call, &mut new, old_value);
         self.mutate(call, Operation::Update, &mut new, Some(old_value))?;
@@ -68,7 +75,7 @@ impl ApiServer {
         let said = if lasting { strategy::lasting_warnings(resource, &new) } else { Vec::new() };
         if new == *old_value && !self.has_webhooks() && !self.has_policies() {
             warnings.extend(said);
-            return Ok(call.answer(convert::present(resource, old), warnings));
+            return Ok(call.answer(self.show(resource, old)?, warnings));
         }
         causes.extend(super::create::faults(call, &new, Some(old_value))?);
         if !causes.is_empty() {
@@ -89,20 +96,23 @@ impl ApiServer {
         }
         self.assign(call, &mut new)?;
         if same_but_for_times(old_value, &new) {
-            return Ok(call.answer(convert::present(resource, old), warnings));
+            return Ok(call.answer(self.show(resource, old)?, warnings));
         }
         if call.request.params.dry_run {
-            convert::from_storage(resource, &mut new);
+            let new = self.as_if_stored(call, new)?;
             return Ok(Response { code: 200, reply: Reply::Value(new), warnings });
         }
-        if finished(resource, &new) {
+        let finished = finished(resource, &new);
+        let new = self.encoded(call, new)?;
+        if finished {
             // The write itself is never stored, so that it has no version of its own.
             let last = Stored::from_value(&new, &resource.selectable_fields, old.edition);
+            let last = self.show(resource, &Arc::new(last))?;
             self.remove(call, new);
-            return Ok(call.answer(convert::present(resource, &Arc::new(last)), warnings));
+            return Ok(call.answer(last, warnings));
         }
         let object = self.put(call, new);
-        Ok(call.answer(convert::present(resource, &object), warnings))
+        Ok(call.answer(self.show(resource, &object)?, warnings))
     }
 }
 

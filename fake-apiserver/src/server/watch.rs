@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::call::Call;
-use super::{ApiServer, convert, list};
+use super::{ApiServer, list};
 use crate::registry::Resource;
 use crate::response::{Reply, Response};
 use crate::status::{Cause, Status};
@@ -49,14 +49,18 @@ impl ApiServer {
     pub(super) fn poll(&self, watch: &mut Watch, max: usize) -> Result<Vec<WatchEvent>, Status> {
         let resource = self.registry.get(&watch.group, &watch.version, &watch.resource.resource);
         let show = |object: &Arc<Stored>| match resource {
-            Some(resource) => convert::present(resource, object),
-            None => Arc::clone(object),
+            Some(resource) => self.show_if_known(resource, object),
+            None => Some(Arc::clone(object)),
         };
         let mut events = Vec::new();
         while events.len() < max
             && let Some(object) = watch.initial.pop_front()
         {
-            events.push(WatchEvent { kind: WatchEventType::Added, object: show(&object) });
+            let Some(shown) = show(&object) else {
+                watch.initial.push_front(object);
+                break;
+            };
+            events.push(WatchEvent { kind: WatchEventType::Added, object: shown });
         }
         if !watch.initial.is_empty() || events.len() == max {
             return Ok(events);
@@ -76,10 +80,12 @@ impl ApiServer {
             if events.len() >= max {
                 return Ok(events);
             }
-            watch.revision = change.revision;
             if let Some((kind, object)) = seen(watch, change) {
-                events.push(WatchEvent { kind, object: show(&object) });
+                // What is not known yet is waited for.
+                let Some(object) = show(&object) else { return Ok(events) };
+                events.push(WatchEvent { kind, object });
             }
+            watch.revision = change.revision;
         }
         watch.revision = watch.revision.max(now);
         Ok(events)

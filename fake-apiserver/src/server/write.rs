@@ -36,7 +36,11 @@ impl ApiServer {
 
     /// A custom resource is read back in the version that is stored, under whose schema it loses and gains fields; the
     /// answer is the edition it is complete under, and that version.
-    fn complete_as_stored(&self, resource: &Arc<Resource>, value: &mut Value) -> (u64, Arc<Resource>) {
+    pub(super) fn complete_as_stored(
+        &self,
+        resource: &Arc<Resource>,
+        value: &mut Value,
+    ) -> (u64, Arc<Resource>) {
         if resource.api_version() == resource.storage_api_version {
             return (resource.edition(), Arc::clone(resource));
         }

@@ -95,12 +95,12 @@ impl<'a> Parser<'a> {
         }
         let operator = self.next();
         let test = match operator.text() {
-            "in" => LabelTest::In(self.values()?),
-            "notin" => LabelTest::NotIn(self.values()?),
-            "=" | "==" => LabelTest::Is(self.value()?),
-            "!=" => LabelTest::IsNot(self.value()?),
-            ">" => LabelTest::Above(number(&self.value()?)?),
-            "<" => LabelTest::Below(number(&self.value()?)?),
+            "in" => LabelTest::In(self.values(key)?),
+            "notin" => LabelTest::NotIn(self.values(key)?),
+            "=" | "==" => LabelTest::Is(self.value(key)?),
+            "!=" => LabelTest::IsNot(self.value(key)?),
+            ">" => LabelTest::Above(number(&self.value(key)?)?),
+            "<" => LabelTest::Below(number(&self.value(key)?)?),
             _ => {
                 let operators = "in, notin, =, ==, !=, gt, lt";
                 return Err(format!("found '{}', expected: {operators}", operator.text()));
@@ -110,18 +110,18 @@ impl<'a> Parser<'a> {
     }
 
     /// One value, which may be empty.
-    fn value(&mut self) -> Result<String, String> {
+    fn value(&mut self, key: &str) -> Result<String, String> {
         if matches!(self.peek(), Token::End | Token::Sign(",")) {
             return Ok(String::new());
         }
         match self.next() {
-            Token::Word(value) => check_value(value).map(|()| value.to_owned()),
+            Token::Word(value) => check_value(key, value, 0).map(|()| value.to_owned()),
             other => Err(format!("found '{}', expected: identifier", other.text())),
         }
     }
 
     /// Values in brackets; between commas they may be empty.
-    fn values(&mut self) -> Result<Vec<String>, String> {
+    fn values(&mut self, key: &str) -> Result<Vec<String>, String> {
         match self.next() {
             Token::Sign("(") => {}
             other => return Err(format!("found '{}' expected: '('", other.text())),
@@ -130,18 +130,17 @@ impl<'a> Parser<'a> {
         loop {
             match self.next() {
                 Token::Word(value) => {
-                    check_value(value)?;
                     values.push(value.to_owned());
                     match self.next() {
                         Token::Sign(",") => {}
-                        Token::Sign(")") => return Ok(values),
+                        Token::Sign(")") => return checked(key, values),
                         other => return Err(format!("found '{}', expected: ',' or ')'", other.text())),
                     }
                 }
                 Token::Sign(",") => values.push(String::new()),
                 Token::Sign(")") => {
                     values.push(String::new());
-                    return Ok(values);
+                    return checked(key, values);
                 }
                 other => return Err(format!("found '{}', expected: ',', ')' or identifier", other.text())),
             }
@@ -162,9 +161,19 @@ fn check_key(key: &str) -> Result<(), String> {
     }
 }
 
-fn check_value(value: &str) -> Result<(), String> {
+fn check_value(key: &str, value: &str, index: usize) -> Result<(), String> {
     match crate::server::names::label_value(value).as_slice() {
         [] => Ok(()),
-        faults => Err(format!("values[0][key]: Invalid value: {value:?}: {}", faults.join("; "))),
+        faults => Err(format!("values[{index}][{key}]: Invalid value: {value:?}: {}", faults.join("; "))),
     }
+}
+
+/// The values of a list, which are looked at in their order once all have been read.
+fn checked(key: &str, values: Vec<String>) -> Result<Vec<String>, String> {
+    let mut ordered: Vec<&String> = values.iter().collect();
+    ordered.sort();
+    for (index, value) in ordered.into_iter().enumerate() {
+        check_value(key, value, index)?;
+    }
+    Ok(values)
 }

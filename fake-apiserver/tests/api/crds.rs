@@ -194,3 +194,62 @@ fn broken_definitions_are_refused() {
         assert_eq!(status.code, 422, "{path}: {}", status.message);
     }
 }
+
+/// What a real server of 1.36 answered.
+#[test]
+fn a_definition_is_answered_as_it_goes() {
+    let mut cluster = Cluster::new();
+    let schema = json!({"openAPIV3Schema": {"type": "object"}});
+    let version = json!({"name": "v1", "served": true, "storage": true, "schema": schema});
+    let spec = json!({"group": "example.org", "scope": "Namespaced", "names": {"kind": "Thing", "plural": "things"},
+        "versions": [version]});
+    let definitions = |verb: fn(&str, &str) -> Request| {
+        verb("apiextensions.k8s.io/v1", "customresourcedefinitions").name("things.example.org")
+    };
+    let body = json!({"metadata": {"name": "things.example.org"}, "spec": spec});
+    cluster.ok(&Request::create("apiextensions.k8s.io/v1", "customresourcedefinitions", body));
+    let going = cluster.ok(&definitions(Request::delete));
+    assert_eq!(going["status"]["conditions"][2]["reason"], "InstanceDeletionPending");
+    assert_eq!(going["metadata"]["generation"], 1);
+    assert!(going["metadata"]["deletionTimestamp"].is_string());
+    assert_eq!(cluster.refusal(&definitions(Request::get)).code, 404);
+}
+
+#[test]
+fn a_conversion_says_whom_it_calls_and_how() {
+    let mut cluster = Cluster::new();
+    let version = json!({"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}});
+    let spec = json!({"group": "example.org", "scope": "Namespaced", "names": {"kind": "Thing", "plural": "things"},
+        "versions": [version]});
+    let mut check = |conversion: Value, expected: &str| {
+        let mut body = json!({"metadata": {"name": "things.example.org"}, "spec": spec});
+        body["spec"]["conversion"] = conversion;
+        let request = Request::create("apiextensions.k8s.io/v1", "customresourcedefinitions", body);
+        let causes = cluster.refusal(&request).details.causes;
+        let shown: Vec<String> = causes.iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
+        assert_eq!(shown.join("\n").replace("spec.conversion.", ""), expected);
+    };
+    check(
+        json!({"strategy": "Webhook"}),
+        "webhookClientConfig: Required value: required when strategy is set to Webhook\n\
+         conversionReviewVersions: Required value",
+    );
+    check(
+        json!({"strategy": "Webhook", "webhook": {"clientConfig": {}, "conversionReviewVersions": ["v3"]}}),
+        "webhookClientConfig: Required value: exactly one of url or service is required\n\
+         conversionReviewVersions: Invalid value: [\"v3\"]: must include at least one of v1, v1beta1",
+    );
+    let service = json!({"name": "a", "namespace": "b", "path": "x//y", "port": 0});
+    check(
+        json!({"strategy": "Webhook", "webhook": {"clientConfig": {"service": service}, "conversionReviewVersions": ["v1"]}}),
+        "webhookClientConfig.service.port: Invalid value: 0: port is not valid: must be between 1 and 65535, inclusive\n\
+         webhookClientConfig.service.path: Invalid value: \"x//y\": must start with a '/'\n\
+         webhookClientConfig.service.path: Invalid value: \"x//y\": segment[0] may not be empty\n\
+         webhookClientConfig.service.path: Invalid value: \"x//y\": segment[1] may not be empty",
+    );
+    check(
+        json!({"strategy": "None", "webhook": {"clientConfig": {"url": "https://a"}, "conversionReviewVersions": ["v1"]}}),
+        "webhookClientConfig: Forbidden: should not be set when strategy is not set to Webhook\n\
+         conversionReviewVersions: Forbidden: should not be set when strategy is not set to Webhook",
+    );
+}

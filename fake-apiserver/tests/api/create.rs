@@ -155,15 +155,22 @@ fn what_is_said_of_an_object_is_said_too_when_its_name_is_taken() {
     let request = Request::create("v1", "services", service);
     cluster.ok(&request);
     let refusal = cluster.refusal(&request);
-    assert_eq!((refusal.code, refusal.warnings.as_slice()), (409, &["spec.externalIPs is ignored for headless services".to_owned()][..]));
+    assert_eq!(
+        (refusal.code, refusal.warnings.as_slice()),
+        (409, &["spec.externalIPs is ignored for headless services".to_owned()][..])
+    );
 }
 
 #[test]
 fn a_null_in_a_map_or_list_is_the_zero_of_its_type() {
     let mut cluster = Cluster::new();
     let metadata = json!({"name": "x", "namespace": "default", "labels": {"a": null}, "annotations": null});
-    let made = cluster.ok(&Request::create("v1", "configmaps", json!({"metadata": metadata, "data": {"a": null}})));
+    let made =
+        cluster.ok(&Request::create("v1", "configmaps", json!({"metadata": metadata, "data": {"a": null}})));
     assert_eq!((&made["data"], &made["metadata"]["labels"]), (&json!({"a": ""}), &json!({"a": ""})));
     let quota = json!({"metadata": metadata, "spec": {"hard": {"pods": null}}});
-    assert_eq!(cluster.ok(&Request::create("v1", "resourcequotas", quota))["spec"]["hard"], json!({"pods": "0"}));
+    assert_eq!(
+        cluster.ok(&Request::create("v1", "resourcequotas", quota))["spec"]["hard"],
+        json!({"pods": "0"})
+    );
 }

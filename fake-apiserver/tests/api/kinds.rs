@@ -239,7 +239,8 @@ fn a_zero_that_go_does_not_write_counts_as_unsaid() {
     assert_eq!(made["spec"]["sessionAffinity"], "None");
     let owned = &made["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"];
     assert_eq!(owned["f:publishNotReadyAddresses"], Value::Null);
-    let mut job = json!({"metadata": metadata, "spec": {"suspend": false, "template": {"spec": pod("x")["spec"]}}});
+    let mut job =
+        json!({"metadata": metadata, "spec": {"suspend": false, "template": {"spec": pod("x")["spec"]}}});
     job["spec"]["template"]["spec"]["restartPolicy"] = json!("Never");
     job["spec"]["template"]["spec"]["hostNetwork"] = json!(false);
     let made = cluster.ok(&Request::create("batch/v1", "jobs", job));
@@ -272,4 +273,17 @@ fn ports_of_a_service_keep_their_numbers_by_name() {
     let moved = cluster.ok(&Request::update("v1", "services", moved));
     let ports = |service: &Value, at: usize| service["spec"]["ports"][at]["nodePort"].clone();
     assert_eq!((ports(&moved, 0), ports(&moved, 1)), (ports(&made, 1), json!(30080)));
+}
+
+#[test]
+fn labels_that_do_not_match_are_shown_as_they_were_said() {
+    let mut cluster = Cluster::new();
+    let mut shown = |template: Value| {
+        let spec = json!({"selector": {"matchLabels": {"a": "b"}}, "template": template});
+        let body = json!({"metadata": {"name": "x", "namespace": "default"}, "spec": spec});
+        cluster.refusal(&Request::create("apps/v1", "deployments", body)).details.causes[0].message.clone()
+    };
+    let why = "`selector` does not match template `labels`";
+    assert_eq!(shown(json!({})), format!("Invalid value: null: {why}"));
+    assert_eq!(shown(json!({"metadata": {"labels": {}}})), format!("Invalid value: {{}}: {why}"));
 }

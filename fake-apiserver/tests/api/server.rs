@@ -52,7 +52,7 @@ async fn a_watch_ends_at_its_timeout_after_bookmarks() {
     request.params.allow_watch_bookmarks = true;
     let events: Vec<_> = watch(&server, &request).collect().await;
     let kinds: Vec<_> = events.iter().map(|event| event.as_ref().unwrap().kind.as_str()).collect();
-    assert_eq!(kinds, ["BOOKMARK", "BOOKMARK"]);
+    assert_eq!(kinds, ["BOOKMARK", "BOOKMARK", "BOOKMARK"]);
 }
 
 #[tokio::test]

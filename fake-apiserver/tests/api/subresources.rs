@@ -125,3 +125,54 @@ fn applying_the_status_of_a_service_that_is_not_there_tries_to_make_it() {
     assert_eq!(refusal.message, "Service \"x\" is invalid: spec.ports: Required value");
     assert_eq!(cluster.refusal(&apply("v1", "ResourceQuota", "resourcequotas")).code, 404);
 }
+
+#[test]
+fn a_scale_of_none_owns_no_replicas() {
+    let mut cluster = Cluster::new();
+    cluster.ok(&deployment());
+    let mut scale = |replicas: i64| {
+        let body = json!({"spec": {"replicas": replicas}});
+        let request = Request::patch(PatchType::Merge, "apps/v1", "deployments", body).namespace("default");
+        cluster.ok(&request.name("d").subresource("scale").manager("me"));
+        let made = cluster.ok(&Request::get("apps/v1", "deployments").namespace("default").name("d"));
+        let owners = made["metadata"]["managedFields"].as_array().unwrap().clone();
+        owners.iter().any(|owner| owner["subresource"] == "scale")
+    };
+    assert_eq!((scale(5), scale(0)), (true, false));
+}
+
+/// What a real server of 1.36 answered: entries of the object and of its Scale differ in their versions, so that they are taken apart.
+#[test]
+fn a_scale_that_changes_nothing_takes_the_replicas_out_of_their_owners_entry() {
+    let mut cluster = Cluster::new();
+    cluster.ok(&deployment().manager("red"));
+    let mut owners = |manager: &str, replicas: i64| {
+        let body = json!({"spec": {"replicas": replicas}});
+        let request = Request::patch(PatchType::Merge, "apps/v1", "deployments", body).namespace("default");
+        let before = cluster.ok(&Request::get("apps/v1", "deployments").namespace("default").name("d"));
+        let replicas = if replicas < 0 { before["spec"]["replicas"].clone() } else { json!(replicas) };
+        let request = Request { body: Some(json!({"spec": {"replicas": replicas}})), ..request };
+        cluster.ok(&request.name("d").subresource("scale").manager(manager));
+        let object = cluster.ok(&Request::get("apps/v1", "deployments").namespace("default").name("d"));
+        let entries = object["metadata"]["managedFields"].as_array().unwrap().clone();
+        let owning = entries.iter().filter(|entry| entry["fieldsV1"]["f:spec"]["f:replicas"].is_object());
+        (entries.len(), owning.map(|entry| entry["manager"].as_str().unwrap().to_owned()).collect::<Vec<_>>())
+    };
+    assert_eq!(owners("blue", -1), (2, vec!["red".to_owned()]), "the same, in an entry of its own");
+    assert_eq!(
+        owners("blue", 7),
+        (1, vec![]),
+        "two entries of one identity are one again, and nobody is recorded"
+    );
+}
+
+#[test]
+fn an_eviction_names_the_pod_of_its_url() {
+    let mut cluster = Cluster::new();
+    let eviction = Request::create("v1", "pods", json!({"metadata": {"name": "other"}}));
+    let refusal = cluster.refusal(&eviction.namespace("default").name("p").subresource("eviction"));
+    assert_eq!(
+        (refusal.code, refusal.message.as_str()),
+        (400, "name in URL does not match name in Eviction object")
+    );
+}

@@ -95,14 +95,13 @@ fn leases_need_a_version_and_may_be_created_by_put() {
 #[test]
 fn who_owns_what_the_server_says_of_a_deletion_loses_it_to_an_update_that_does_not_say_it() {
     let mut cluster = Cluster::new();
-    let body =
-        json!({"metadata": {"name": "x", "namespace": "default", "finalizers": ["example.org/a"]}, "data": {"a": "1"}});
+    let body = json!({"metadata": {"name": "x", "namespace": "default", "finalizers": ["example.org/a"]}, "data": {"a": "1"}});
     cluster.ok(&Request::create("v1", "configmaps", body.clone()));
     cluster.ok(&Request::delete("v1", "configmaps").namespace("default").name("x"));
     let forget = json!([{"op": "add", "path": "/metadata/managedFields", "value": []}]);
-    cluster
-        .ok(&Request::patch(PatchType::Json, "v1", "configmaps", forget).namespace("default").name("x"));
-    let applied = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "default"}});
+    cluster.ok(&Request::patch(PatchType::Json, "v1", "configmaps", forget).namespace("default").name("x"));
+    let applied =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "default"}});
     let owned = cluster.ok(&Request::apply("me", "v1", "configmaps", applied));
     let fields = |object: &Value| object["metadata"]["managedFields"][0]["fieldsV1"]["f:metadata"].clone();
     assert_eq!(fields(&owned)["f:deletionTimestamp"], json!({}));
@@ -119,5 +118,8 @@ fn an_unknown_field_is_told_too_when_the_write_is_refused_for_something_else() {
     let mut stale = Request::update("v1", "configmaps", body);
     stale.params.field_validation = FieldValidation::Warn;
     let refusal = cluster.refusal(&stale);
-    assert_eq!((refusal.code, refusal.warnings.as_slice()), (409, &["unknown field \"other\"".to_owned()][..]));
+    assert_eq!(
+        (refusal.code, refusal.warnings.as_slice()),
+        (409, &["unknown field \"other\"".to_owned()][..])
+    );
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod client;
+mod conversions;
 mod node;
 mod node_api;
 mod openapi;

@@ -180,3 +180,38 @@ async fn the_old_paths_of_watches_are_served() {
     let path = "/api/v1/namespaces/default?watch=1&timeoutSeconds=1";
     assert_eq!(json_of(send(&server().service(), "GET", path, &[], "").await).await["kind"], "Namespace");
 }
+
+/// So that a client whose watch ends knows where to go on.
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_is_about_to_end_says_how_far_it_has_come() {
+    use fake_apiserver::response::Reply;
+    use futures::StreamExt as _;
+    let server = Server::new(Config::default());
+    let mut request = fake_apiserver::request::Request::watch("v1", "configmaps").namespace("default");
+    request.params.timeout_seconds = Some(5);
+    request.params.allow_watch_bookmarks = true;
+    request.params.resource_version = Some(server.with(|api| api.revision()).to_string());
+    let Reply::Watch(watch) = server.request(&request).unwrap().reply else { panic!("no watch") };
+    let events: Vec<_> = server.watch(watch).collect().await;
+    let kinds: Vec<&str> = events.iter().map(|event| event.as_ref().unwrap().kind.as_str()).collect();
+    assert_eq!(kinds, ["BOOKMARK"]);
+}
+
+#[tokio::test]
+async fn a_scale_is_a_table_of_its_own_columns() {
+    let service = server().service();
+    let spec = json!({"replicas": 2, "selector": {"matchLabels": {"a": "b"}}, "template": {
+        "metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}});
+    let body = json!({"metadata": {"name": "d"}, "spec": spec}).to_string();
+    let deployments = "/apis/apps/v1/namespaces/default/deployments";
+    send(&service, "POST", deployments, &[("content-type", "application/json")], body).await;
+    let table = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")];
+    let response = send(&service, "GET", &format!("{deployments}/d/scale"), &table, "").await;
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let table: Value = serde_json::from_slice(&body).unwrap();
+    let columns: Vec<&str> =
+        table["columnDefinitions"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
+    assert_eq!(columns, ["Name", "Desired", "Available", "Age"]);
+    assert_eq!(table["rows"][0]["cells"][0], "d");
+    assert_eq!(table["rows"][0]["cells"][1], 2);
+}

@@ -83,7 +83,7 @@ fn decode_message(name: &str, bytes: &[u8], depth: usize) -> Result<Value, Statu
     if let Some(value) = special::decode(name, bytes)? {
         return Ok(value);
     }
-    let fields = MESSAGES.messages.get(name).ok_or_else(|| malformed(&format!("unknown message {name}")))?;
+    let fields = MESSAGES.fields.get(name).ok_or_else(|| malformed(&format!("unknown message {name}")))?;
     let mut object = Map::new();
     let mut reader = Reader::new(bytes);
     while let Some((number, payload)) = reader.next_field()? {

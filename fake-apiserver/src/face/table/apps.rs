@@ -7,6 +7,16 @@ use super::fields::{array, containers, created, labels, name, number, selector, 
 
 const TEMPLATE: &str = "/spec/template/spec";
 
+/// A Scale of anything.
+pub(super) fn scale(object: &Value, now: Timestamp) -> Vec<Value> {
+    vec![
+        json!(name(object)),
+        json!(number(object, "/spec/replicas")),
+        json!(number(object, "/status/replicas")),
+        json!(created(object, now)),
+    ]
+}
+
 pub(super) fn cells(plural: &str, object: &Value, now: Timestamp) -> Option<Vec<Value>> {
     let mut cells = match plural {
         "deployments" => vec![

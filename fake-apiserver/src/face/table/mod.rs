@@ -21,10 +21,13 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::negotiate::TableVersion;
-use crate::registry::Resource;
+use crate::registry::{Column, Resource};
 use crate::server::autoscaler_versions;
 use crate::status::Status;
 use jsonpath::JsonPath;
+
+/// The plural by which Scales are told apart from what they are of.
+const SCALES: &str = "scales";
 
 /// What a row carries beside its cells (`includeObject`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,6 +68,22 @@ impl Printer {
         let custom = resource.custom.is_some();
         let paths = custom.then(|| resource.columns.iter().map(|c| JsonPath::parse(&c.json_path)).collect());
         Self { resource: Arc::clone(resource), paths }
+    }
+
+    /// Of the Scales of any kind.
+    pub(super) fn of_scales() -> Self {
+        let columns =
+            [("Name", "string"), ("Desired", "integer"), ("Available", "integer"), ("Age", "string")];
+        let columns =
+            columns.map(|(name, kind)| Column { name: name.into(), kind: kind.into(), ..Column::default() });
+        let resource = Resource {
+            group: "autoscaling".into(),
+            version: "v1".into(),
+            plural: SCALES.into(),
+            columns: columns.into(),
+            ..Resource::default()
+        };
+        Self { resource: Arc::new(resource), paths: None }
     }
 
     /// The whole Table of a page of objects.
@@ -123,7 +142,9 @@ impl Printer {
 
     /// Rows speak of the newest version of a kind, whichever is asked for.
     fn newest(&self, object: &Value) -> Option<Value> {
-        let old = self.resource.group == "autoscaling" && self.resource.version == "v1";
+        let old = self.resource.group == "autoscaling"
+            && self.resource.version == "v1"
+            && self.resource.plural != SCALES;
         old.then(|| {
             let mut newest = object.clone();
             autoscaler_versions::to_v2(&mut newest);
@@ -146,6 +167,7 @@ impl Printer {
             ("discovery.k8s.io" | "networking.k8s.io", plural) => network::cells(plural, object, now),
             ("apps", plural) => apps::cells(plural, object, now),
             ("batch", plural) => batch::cells(plural, object, now),
+            ("autoscaling", SCALES) => Some(apps::scale(object, now)),
             _ => None,
         };
         cells.unwrap_or_else(|| {

@@ -25,6 +25,11 @@ pub(super) fn fill_secret(secret: &mut Value) {
 
 /// Names that follow from the kind, and the conversion.
 pub(super) fn fill_definition(definition: &mut Value) {
+    if let Some(service) = definition.pointer_mut("/spec/conversion/webhook/clientConfig/service")
+        && service["port"].is_null()
+    {
+        service["port"] = json!(443);
+    }
     let Some(names) = definition.pointer_mut("/spec/names").filter(|names| names.is_object()) else { return };
     let kind = names["kind"].as_str().unwrap_or_default().to_owned();
     if names["singular"].as_str().unwrap_or_default().is_empty() && !kind.is_empty() {

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::rules::items;
+use super::webhook_configuration;
 use crate::registry::Registry;
 use crate::schema::cause;
 use crate::server::{meta, names};
@@ -172,6 +174,39 @@ fn conversion(spec: &Value, causes: &mut Vec<Cause>) {
     if !matches!(strategy, "" | "None" | "Webhook") {
         let known = [json!("None"), json!("Webhook")];
         causes.push(cause::not_supported("spec.conversion.strategy", &json!(strategy), &known));
+        return;
+    }
+    let webhook = &spec["conversion"]["webhook"];
+    let (client, versions) = (&webhook["clientConfig"], &webhook["conversionReviewVersions"]);
+    // The names are those of an older version.
+    let (at_client, at_versions) =
+        ("spec.conversion.webhookClientConfig", "spec.conversion.conversionReviewVersions");
+    if strategy != "Webhook" {
+        let why = "should not be set when strategy is not set to Webhook";
+        let said = [(at_client, client.is_object()), (at_versions, !items(versions).is_empty())];
+        causes.extend(said.iter().filter(|(_, said)| *said).map(|(at, _)| cause::forbidden(*at, why)));
+        return;
+    }
+    if client.is_object() {
+        webhook_configuration::client(client, at_client, causes);
+    } else {
+        causes.push(cause::required(at_client, "required when strategy is set to Webhook"));
+    }
+    if items(versions).is_empty() {
+        causes.push(cause::required(at_versions, ""));
+        return;
+    }
+    let mut seen = BTreeSet::new();
+    for (index, version) in items(versions).iter().enumerate() {
+        let at = format!("{at_versions}[{index}]");
+        if !seen.insert(text(version)) {
+            causes.push(cause::invalid(&at, version, "duplicate version"));
+        }
+        let faults = names::dns_1035_label(text(version));
+        causes.extend(faults.iter().map(|fault| meta::invalid(&at, text(version), fault)));
+    }
+    if !items(versions).iter().any(|version| matches!(text(version), "v1" | "v1beta1")) {
+        causes.push(cause::invalid(at_versions, versions, "must include at least one of v1, v1beta1"));
     }
 }
 

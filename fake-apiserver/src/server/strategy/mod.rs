@@ -456,10 +456,12 @@ pub(super) fn check_delete(call: &Call<'_>, key: &Key) -> Result<(), Status> {
 }
 
 /// What the first sign of a deletion changes in the object.
-pub(super) fn begin_delete(resource: &Resource, value: &mut Value) {
-    match kind(resource) {
+pub(super) fn begin_delete(call: &Call<'_>, value: &mut Value) {
+    match kind(&call.resource) {
         ("", "namespaces") => value["status"]["phase"] = json!("Terminating"),
-        ("apiextensions.k8s.io", "customresourcedefinitions") => definitions::begin_delete(value),
+        ("apiextensions.k8s.io", "customresourcedefinitions") => {
+            definitions::begin_delete(value, &super::meta::time(call.now));
+        }
         _ => {}
     }
 }

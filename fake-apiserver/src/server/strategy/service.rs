@@ -190,11 +190,7 @@ impl ApiServer {
         done
     }
 
-    fn allocate(
-        &mut self,
-        service: &mut Value,
-        refuse: &dyn Fn(Vec<Cause>) -> Status,
-    ) -> Result<(), Status> {
+    fn allocate(&mut self, service: &mut Value, refuse: &dyn Fn(Vec<Cause>) -> Status) -> Result<(), Status> {
         let asked = service["spec"]["clusterIP"].as_str().unwrap_or_default().to_owned();
         match asked.as_str() {
             "None" => {}

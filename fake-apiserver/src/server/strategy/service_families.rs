@@ -44,7 +44,8 @@ pub(super) fn infer(service: &mut Value, old: Option<&Value>) -> Vec<Cause> {
     }
     for (field, what) in [("clusterIPs", "cluster IPs"), ("ipFamilies", "IP families")] {
         if is_single && items(&spec[field]).len() == 2 {
-            let why = format!("must be 'RequireDualStack' or 'PreferDualStack' when multiple {what} are specified");
+            let why =
+                format!("must be 'RequireDualStack' or 'PreferDualStack' when multiple {what} are specified");
             causes.push(cause::invalid(POLICY, &spec["ipFamilyPolicy"], &why));
         }
     }

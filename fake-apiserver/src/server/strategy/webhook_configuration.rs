@@ -93,24 +93,49 @@ fn versions(versions: &Value, path: &str, causes: &mut Vec<Cause>) {
     }
 }
 
-fn client(client: &Value, path: &str, causes: &mut Vec<Cause>) {
+/// What is wrong with where a webhook is.
+pub(super) fn client(client: &Value, path: &str, causes: &mut Vec<Cause>) {
     match (&client["url"], &client["service"]) {
         (Value::String(said), Value::Null) => url(said, &join(path, "url"), causes),
         (Value::Null, service) if service.is_object() => {
             let at = join(path, "service");
-            let rows: Rows = &[("name", Rule::Required("service name is required"))];
-            check(rows, service, &at, causes);
-            check(&[("namespace", Rule::Required("service namespace is required"))], service, &at, causes);
+            check(&[("name", Rule::Required("")), ("namespace", Rule::Required(""))], service, &at, causes);
             if !service["port"].is_null() {
-                causes.extend(names::port_number(&join(&at, "port"), &service["port"]));
+                let faults = names::port_number(&join(&at, "port"), &service["port"]);
+                causes.extend(faults.map(|mut fault| {
+                    fault.message = fault.message.replace(": must", ": port is not valid: must");
+                    fault
+                }));
             }
             let way = text(&service["path"]);
-            if !way.is_empty() && !way.starts_with('/') {
-                let why = "must start with a '/'";
-                causes.push(cause::invalid(join(&at, "path"), &service["path"], why));
-            }
+            path_faults(way, &join(&at, "path"), causes);
         }
         _ => causes.push(cause::required(path, "exactly one of url or service is required")),
+    }
+}
+
+/// Each part between the slashes is a name; one slash may end it.
+fn path_faults(way: &str, at: &str, causes: &mut Vec<Cause>) {
+    let mut refuse = |why: &str| causes.push(cause::invalid(at, &Value::from(way), why));
+    if way.is_empty() || way == "/" {
+        return;
+    }
+    if way == "//" {
+        return refuse("segment[0] may not be empty");
+    }
+    if !way.starts_with('/') {
+        refuse("must start with a '/'");
+    }
+    let inner = way.get(1..).unwrap_or_default();
+    let steps = inner.strip_suffix('/').unwrap_or(inner);
+    for (index, step) in steps.split('/').enumerate() {
+        if step.is_empty() {
+            refuse(&format!("segment[{index}] may not be empty"));
+            continue;
+        }
+        for fault in names::dns_subdomain(step) {
+            refuse(&format!("segment[{index}]: {fault}"));
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is wrong with Deployments, ReplicaSets, StatefulSets and DaemonSets (`pkg/apis/apps/validation`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
@@ -117,7 +117,8 @@ pub(super) fn faults(resource: &Resource, value: &Value) -> Vec<Cause> {
         // Of those the selector is not asked for, and what it means not said twice.
         causes.retain(|cause| {
             cause.field != "spec.selector"
-                || !(cause.reason == "FieldValueRequired" || cause.message.ends_with("invalid label selector"))
+                || !(cause.reason == "FieldValueRequired"
+                    || cause.message.ends_with("invalid label selector"))
         });
     }
     for cause in &mut causes {
@@ -188,7 +189,7 @@ fn selected(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
     let before = causes.len();
     if selector.is_null() {
         causes.push(cause::required(&at, ""));
-        causes.push(mismatch(&labels, &below));
+        causes.push(mismatch(template, &below));
     } else {
         check(&[("", Rule::Selector)], selector, &at, causes);
         if LabelSelector::from_object(selector).is_none() || causes.len() > before {
@@ -199,7 +200,7 @@ fn selected(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
             Some(parsed) if parsed.is_empty() => {
                 causes.push(cause::invalid(&at, selector, "empty selector is invalid for deployment"));
             }
-            Some(parsed) if !parsed.matches(&labels) => causes.push(mismatch(&labels, &below)),
+            Some(parsed) if !parsed.matches(&labels) => causes.push(mismatch(template, &below)),
             _ => {}
         }
     }
@@ -238,10 +239,9 @@ fn with_claims(template: &Value, claims: &[Value]) -> Value {
     template
 }
 
-fn mismatch(labels: &BTreeMap<String, String>, template: &str) -> Cause {
-    let shown = if labels.is_empty() { Value::Null } else { json!(labels) };
+fn mismatch(template: &Value, path: &str) -> Cause {
     let why = "`selector` does not match template `labels`";
-    cause::invalid(join(template, "metadata.labels"), &shown, why)
+    cause::invalid(join(path, "metadata.labels"), &template["metadata"]["labels"], why)
 }
 
 fn deadline(spec: &Value, path: &str, causes: &mut Vec<Cause>) {

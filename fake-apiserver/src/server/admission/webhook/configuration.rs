@@ -61,6 +61,21 @@ pub enum Destination {
     },
 }
 
+impl Destination {
+    /// Of a `clientConfig`.
+    pub(in crate::server) fn read(client: &Value) -> Self {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let service = &client["service"];
+        if !service.is_object() {
+            return Self::Url(text(&client["url"]));
+        }
+        let port = service["port"].as_u64().and_then(|port| u16::try_from(port).ok()).unwrap_or(443);
+        let path = text(&service["path"]);
+        let path = if path.starts_with('/') { path } else { format!("/{path}") };
+        Self::Service { namespace: text(&service["namespace"]), name: text(&service["name"]), port, path }
+    }
+}
+
 /// All webhooks, in the order in which they are asked.
 #[derive(Debug, Default)]
 pub(in crate::server) struct Webhooks {
@@ -107,20 +122,7 @@ impl Webhook {
     fn read(webhook: &Value, mutates: bool) -> Self {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let client = &webhook["clientConfig"];
-        let service = &client["service"];
-        let destination = if service.is_object() {
-            let port = service["port"].as_u64().and_then(|port| u16::try_from(port).ok()).unwrap_or(443);
-            let path = text(&service["path"]);
-            let path = if path.starts_with('/') { path } else { format!("/{path}") };
-            Destination::Service {
-                namespace: text(&service["namespace"]),
-                name: text(&service["name"]),
-                port,
-                path,
-            }
-        } else {
-            Destination::Url(text(&client["url"]))
-        };
+        let destination = Destination::read(client);
         let conditions = webhook["matchConditions"].as_array().into_iter().flatten();
         let conditions = conditions.map(|condition| Expression::compile(&text(&condition["expression"])));
         Self {

@@ -22,6 +22,8 @@ const NEEDS_CALL: u16 = 0;
 #[derive(Clone, Debug, Default)]
 pub struct Conversation {
     answers: Vec<(Value, Result<Value, String>)>,
+    /// Answers of conversion webhooks, which count for more than this request.
+    converted: Vec<(WebhookCall, Result<Value, String>)>,
     calls: usize,
     /// When the request was entered first: its objects get their times then, however long webhooks take to answer.
     begun: Option<Timestamp>,
@@ -31,6 +33,10 @@ impl Conversation {
     /// Takes the answer to a call in: the body, or why there is none.
     pub fn answer(&mut self, call: &WebhookCall, answer: Result<Value, String>) {
         self.calls += 1;
+        if call.review["kind"] == "ConversionReview" {
+            self.converted.push((call.clone(), answer));
+            return;
+        }
         self.answers.push((call.question(), answer));
     }
 }
@@ -64,6 +70,11 @@ pub(in crate::server) enum Calls {
 impl Calls {
     pub(in crate::server) fn are_skipped(&self) -> bool {
         matches!(self, Self::Skipped)
+    }
+
+    /// The way out of a request that waits for something else than these calls, if anybody can make any.
+    pub(in crate::server) fn way_out(&self) -> Option<Status> {
+        matches!(self, Self::Possible { .. }).then(|| Status::new(NEEDS_CALL, "", ""))
     }
 
     /// The uid of the next question, about this revision of everything.
@@ -105,7 +116,10 @@ impl ApiServer {
         request: &Request,
         conversation: &mut Conversation,
     ) -> Result<Progress, Status> {
-        if !self.has_webhooks() {
+        for (call, answer) in conversation.converted.drain(..) {
+            self.take_conversion(&call, answer)?;
+        }
+        if !self.has_webhooks() && !self.registry.has_conversions() {
             return self.handle(now, request).map(|response| Progress::Done(Box::new(response)));
         }
         if conversation.calls > MAX_CALLS {
@@ -132,10 +146,12 @@ impl ApiServer {
         };
         let was_asked = !kept.answers.is_empty();
         *conversation = kept;
-        if needed.is_none() && was_asked && result.is_err() {
+        if result.as_ref().is_err_and(|status| status.code != NEEDS_CALL) && was_asked {
             // Somebody has seen the uid of what was not made: it is nobody else's.
             self.uids += 1;
         }
+        let unfinished = result.as_ref().is_err_and(|status| status.code == NEEDS_CALL);
+        let needed = needed.or_else(|| self.needed_conversion().filter(|_| unfinished).map(Box::new));
         if let Some(call) = needed {
             // A name that was made up is made up again.
             self.names = names;
