@@ -47,7 +47,10 @@ pub(super) async fn answer(
         ),
         Reply::Object(stored) => render::value(code, &form.object(&stored.value()), form.accept.encoding),
         Reply::Value(value) => {
-            let value = if form.accept.shape == Shape::Metadata { form.object(&value) } else { value };
+            // A Status has no other form.
+            let is_table = form.table().is_some() && value["kind"] != "Status";
+            let other = form.accept.shape == Shape::Metadata || is_table;
+            let value = if other { form.object(&value) } else { value };
             render::value(code, &value, form.accept.encoding)
         }
         Reply::List(list) => render::list(code, &list, &form),
