@@ -296,6 +296,7 @@ impl Follow {
                 let polled = state.api.poll_watch(&mut self.watch, BATCH);
                 (polled, state.api.needed_conversion())
             };
+            let asked = needed.is_some();
             if let Some(call) = needed {
                 let answer = super::webhook::call(&self.guard.server, &call).await;
                 let taken = self.guard.server.lock().api.take_conversion(&call, answer);
@@ -303,21 +304,13 @@ impl Follow {
                     self.over = true;
                     return Some((Err(refused), self));
                 }
-                match polled {
-                    Ok(events) => self.ready = events.into_iter(),
-                    Err(gone) => {
-                        self.over = true;
-                        return Some((Err(gone), self));
-                    }
-                }
-                continue;
             }
             match polled {
                 Err(gone) => {
                     self.over = true;
                     return Some((Err(gone), self));
                 }
-                Ok(events) if !events.is_empty() => self.ready = events.into_iter(),
+                Ok(events) if asked || !events.is_empty() => self.ready = events.into_iter(),
                 Ok(_) if !self.watch.bookmarks => notified.await,
                 Ok(_) => {
                     let bookmark = self.next_bookmark();

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::admission::{Destination, WebhookCall};
 use super::call::Call;
@@ -69,7 +69,7 @@ impl ApiServer {
     pub(super) fn show(&self, resource: &Arc<Resource>, object: &Arc<Stored>) -> Result<Arc<Stored>, Status> {
         match self.show_if_known(resource, object) {
             Some(shown) => Ok(shown),
-            None => Err(self.missing(resource, &object.value())),
+            None => Err(self.missing(resource, &api_version(&object.value()))),
         }
     }
 
@@ -109,14 +109,9 @@ impl ApiServer {
             return Ok(value);
         }
         value["apiVersion"] = json!(resource.api_version());
-        let wanted = resource.storage_api_version.clone();
-        let before = value.clone();
-        let mut stored =
-            self.converted(resource, value, &wanted).ok_or_else(|| self.missing(resource, &before))?;
+        let mut stored = self.in_version(resource, value, &resource.storage_api_version)?;
         self.complete_as_stored(resource, &mut stored);
-        if self.converted(resource, stored.clone(), &resource.api_version()).is_none() {
-            return Err(self.missing(resource, &stored));
-        }
+        self.in_version(resource, stored.clone(), &resource.api_version())?;
         Ok(stored)
     }
 
@@ -125,10 +120,7 @@ impl ApiServer {
         let resource = &call.resource;
         if hook(resource).is_some() {
             let stored = self.encoded(call, value)?;
-            value = stored.clone();
-            let wanted = resource.api_version();
-            value =
-                self.converted(resource, value, &wanted).ok_or_else(|| self.missing(resource, &stored))?;
+            value = self.in_version(resource, stored, &resource.api_version())?;
         }
         convert::from_storage(resource, &mut value);
         Ok(value)
@@ -163,11 +155,8 @@ impl ApiServer {
             let name = version.rsplit('/').next().unwrap_or_default();
             let Some(other) = self.registry.get(&resource.group, name, &resource.plural) else { continue };
             let schema = other.schema().map(AsRef::as_ref);
-            let into = |value: &Value| {
-                let converted = self.converted(other, value.clone(), &version);
-                converted.ok_or_else(|| self.missing(other, value))
-            };
-            let (before, after) = (into(&old)?, into(&changed)?);
+            let before = self.in_version(other, old.clone(), &version)?;
+            let after = self.in_version(other, changed.clone(), &version)?;
             if applies && !call.request.params.force {
                 let conflict = patch::conflict(schema, &before, &after, &version, new);
                 conflict.map_or(Ok(()), Err)?;
@@ -186,6 +175,12 @@ impl ApiServer {
         shown.into_iter().collect::<Result<Vec<_>, _>>().map(drop)
     }
 
+    /// An object in another version, or the way out of the request.
+    fn in_version(&self, resource: &Arc<Resource>, object: Value, wanted: &str) -> Result<Value, Status> {
+        let version = api_version(&object);
+        self.converted(resource, object, wanted).ok_or_else(|| self.missing(resource, &version))
+    }
+
     /// An object in another version, if that is known; what is not is noted.
     fn converted(&self, resource: &Arc<Resource>, object: Value, wanted: &str) -> Option<Value> {
         if object["apiVersion"] == wanted {
@@ -202,12 +197,11 @@ impl ApiServer {
     }
 
     /// The way out of a request to whoever can ask, or why it ends here.
-    fn missing(&self, resource: &Resource, object: &Value) -> Status {
+    fn missing(&self, resource: &Resource, version: &str) -> Status {
         if let Some(way_out) = self.calls.way_out() {
             return way_out;
         }
         self.conversions.state.lock().unwrap_or_else(PoisonError::into_inner).needed.clear();
-        let version = object["apiVersion"].as_str().unwrap_or_default();
         failed(version, &resource.kind, "failed: this request is handled where nothing can be called")
     }
 
@@ -298,6 +292,10 @@ fn hook(resource: &Resource) -> Option<&Arc<Value>> {
     resource.custom.as_ref()?.conversion.as_ref()
 }
 
+fn api_version(object: &Value) -> String {
+    object["apiVersion"].as_str().unwrap_or_default().to_owned()
+}
+
 fn failed(api_version: &str, kind: &str, why: &str) -> Status {
     Status::new(500, "", format!("conversion webhook for {api_version}, Kind={kind} {why}"))
 }
@@ -380,5 +378,5 @@ fn restore(object: &Value, converted: &mut Value) {
             metadata.insert(field.into(), entries);
         }
     }
-    converted["metadata"] = Value::Object(Map::from_iter(metadata));
+    converted["metadata"] = Value::Object(metadata);
 }
