@@ -240,7 +240,7 @@ impl PodWorker {
         let files = self.files.container(&spec.name).map_err(|error| config(error.to_string()))?;
         files.write_scripts(image.scripts.iter()).map_err(|error| config(error.to_string()))?;
         let argv = environment::command_line(&spec, image, &variables);
-        let mounts = self.mounts(index, &variables, &files).map_err(config)?;
+        let mounts = self.mounts(index, image, &variables, &files).map_err(config)?;
         let scripts = files.scripts().to_string_lossy().into_owned();
         let scripts = (!image.scripts.is_empty()).then_some(scripts);
         let env = environment::with_image(variables, image, scripts.as_deref(), &self.hostname());
@@ -315,6 +315,7 @@ impl PodWorker {
     fn mounts(
         &self,
         index: usize,
+        image: &Image,
         env: &BTreeMap<String, String>,
         files: &ContainerFiles,
     ) -> Result<Vec<Mount>, String> {
@@ -330,11 +331,8 @@ impl PodWorker {
         if !all.iter().any(|mount| mount.target == Path::new("/tmp")) {
             all.push(Mount { target: "/tmp".into(), source: files.tmp(), read_only: false });
         }
-        let image = self.node.config.catalogue.find(spec.image.as_deref().unwrap_or_default());
-        let needed = image.into_iter().flat_map(|image| {
-            let installed = image.path_prepend.iter().map(|path| installation(path));
-            installed.chain(image.programs.values().cloned())
-        });
+        let needed = image.path_prepend.iter().map(|path| installation(path));
+        let needed = needed.chain(image.programs.values().cloned());
         let needed = needed.chain(self.node.config.visible.iter().cloned()).chain([files.scripts()]);
         let hidden = mounts::hidden(&all, needed.filter(|path| path.exists()));
         all.extend(hidden);
